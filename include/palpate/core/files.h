@@ -1,0 +1,37 @@
+#ifndef palpate_core_files_h
+#define palpate_core_files_h
+
+#include <deal.II/base/mpi.h>
+
+#include <functional>
+#include <string>
+
+namespace Palpate
+{
+  /**
+   * Write a text or binary file so that it appears whole or not at all.
+   * @throw ComputationError naming the file (disk full, not writable).
+   */
+  void
+  write_file(const std::string &filename, const std::string &content);
+
+  /// The content of a file. @throw InputError if it cannot be read.
+  std::string
+  read_file(const std::string &filename);
+
+  /**
+   * Create a folder (and its parents) and check that it can be written.
+   * @throw InputError if not.
+   */
+  void
+  create_output_directory(const std::string &directory);
+
+  /**
+   * Run @p work on rank 0; if it throws one of our errors, every rank throws
+   * it, so that no rank waits for another for ever. Collective.
+   */
+  void
+  run_on_root(const MPI_Comm &comm, const std::function<void()> &work);
+} // namespace Palpate
+
+#endif

@@ -1,0 +1,68 @@
+#ifndef palpate_equilibrium_linear_solver_h
+#define palpate_equilibrium_linear_solver_h
+
+#include <palpate/core/parameters.h>
+#include <palpate/geometry/tangent_matrix.h>
+
+#include <memory>
+
+namespace Palpate
+{
+  struct SolverParameters
+  {
+    bool         direct             = false;
+    double       relative_tolerance = 1e-8;
+    unsigned int maximum_iterations = 1000;
+    bool         follow_optimizer   = false;
+
+    static void
+    declare_parameters(dealii::ParameterHandler &prm);
+    void
+    parse_parameters(Parameters &parameters);
+  };
+
+  /**
+   * Solves with one assembled matrix: conjugate gradients with smoothed
+   * aggregation AMG on the rigid-body modes (Trilinos ML), or a sparse direct
+   * factorization (Amesos: MUMPS where there is one, else KLU) that serves all
+   * right-hand sides. One set-up serves forward, adjoint and incremental solves.
+   */
+  template <int dim>
+  class LinearSolver
+  {
+  public:
+    explicit LinearSolver(const SolverParameters &parameters);
+    ~LinearSolver();
+
+    /**
+     * Take a matrix (kept by reference) and build preconditioner or factors.
+     * @throw ComputationError if the factorization fails (singular).
+     */
+    void
+    set_up(const TangentMatrix<dim> &K);
+
+    /**
+     * K x = b (or K^T x = b) to |b - K x| <= tolerance in the Euclidean norm,
+     * starting from x. Constrained entries of b and x must be zero.
+     * @return iterations (0 for a direct solve)
+     * @throw ComputationError if not converged, singular or indefinite.
+     */
+    unsigned int
+    solve(Vector       &x,
+          const Vector &b,
+          const double  tolerance,
+          const bool    transposed = false);
+
+    /// Name of what is used, for the log.
+    std::string
+    description() const;
+
+  private:
+    struct Implementation;
+    std::unique_ptr<Implementation> implementation;
+    const SolverParameters         &parameters;
+    const TangentMatrix<dim>       *K = nullptr;
+  };
+} // namespace Palpate
+
+#endif

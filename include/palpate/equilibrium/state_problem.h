@@ -1,0 +1,86 @@
+#ifndef palpate_equilibrium_state_problem_h
+#define palpate_equilibrium_state_problem_h
+
+#include <palpate/forces/context.h>
+
+namespace Palpate
+{
+  /// Work done so far; a solve is one linear or Newton solve of one snapshot.
+  struct SolveCounts
+  {
+    unsigned long forward = 0, adjoint = 0, incremental = 0;
+    unsigned long linear_iterations = 0, newton_iterations = 0, set_ups = 0;
+    double        seconds_assembly = 0, seconds_setup = 0, seconds_forward = 0,
+           seconds_adjoint = 0, seconds_incremental = 0;
+  };
+
+  /**
+   * What the inverse layer sees of a simulation: states that depend on fields,
+   * and solves with the derivative of the equations they fulfil. Static
+   * equilibrium is one, a trajectory will be another.
+   */
+  template <int dim>
+  class StateProblem
+  {
+  public:
+    virtual ~StateProblem() = default;
+
+    virtual unsigned int
+    n_snapshots() const = 0;
+
+    /// Solve all snapshots, starting from the states at hand. Collective.
+    virtual void
+    solve(const Fields &fields) = 0;
+
+    /// State, fields and snapshot s after solve().
+    virtual Context<dim>
+    context(const unsigned int s) const = 0;
+
+    /// lambda with K^T lambda = rhs on free DoFs and 0 elsewhere, ghosted;
+    /// starts from lambda.
+    virtual void
+    solve_adjoint(const unsigned int s, const Vector &rhs, Vector &lambda) = 0;
+
+    /// The same with K u' = rhs, and with K^T (counted as incremental).
+    virtual void
+    solve_incremental(const unsigned int s,
+                      const Vector      &rhs,
+                      const bool         transposed,
+                      Vector            &x) = 0;
+
+    /// dh += h_q direction; g += h_q^T lambda; second derivatives as in Force.
+    virtual void
+    field_jvp(const unsigned int s,
+              const Fields      &direction,
+              Vector            &dh) const = 0;
+    virtual void
+    field_vjp(const unsigned int s,
+              const Vector      &lambda,
+              FieldDuals        &g) const = 0;
+    virtual void
+    second_vjp(const unsigned int s,
+               const Vector      &lambda,
+               const Vector      &du,
+               const Fields      &dfields,
+               Vector            &g_state,
+               FieldDuals        &g_fields) const = 0;
+
+    /// Go back to a solution found earlier.
+    virtual void
+    restore(const Fields &fields, const std::vector<Vector> &states) = 0;
+
+    /// The states, to keep and to restore (checkpoints, trial points).
+    virtual std::vector<Vector>
+    states() const = 0;
+    virtual void
+    set_states(const std::vector<Vector> &states) = 0;
+
+    /// Ask for another relative tolerance than the parameters'.
+    virtual void
+    set_tolerance(const double relative_tolerance) = 0;
+
+    SolveCounts counts;
+  };
+} // namespace Palpate
+
+#endif

@@ -1,0 +1,173 @@
+#ifndef palpate_equilibrium_static_equilibrium_h
+#define palpate_equilibrium_static_equilibrium_h
+
+#include <deal.II/base/conditional_ostream.h>
+
+#include <palpate/equilibrium/linear_solver.h>
+#include <palpate/equilibrium/state_problem.h>
+#include <palpate/forces/force.h>
+
+namespace Palpate
+{
+  struct NewtonParameters
+  {
+    double       relative_tolerance = 1e-10;
+    unsigned int maximum_iterations = 50;
+    unsigned int load_steps         = 1;
+
+    static void
+    declare_parameters(dealii::ParameterHandler &prm);
+    void
+    parse_parameters(Parameters &parameters);
+  };
+
+  /**
+   * h(u, fields) = 0 on free DoFs, u prescribed on constrained ones, for every
+   * snapshot. Where no force's tangent depends on state or frames, one matrix
+   * and one set-up serve all snapshots; a linear h is one linear solve, else
+   * Newton with backtracking on the energy.
+   */
+  template <int dim>
+  class StaticEquilibrium : public StateProblem<dim>
+  {
+  public:
+    StaticEquilibrium(const Discretization<dim>             &discretization,
+                      const std::vector<char>               &constrained,
+                      const std::vector<Snapshot<dim>>      &snapshots,
+                      std::vector<std::unique_ptr<Force<dim>>> &&forces,
+                      const SolverParameters                &solver_parameters,
+                      const NewtonParameters                &newton_parameters,
+                      const dealii::ConditionalOStream      &log);
+
+    unsigned int
+    n_snapshots() const override
+    {
+      return snapshots.size();
+    }
+    void
+    solve(const Fields &fields) override;
+    Context<dim>
+    context(const unsigned int s) const override
+    {
+      return {discretization, state[s], fields, snapshots[s], constrained};
+    }
+    void
+    solve_adjoint(const unsigned int s,
+                  const Vector      &rhs,
+                  Vector            &lambda) override;
+    void
+    solve_incremental(const unsigned int s,
+                      const Vector      &rhs,
+                      const bool         transposed,
+                      Vector            &x) override;
+    void
+    field_jvp(const unsigned int s,
+              const Fields      &direction,
+              Vector            &dh) const override;
+    void
+    field_vjp(const unsigned int s,
+              const Vector      &lambda,
+              FieldDuals        &g) const override;
+    void
+    second_vjp(const unsigned int s,
+               const Vector      &lambda,
+               const Vector      &du,
+               const Fields      &dfields,
+               Vector            &g_state,
+               FieldDuals        &g_fields) const override;
+    void
+    restore(const Fields              &fields,
+            const std::vector<Vector> &states) override;
+    std::vector<Vector>
+    states() const override;
+    void
+    set_states(const std::vector<Vector> &states) override;
+    void
+    set_tolerance(const double relative_tolerance) override
+    {
+      tolerance = relative_tolerance;
+    }
+
+    /// |h| over free DoFs of snapshot s [N].
+    double
+    residual_norm(const unsigned int s) const
+    {
+      return residual_norms[s];
+    }
+
+    /// True if every force is proportional to the stiffness.
+    bool
+    only_relative_stiffness() const;
+    bool
+    assumes_small_strain() const;
+    bool
+    is_linear() const
+    {
+      return !depends.state;
+    }
+    std::string
+    solver_description() const
+    {
+      return systems[0]->solver.description();
+    }
+
+    const std::vector<std::unique_ptr<Force<dim>>> forces;
+
+  private:
+    /// One matrix with its solver, and what it was assembled for.
+    struct System
+    {
+      System(const Discretization<dim> &discretization,
+             const std::vector<char>   &constrained,
+             const SolverParameters    &parameters)
+        : matrix(discretization, constrained)
+        , solver(parameters)
+      {}
+      TangentMatrix<dim> matrix;
+      LinearSolver<dim>  solver;
+      bool               current = false; ///< tangent of the present state
+    };
+
+    System &
+    system(const unsigned int s)
+    {
+      return *systems[systems.size() == 1 ? 0 : s];
+    }
+
+    /// h on free DoFs (0 elsewhere).
+    void
+    residual(const Context<dim> &context, Vector &h) const;
+    double
+    energy(const Context<dim> &context) const;
+    void
+    assemble(const unsigned int s, const Context<dim> &context, bool positive);
+    void
+    clear_constrained(Vector &v) const;
+    void
+    solve_linear(const unsigned int s);
+    void
+    solve_nonlinear(const unsigned int s);
+    void
+    solve_system(const unsigned int s,
+                 const Vector      &rhs,
+                 const bool         transposed,
+                 Vector            &x);
+
+    const Discretization<dim>             &discretization;
+    const std::vector<char>               &constrained;
+    const std::vector<Snapshot<dim>>      &snapshots;
+    const SolverParameters                &solver_parameters;
+    const NewtonParameters                &newton_parameters;
+    const dealii::ConditionalOStream      &log;
+    Depends                                depends;
+    double                                 tolerance;
+    /// Part of the external forces in force (load steps).
+    double                                 load_factor = 1;
+    Fields                                 fields;
+    std::vector<State>                     state;
+    std::vector<double>                    residual_norms;
+    std::vector<std::unique_ptr<System>>   systems;
+  };
+} // namespace Palpate
+
+#endif

@@ -1,0 +1,113 @@
+#ifndef palpate_forces_force_h
+#define palpate_forces_force_h
+
+#include <palpate/core/parameters.h>
+#include <palpate/core/registry.h>
+#include <palpate/forces/context.h>
+#include <palpate/geometry/tangent_matrix.h>
+
+namespace Palpate
+{
+  /// What a tangent changes with; decides whether one matrix can serve all
+  /// snapshots and all Newton steps.
+  struct Depends
+  {
+    bool state  = false;
+    bool frames = false;
+  };
+
+  /**
+   * One contribution to h(u, fields) = internal - external force [N];
+   * equilibrium is h = 0 and everything adds. All vectors are nodal; a term
+   * writes the rows of owned nodes only. Every registered force is
+   * Taylor-tested by ctest.
+   */
+  template <int dim>
+  class Force
+  {
+  public:
+    virtual ~Force() = default;
+
+    virtual void
+    parse_parameters(Parameters &parameters) = 0;
+
+    /// Stored energy minus work of the loads on this rank's owned cells [J];
+    /// the derivative by u is the residual.
+    virtual double
+    energy(const Context<dim> &context) const = 0;
+
+    /// h += this force.
+    virtual void
+    residual(const Context<dim> &context, Vector &h) const = 0;
+
+    /**
+     * K += dh/du.
+     * @param positive ask for a positive semidefinite substitute, Newton's
+     * fall-back where the exact tangent gives no descent direction.
+     */
+    virtual void
+    add_tangent(const Context<dim> &context,
+                const bool          positive,
+                TangentMatrix<dim> &K) const = 0;
+
+    /// dh += (dh/du) du, without a matrix.
+    virtual void
+    apply_tangent(const Context<dim> &context,
+                  const Vector       &du,
+                  Vector             &dh) const = 0;
+
+    /// dh += (dh/dfields) direction
+    virtual void
+    field_jvp(const Context<dim> &context,
+              const Fields       &direction,
+              Vector             &dh) const = 0;
+
+    /// g += (dh/dfields)^T lambda
+    virtual void
+    field_vjp(const Context<dim> &context,
+              const Vector       &lambda,
+              FieldDuals         &g) const = 0;
+
+    /**
+     * Directional derivative of the gradient of lambda . h:
+     * g_state += h_uu[du]^T lambda + h_uq[dfields]^T lambda,
+     * g_fields += h_qu[du]^T lambda + h_qq[dfields]^T lambda.
+     */
+    virtual void
+    second_vjp(const Context<dim> &context,
+               const Vector       &lambda,
+               const Vector       &du,
+               const Fields       &dfields,
+               Vector             &g_state,
+               FieldDuals         &g_fields) const = 0;
+
+    virtual Depends
+    tangent_depends_on() const = 0;
+
+    /// True if the force is proportional to the stiffness field: without any
+    /// other force only relative stiffness can be found.
+    virtual bool
+    scales_with_stiffness() const = 0;
+
+    /// True if small strains are assumed, which the program checks against the
+    /// registered motion.
+    virtual bool
+    assumes_small_strain() const
+    {
+      return false;
+    }
+
+    /// Fields this force reads ("stiffness", "density").
+    virtual std::vector<std::string>
+    field_names() const = 0;
+  };
+
+  template <>
+  std::map<std::string, Registry<Force<2>>::Item> &
+  Registry<Force<2>>::items();
+  template <>
+  std::map<std::string, Registry<Force<3>>::Item> &
+  Registry<Force<3>>::items();
+} // namespace Palpate
+
+#endif

@@ -1,0 +1,80 @@
+#ifndef palpate_mesh_readers_h
+#define palpate_mesh_readers_h
+
+#include <palpate/mesh/serial_mesh.h>
+
+namespace Palpate
+{
+  /**
+   * The readers behind read_case(), one per format. They return the content as
+   * it is in the file, in the file's unit of length and not yet validated.
+   */
+  namespace Readers
+  {
+    /// Case pack; key names in the messages.
+    template <int dim>
+    CaseData<dim>
+    read_pack(const std::string &filename);
+
+    /// 3 or 2, from the shape of mesh_points.
+    int
+    pack_dimension(const std::string &filename);
+
+    /// Check every known array of a pack against the sizes of the mesh.
+    template <int dim>
+    void
+    validate_arrays(const CaseData<dim> &data);
+
+    /**
+     * Gmsh .msh. Vertices are in the order of their tags (the order of the
+     * file in what Gmsh writes), and so are cells.
+     */
+    template <int dim>
+    CaseData<dim>
+    read_gmsh(const std::string &filename);
+
+    int
+    gmsh_dimension(const std::string &filename);
+
+    /// .vtk (legacy) and .vtu, told apart by their content.
+    template <int dim>
+    CaseData<dim>
+    read_vtk(const std::string &filename);
+
+    int
+    vtk_dimension(const std::string &filename);
+
+    /// Whole numbers within int, one per entry of @p array.
+    std::vector<int>
+    to_labels(const std::string &source,
+              const std::string &key,
+              const NpyArray    &array);
+
+    /**
+     * Keep those @p faces that belong to exactly one cell as the mesh's
+     * boundary faces, and note how many do not.
+     */
+    template <int dim>
+    void
+    set_boundary_faces(CaseData<dim>                        &data,
+                       const std::vector<BoundaryFace<dim>> &faces);
+
+    /**
+     * Points from triples of coordinates. In 2D the third is dropped, and must
+     * be the same for all (to 1e-9 of the extent).
+     */
+    template <int dim>
+    std::vector<dealii::Point<dim>>
+    to_points(const std::string &source, const std::vector<double> &xyz);
+
+    /// "[3, 1]": the position of entry @p i of an array of this shape.
+    std::string
+    index_string(const std::vector<std::size_t> &shape, std::size_t i);
+
+    /// The text without line breaks and control characters, cut at 200.
+    std::string
+    one_line(const std::string &text);
+  } // namespace Readers
+} // namespace Palpate
+
+#endif

@@ -1,0 +1,93 @@
+#ifndef palpate_objectives_log_field_objective_h
+#define palpate_objectives_log_field_objective_h
+
+#include <palpate/objectives/objective.h>
+
+namespace Palpate
+{
+  /**
+   * A term in x = log alpha per cell. Derived classes give value, gradient and
+   * Hessian product in x; the chain rule to the stiffness field is done here.
+   */
+  template <int dim>
+  class LogFieldObjective : public Objective<dim>
+  {
+  public:
+    double
+    value(const Context<dim> &c) const override
+    {
+      return log_value(c.discretization, log_of(c));
+    }
+
+    void
+    field_gradient(const Context<dim> &c,
+                   const double        factor,
+                   FieldDuals         &g) const override
+    {
+      if (!g.has(name))
+        return;
+      const Field x = log_of(c);
+      Field       gx(x.values.size());
+      log_gradient(c.discretization, x, gx);
+      for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
+        g[name][k] += factor * gx[k] / c.fields[name][k];
+    }
+
+    void
+    hessian(const Context<dim> &c,
+            const double        factor,
+            const Vector &,
+            const Fields &dfields,
+            const bool    gauss_newton,
+            Vector &,
+            FieldDuals &g_fields) const override
+    {
+      if (!dfields.has(name) || !g_fields.has(name))
+        return;
+      const Field &alpha = c.fields[name];
+      const Field  x     = log_of(c);
+      Field        gx(x.values.size()), hx(x.values.size()),
+        dx(x.values.size());
+      for (std::size_t k = 0; k < x.values.size(); ++k)
+        dx[k] = dfields[name][k] / alpha[k];
+      log_gradient(c.discretization, x, gx);
+      log_hessian(c.discretization, x, dx, gauss_newton, hx);
+      for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
+        g_fields[name][k] += factor * (hx[k] - gx[k] * dx[k]) / alpha[k];
+    }
+
+    bool
+    depends_on_state() const override
+    {
+      return false;
+    }
+
+  protected:
+    virtual double
+    log_value(const Discretization<dim> &D, const Field &x) const = 0;
+    virtual void
+    log_gradient(const Discretization<dim> &D,
+                 const Field               &x,
+                 Field                     &g) const = 0;
+    virtual void
+    log_hessian(const Discretization<dim> &D,
+                const Field               &x,
+                const Field               &dx,
+                const bool                 gauss_newton,
+                Field                     &h) const = 0;
+
+    std::string name = "stiffness";
+
+  private:
+    Field
+    log_of(const Context<dim> &c) const
+    {
+      Field x = c.fields[name];
+      for (double &v : x.values)
+        v = std::log(v);
+      return x;
+    }
+  };
+} // namespace Palpate
+
+#endif

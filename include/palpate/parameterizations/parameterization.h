@@ -1,0 +1,73 @@
+#ifndef palpate_parameterizations_parameterization_h
+#define palpate_parameterizations_parameterization_h
+
+#include <palpate/core/fields.h>
+#include <palpate/core/parameters.h>
+#include <palpate/core/registry.h>
+#include <palpate/geometry/discretization.h>
+
+namespace Palpate
+{
+  /**
+   * Maps unknowns q to fields. q is spread over the ranks: each rank holds
+   * n_local() entries (per-cell unknowns with their cells, unknowns that belong
+   * to no cell on rank 0). Every registered one is Taylor-tested by ctest.
+   */
+  template <int dim>
+  class Parameterization
+  {
+  public:
+    using Q = std::vector<double>;
+
+    virtual ~Parameterization() = default;
+
+    virtual void
+    parse_parameters(Parameters &parameters) = 0;
+
+    /// Once per mesh. @param initial start of the stiffness field [Pa], ghosted.
+    virtual void
+    bind(const Discretization<dim> &discretization, const Field &initial) = 0;
+
+    virtual unsigned int
+    n_local() const = 0;
+    /// The start; within the bounds.
+    virtual Q
+    initial() const = 0;
+    virtual void
+    bounds(Q &lower, Q &upper) const = 0;
+    /// Weights of the inner product sum_i w_i q_i r_i (volume fractions).
+    virtual Q
+    weights() const = 0;
+
+    /// Fields at q, ghosts included. Collective, as all below.
+    virtual void
+    apply(const Q &q, Fields &fields) const = 0;
+    /// Derivative of the fields along dq.
+    virtual void
+    jvp(const Q &q, const Q &dq, Fields &dfields) const = 0;
+    /// g = (dfields/dq)^T duals (this rank's entries).
+    virtual void
+    vjp(const Q &q, const FieldDuals &duals, Q &g) const = 0;
+    /// g += derivative of vjp(q, duals) along dq at fixed duals.
+    virtual void
+    second_vjp(const Q &q, const Q &dq, const FieldDuals &duals, Q &g) const = 0;
+
+    /// Names and values of unknowns that belong to no cell, for the log
+    /// ("label 1", Pa). Collective.
+    virtual std::vector<std::pair<std::string, double>>
+    named_values(const Q &q) const = 0;
+
+    /// 1 for owned cells whose stiffness no unknown changes (fixed labels).
+    virtual std::vector<char>
+    fixed_cells() const = 0;
+  };
+
+  template <>
+  std::map<std::string, Registry<Parameterization<2>>::Item> &
+  Registry<Parameterization<2>>::items();
+  template <>
+  std::map<std::string, Registry<Parameterization<3>>::Item> &
+  Registry<Parameterization<3>>::items();
+} // namespace Palpate
+
+#endif

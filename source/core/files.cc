@@ -1,0 +1,91 @@
+#include <palpate/core/errors.h>
+#include <palpate/core/files.h>
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace Palpate
+{
+  void
+  write_file(const std::string &filename, const std::string &content)
+  {
+    const std::string temporary =
+      filename + ".tmp" + std::to_string(::getpid());
+    std::FILE *file = std::fopen(temporary.c_str(), "wb");
+    bool       good = (file != nullptr);
+    if (good)
+      {
+        good =
+          std::fwrite(content.data(), 1, content.size(), file) ==
+          content.size();
+        good = (std::fclose(file) == 0) && good;
+      }
+    if (good)
+      good = (std::rename(temporary.c_str(), filename.c_str()) == 0);
+    if (!good)
+      {
+        const std::string reason = std::strerror(errno);
+        std::remove(temporary.c_str());
+        throw ComputationError(filename + ": cannot be written: " + reason);
+      }
+  }
+
+  std::string
+  read_file(const std::string &filename)
+  {
+    std::ifstream      in(filename, std::ios::binary);
+    std::ostringstream out;
+    if (!in || !(out << in.rdbuf()))
+      throw InputError(filename, "cannot be read");
+    return out.str();
+  }
+
+  void
+  create_output_directory(const std::string &directory)
+  {
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    const std::string probe =
+      directory + "/.palpate" + std::to_string(::getpid());
+    std::FILE *file = nullptr;
+    if (!error)
+      file = std::fopen(probe.c_str(), "wb");
+    if (file == nullptr)
+      throw InputError(directory,
+                       "cannot be written to (Output directory): " +
+                         (error ? error.message() :
+                                  std::string(std::strerror(errno))));
+    std::fclose(file);
+    std::remove(probe.c_str());
+  }
+
+  void
+  run_on_root(const MPI_Comm &comm, const std::function<void()> &work)
+  {
+    std::string message;
+    int         code = 0;
+    if (dealii::Utilities::MPI::this_mpi_process(comm) == 0)
+      try
+        {
+          work();
+        }
+      catch (const Error &e)
+        {
+          message = e.what();
+          code    = e.exit_code;
+        }
+    code = dealii::Utilities::MPI::broadcast(comm, code, 0);
+    if (code == 0)
+      return;
+    message = dealii::Utilities::MPI::broadcast(comm, message, 0);
+    if (code == 2)
+      throw InputError(message);
+    throw ComputationError(message);
+  }
+} // namespace Palpate

@@ -1,0 +1,484 @@
+#include <deal.II/base/timer.h>
+
+#include <palpate/core/errors.h>
+#include <palpate/equilibrium/static_equilibrium.h>
+
+#include <iomanip>
+#include <sstream>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  void
+  NewtonParameters::declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Relative tolerance",
+                      "1e-10",
+                      Patterns::Double(),
+                      "Residual |h| relative to that of the prescribed motion "
+                      "and loads at zero interior displacement.");
+    prm.declare_entry("Maximum iterations",
+                      "50",
+                      Patterns::Integer(1),
+                      "Of Newton, in one load step.");
+    prm.declare_entry("Load steps",
+                      "1",
+                      Patterns::Integer(1),
+                      "Prescribed motion and loads are applied in this many "
+                      "equal steps.");
+  }
+
+  void
+  NewtonParameters::parse_parameters(Parameters &p)
+  {
+    relative_tolerance = p.get_double("Relative tolerance");
+    if (!(relative_tolerance > 0 && relative_tolerance < 1))
+      p.fail("Relative tolerance", "expected a value between 0 and 1");
+    maximum_iterations = p.get_integer("Maximum iterations");
+    load_steps         = p.get_integer("Load steps");
+  }
+
+  template <int dim>
+  StaticEquilibrium<dim>::StaticEquilibrium(
+    const Discretization<dim>                &discretization,
+    const std::vector<char>                  &constrained,
+    const std::vector<Snapshot<dim>>         &snapshots,
+    std::vector<std::unique_ptr<Force<dim>>> &&forces,
+    const SolverParameters                   &solver_parameters,
+    const NewtonParameters                   &newton_parameters,
+    const ConditionalOStream                 &log)
+    : forces(std::move(forces))
+    , discretization(discretization)
+    , constrained(constrained)
+    , snapshots(snapshots)
+    , solver_parameters(solver_parameters)
+    , newton_parameters(newton_parameters)
+    , log(log)
+    , tolerance(solver_parameters.relative_tolerance)
+    , state(snapshots.size())
+    , residual_norms(snapshots.size(), 0.)
+  {
+    for (const auto &force : this->forces)
+      {
+        depends.state  = depends.state || force->tangent_depends_on().state;
+        depends.frames = depends.frames || force->tangent_depends_on().frames;
+      }
+    for (auto &s : state)
+      s.u = discretization.make_vector();
+    const unsigned int n =
+      (depends.state || depends.frames) ? snapshots.size() : 1;
+    for (unsigned int i = 0; i < n; ++i)
+      systems.push_back(std::make_unique<System>(discretization,
+                                                 constrained,
+                                                 solver_parameters));
+  }
+
+  template <int dim>
+  bool
+  StaticEquilibrium<dim>::only_relative_stiffness() const
+  {
+    for (const auto &force : forces)
+      if (!force->scales_with_stiffness())
+        return false;
+    return true;
+  }
+
+  template <int dim>
+  bool
+  StaticEquilibrium<dim>::assumes_small_strain() const
+  {
+    for (const auto &force : forces)
+      if (force->assumes_small_strain())
+        return true;
+    return false;
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::clear_constrained(Vector &v) const
+  {
+    for (unsigned int i = 0; i < v.locally_owned_size(); ++i)
+      if (constrained[i])
+        v.local_element(i) = 0;
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::residual(const Context<dim> &c, Vector &h) const
+  {
+    h.zero_out_ghost_values();
+    h = 0;
+    for (const auto &force : forces)
+      if (load_factor == 1 || force->scales_with_stiffness())
+        force->residual(c, h);
+      else
+        {
+          Vector load = discretization.make_vector();
+          force->residual(c, load);
+          h.add(load_factor, load);
+        }
+    clear_constrained(h);
+  }
+
+  template <int dim>
+  double
+  StaticEquilibrium<dim>::energy(const Context<dim> &c) const
+  {
+    double sum = 0;
+    for (const auto &force : forces)
+      sum += (force->scales_with_stiffness() ? 1. : load_factor) *
+             force->energy(c);
+    return discretization.sum(sum);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::assemble(const unsigned int  s,
+                                   const Context<dim> &c,
+                                   const bool          positive)
+  {
+    System &sys = system(s);
+    Timer   timer;
+    sys.matrix.set_zero();
+    for (const auto &force : forces)
+      force->add_tangent(c, positive, sys.matrix);
+    this->counts.seconds_assembly += timer.wall_time();
+    timer.restart();
+    sys.solver.set_up(sys.matrix);
+    ++this->counts.set_ups;
+    this->counts.seconds_setup += timer.wall_time();
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve(const Fields &new_fields)
+  {
+    fields = new_fields;
+    for (auto &sys : systems)
+      sys->current = false;
+    for (unsigned int s = 0; s < snapshots.size(); ++s)
+      {
+        if (is_linear())
+          solve_linear(s);
+        else
+          solve_nonlinear(s);
+        ++this->counts.forward;
+      }
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve_linear(const unsigned int s)
+  {
+    const Context<dim> c = context(s);
+    if (!system(s).current)
+      {
+        assemble(s, c, false);
+        system(s).current = true;
+      }
+    Timer  timer;
+    Vector start = state[s].u;
+    auto  &u     = state[s].u;
+    Vector h     = discretization.make_vector(), du = h;
+
+    // |b|: the residual with the prescribed values and zero elsewhere.
+    for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
+      u.local_element(i) =
+        (constrained[i] ? snapshots[s].prescribed.local_element(i) : 0.);
+    residual(c, h);
+    const double size = h.l2_norm();
+
+    // Warm start.
+    for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
+      if (!constrained[i])
+        u.local_element(i) = start.local_element(i);
+    for (unsigned int pass = 0; pass < 3; ++pass)
+      {
+        residual(c, h);
+        residual_norms[s] = h.l2_norm();
+        if (residual_norms[s] <= tolerance * size)
+          break;
+        h *= -1;
+        du = 0;
+        u.zero_out_ghost_values();
+        this->counts.linear_iterations +=
+          system(s).solver.solve(du, h, 0.9 * tolerance * size);
+        u += du;
+        u.update_ghost_values();
+        if (pass == 2)
+          {
+            residual(c, h);
+            residual_norms[s] = h.l2_norm();
+          }
+      }
+    this->counts.seconds_forward += timer.wall_time();
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve_nonlinear(const unsigned int s)
+  {
+    Timer  timer;
+    auto  &u = state[s].u;
+    Vector h = discretization.make_vector(), du = h, trial = h;
+
+    const auto prescribe = [&](const double part) {
+      for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
+        if (constrained[i])
+          u.local_element(i) =
+            part * snapshots[s].prescribed.local_element(i);
+    };
+    // Size of the problem: residual of the full prescribed motion and loads at
+    // zero interior displacement.
+    const Context<dim> c     = context(s);
+    const Vector       start = u;
+    const bool         warm  = start.l2_norm() > 0;
+    u.zero_out_ghost_values();
+    u = 0;
+    u.set_ghost_state(true);
+    prescribe(1);
+    load_factor = 1;
+    residual(c, h);
+    const double size      = h.l2_norm();
+    const double tolerance = newton_parameters.relative_tolerance * size;
+
+    System    &sys   = system(s);
+    const auto solve = [&](const double wanted) {
+      // Direction with the assembled matrix; false where it is no use.
+      du = 0;
+      try
+        {
+          Vector rhs = h;
+          rhs *= -1;
+          this->counts.linear_iterations += sys.solver.solve(du, rhs, wanted);
+        }
+      catch (const ComputationError &)
+        {
+          return false;
+        }
+      return du * h < 0;
+    };
+    const auto move = [&](const double step) {
+      u.zero_out_ghost_values();
+      u = trial;
+      u.add(step, du);
+      u.update_ghost_values();
+    };
+
+    const unsigned int steps = newton_parameters.load_steps;
+    u.zero_out_ghost_values();
+    u = 0;
+    u.update_ghost_values();
+    if (warm) // the whole load at once, from the last solution
+      {
+        u.zero_out_ghost_values();
+        u = start;
+        u.update_ghost_values();
+        prescribe(1);
+      }
+    for (unsigned int step = (warm ? steps : 1); step <= steps; ++step)
+      {
+        const double part = double(step) / steps;
+        load_factor       = part;
+        if (!warm)
+          {
+            // Predictor: linearize at the last state, so that the increment of
+            // the prescribed motion is spread over the body.
+            du.zero_out_ghost_values();
+            du = 0;
+            for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
+              if (constrained[i])
+                du.local_element(i) =
+                  part * snapshots[s].prescribed.local_element(i) -
+                  u.local_element(i);
+            du.set_ghost_state(true);
+            residual(c, h);
+            h.zero_out_ghost_values();
+            for (const auto &force : forces)
+              force->apply_tangent(c, du, h);
+            clear_constrained(h);
+            assemble(s, c, true);
+            trial = u;
+            if (solve(1e-3 * h.l2_norm()))
+              move(1);
+            prescribe(part);
+          }
+        std::ostringstream table;
+        for (unsigned int it = 0;; ++it)
+          {
+            residual(c, h);
+            const double norm = h.l2_norm();
+            residual_norms[s] = norm;
+            table << (it ? ", " : "") << std::setprecision(2) << norm / size;
+            if (norm <= tolerance)
+              break;
+            if (it == newton_parameters.maximum_iterations ||
+                !std::isfinite(norm))
+              throw ComputationError(
+                "Newton did not converge in " + std::to_string(it) +
+                " iterations (load step " + std::to_string(step) + " of " +
+                std::to_string(steps) + ", snapshot " + std::to_string(s) +
+                "; residuals " + table.str() +
+                "): try more Newton/Load steps, a smaller Prescribed scale or "
+                "more Newton/Maximum iterations");
+            ++this->counts.newton_iterations;
+            const double wanted =
+              std::max(std::min(1e-2, norm / size) * 1e-2 * norm,
+                       0.1 * tolerance);
+            assemble(s, c, false);
+            if (!solve(wanted))
+              {
+                assemble(s, c, true);
+                if (!solve(wanted))
+                  throw ComputationError(
+                    "Newton found no descent direction (residual " +
+                    std::to_string(norm / size) +
+                    "): the body has a zero-energy mode; constrain more "
+                    "vertices or change the model");
+              }
+            // Backtracking on the energy; close to the solution rounding hides
+            // its change, and the residual decides.
+            const double e0    = energy(c);
+            const double slope = du * h;
+            trial              = u;
+            double length      = 1;
+            for (; length > 1e-6; length *= 0.5)
+              {
+                move(length);
+                const double e = energy(c);
+                if (e <= e0 + 1e-4 * length * slope ||
+                    std::abs(length * slope) < 1e-12 * std::abs(e0))
+                  break;
+              }
+          }
+        if (depends.state)
+          log << "  Newton, snapshot " << s << ", load step " << step
+              << ": residuals " << table.str() << std::endl;
+      }
+    sys.current = false;
+    this->counts.seconds_forward += timer.wall_time();
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve_system(const unsigned int s,
+                                       const Vector      &rhs,
+                                       const bool         transposed,
+                                       Vector            &x)
+  {
+    if (!system(s).current)
+      {
+        assemble(s, context(s), false);
+        system(s).current = true;
+      }
+    if (x.size() == 0)
+      x = discretization.make_vector();
+    Vector b = rhs;
+    b.zero_out_ghost_values();
+    clear_constrained(b);
+    x.zero_out_ghost_values();
+    clear_constrained(x);
+    const double size = b.l2_norm();
+    if (size > 0)
+      this->counts.linear_iterations +=
+        system(s).solver.solve(x, b, tolerance * size, transposed);
+    else
+      x = 0;
+    x.update_ghost_values();
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve_adjoint(const unsigned int s,
+                                        const Vector      &rhs,
+                                        Vector            &lambda)
+  {
+    Timer timer;
+    solve_system(s, rhs, true, lambda);
+    ++this->counts.adjoint;
+    this->counts.seconds_adjoint += timer.wall_time();
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve_incremental(const unsigned int s,
+                                            const Vector      &rhs,
+                                            const bool         transposed,
+                                            Vector            &x)
+  {
+    Timer timer;
+    solve_system(s, rhs, transposed, x);
+    ++this->counts.incremental;
+    this->counts.seconds_incremental += timer.wall_time();
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::field_jvp(const unsigned int s,
+                                    const Fields      &direction,
+                                    Vector            &dh) const
+  {
+    for (const auto &force : forces)
+      force->field_jvp(context(s), direction, dh);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::field_vjp(const unsigned int s,
+                                    const Vector      &lambda,
+                                    FieldDuals        &g) const
+  {
+    for (const auto &force : forces)
+      force->field_vjp(context(s), lambda, g);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::second_vjp(const unsigned int s,
+                                     const Vector      &lambda,
+                                     const Vector      &du,
+                                     const Fields      &dfields,
+                                     Vector            &g_state,
+                                     FieldDuals        &g_fields) const
+  {
+    for (const auto &force : forces)
+      force->second_vjp(context(s), lambda, du, dfields, g_state, g_fields);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::restore(const Fields              &new_fields,
+                                  const std::vector<Vector> &states)
+  {
+    fields = new_fields;
+    set_states(states);
+    for (auto &sys : systems)
+      sys->current = false;
+  }
+
+  template <int dim>
+  std::vector<Vector>
+  StaticEquilibrium<dim>::states() const
+  {
+    std::vector<Vector> all;
+    for (const auto &s : state)
+      all.push_back(s.u);
+    return all;
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::set_states(const std::vector<Vector> &states)
+  {
+    AssertDimension(states.size(), state.size());
+    for (unsigned int s = 0; s < state.size(); ++s)
+      {
+        state[s].u = states[s];
+        state[s].u.update_ghost_values();
+      }
+  }
+
+  template class StaticEquilibrium<2>;
+  template class StaticEquilibrium<3>;
+} // namespace Palpate

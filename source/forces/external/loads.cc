@@ -1,0 +1,196 @@
+#include <palpate/forces/external/loads.h>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <int dim>
+  double
+  DeadLoad<dim>::energy(const Context<dim> &c) const
+  {
+    Vector h = c.discretization.make_vector();
+    this->residual(c, h);
+    double sum = 0;
+    for (unsigned int i = 0; i < c.discretization.n_owned_nodes() * dim; ++i)
+      sum += h.local_element(i) * c.state.u.local_element(i);
+    return sum;
+  }
+
+  template <int dim>
+  void
+  Gravity<dim>::declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Gravity",
+                      "0, 0, 0",
+                      Patterns::List(Patterns::Double(), 0, 3),
+                      "Acceleration [m/s^2].");
+  }
+
+  template <int dim>
+  void
+  Gravity<dim>::parse_parameters(Parameters &parameters)
+  {
+    const auto g = parameters.get_doubles("Gravity");
+    if (g.size() != dim && g.size() != 3)
+      parameters.fail("Gravity",
+                      "expected " + std::to_string(dim) + " components");
+    for (unsigned int d = 0; d < dim; ++d)
+      gravity[d] = g[d];
+  }
+
+  template <int dim>
+  void
+  Gravity<dim>::add_weight(const Context<dim> &c,
+                           const Field        &density,
+                           Vector             &h) const
+  {
+    const auto                 &D = c.discretization;
+    std::vector<Tensor<1, dim>> out(D.nodes_per_cell);
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      {
+        for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
+          out[a] = -density[k] * D.volume[k] * D.mean_shape[a] * gravity;
+        D.scatter(out, k, h);
+      }
+  }
+
+  template <int dim>
+  void
+  Gravity<dim>::residual(const Context<dim> &c, Vector &h) const
+  {
+    add_weight(c, c.fields["density"], h);
+  }
+
+  template <int dim>
+  void
+  Gravity<dim>::field_jvp(const Context<dim> &c,
+                          const Fields       &direction,
+                          Vector             &dh) const
+  {
+    if (direction.has("density"))
+      add_weight(c, direction["density"], dh);
+  }
+
+  template <int dim>
+  void
+  Gravity<dim>::field_vjp(const Context<dim> &c,
+                          const Vector       &lambda,
+                          FieldDuals         &g) const
+  {
+    if (!g.has("density"))
+      return;
+    const auto                 &D = c.discretization;
+    std::vector<Tensor<1, dim>> l;
+    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+      {
+        D.gather(lambda, k, l);
+        for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
+          g["density"][k] -= D.volume[k] * D.mean_shape[a] * (gravity * l[a]);
+      }
+  }
+
+  template <int dim>
+  void
+  Gravity<dim>::second_vjp(const Context<dim> &,
+                           const Vector &,
+                           const Vector &,
+                           const Fields &,
+                           Vector &,
+                           FieldDuals &) const
+  {} // linear in the density, independent of u
+
+  template <int dim>
+  void
+  SurfaceLoad<dim>::residual(const Context<dim> &c, Vector &h) const
+  {
+    const auto                 &D = c.discretization;
+    std::vector<Tensor<1, dim>> out(D.nodes_per_cell);
+    for (const auto &face : D.boundary_faces)
+      {
+        const auto it = loads.find(face.id);
+        if (it == loads.end())
+          continue;
+        const Tensor<1, dim> t = traction(it->second, face.normal);
+        for (auto &o : out)
+          o = Tensor<1, dim>();
+        for (unsigned int i = 0; i < face.nodes.size(); ++i)
+          out[face.nodes[i]] = -face.area * face.weights[i] * t;
+        D.scatter(out, face.cell, h);
+      }
+  }
+
+  template <int dim>
+  void
+  Traction<dim>::declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Traction",
+                      "",
+                      Patterns::Anything(),
+                      "Force per reference area [Pa] by boundary id, "
+                      "\"3: 0, 0, -50; 4: ...\".");
+  }
+
+  template <int dim>
+  void
+  Traction<dim>::parse_parameters(Parameters &parameters)
+  {
+    this->loads = parameters.get_map("Traction", dim);
+  }
+
+  template <int dim>
+  Tensor<1, dim>
+  Traction<dim>::traction(const std::vector<double> &value,
+                          const Tensor<1, dim> &) const
+  {
+    Tensor<1, dim> t;
+    for (unsigned int d = 0; d < dim; ++d)
+      t[d] = value[d];
+    return t;
+  }
+
+  template <int dim>
+  void
+  Pressure<dim>::declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Pressure",
+                      "",
+                      Patterns::Anything(),
+                      "Pressure [Pa] pushing against the surface, by boundary "
+                      "id, \"3: 500\". A dead load: it keeps the direction of "
+                      "the undeformed normal.");
+  }
+
+  template <int dim>
+  void
+  Pressure<dim>::parse_parameters(Parameters &parameters)
+  {
+    this->loads = parameters.get_map("Pressure", 1);
+  }
+
+  template <int dim>
+  Tensor<1, dim>
+  Pressure<dim>::traction(const std::vector<double> &value,
+                          const Tensor<1, dim>      &normal) const
+  {
+    return -value[0] * normal;
+  }
+
+#define INSTANTIATE(dim)                                                     \
+  template class DeadLoad<dim>;                                              \
+  template class Gravity<dim>;                                               \
+  template class SurfaceLoad<dim>;                                           \
+  template class Traction<dim>;                                              \
+  template class Pressure<dim>;                                              \
+  namespace                                                                  \
+  {                                                                          \
+    const Registry<Force<dim>>::Entry<Gravity<dim>> gravity_##dim(           \
+      "gravity", "weight of the body, by its density field");                \
+    const Registry<Force<dim>>::Entry<Traction<dim>> traction_##dim(         \
+      "traction", "force per reference area on boundary ids");               \
+    const Registry<Force<dim>>::Entry<Pressure<dim>> pressure_##dim(         \
+      "pressure", "dead pressure on boundary ids");                          \
+  }
+
+  INSTANTIATE(2)
+  INSTANTIATE(3)
+} // namespace Palpate

@@ -1,0 +1,308 @@
+#include <palpate/forces/springs/sms.h>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  void
+  SmsRatios::declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Poisson ratio",
+                      "0.4",
+                      Patterns::Double(),
+                      "nu, sets kappa/alpha = 4 nu / (1 - 2 nu); with Shear "
+                      "ratio = 2 the material is isotropic with "
+                      "E = 4 alpha (1 + nu).");
+    prm.declare_entry("Shear ratio",
+                      "2",
+                      Patterns::Double(),
+                      "beta / alpha; 2 is isotropic, other values make the "
+                      "material depend on its frames.");
+    prm.declare_entry("Volume ratio",
+                      "",
+                      Patterns::Anything(),
+                      "kappa / alpha; empty: from the Poisson ratio.");
+  }
+
+  void
+  SmsRatios::parse_parameters(Parameters &parameters)
+  {
+    const double nu = parameters.get_double("Poisson ratio");
+    if (!(nu >= 0 && nu < 0.5))
+      parameters.fail("Poisson ratio", "expected a value in [0, 0.5)");
+    shear = parameters.get_double("Shear ratio");
+    if (!(shear > 0))
+      parameters.fail("Shear ratio", "expected a positive value");
+    volume = 4 * nu / (1 - 2 * nu);
+    if (!parameters.get("Volume ratio").empty())
+      {
+        if (parameters.is_set("Poisson ratio"))
+          parameters.fail("Volume ratio",
+                          "expected either Poisson ratio or Volume ratio");
+        volume = parameters.get_double("Volume ratio");
+        if (!(volume >= 0))
+          parameters.fail("Volume ratio", "expected a value >= 0");
+      }
+  }
+
+  namespace
+  {
+    template <int dim>
+    Tensor<2, dim>
+    symmetric_part(const Tensor<2, dim> &A)
+    {
+      return 0.5 * (A + transpose(A));
+    }
+
+    /// e_l . A e_l
+    template <int dim>
+    double
+    along(const Tensor<2, dim> &A, const Tensor<2, dim> &R, const unsigned int l)
+    {
+      double sum = 0;
+      for (unsigned int i = 0; i < dim; ++i)
+        for (unsigned int j = 0; j < dim; ++j)
+          sum += R[i][l] * A[i][j] * R[j][l];
+      return sum;
+    }
+
+    /// sum_l (e_l . A e_l) e_l (x) e_l
+    template <int dim>
+    Tensor<2, dim>
+    axial_part(const Tensor<2, dim> &A, const Tensor<2, dim> &R)
+    {
+      Tensor<2, dim> result;
+      for (unsigned int l = 0; l < dim; ++l)
+        {
+          const double a = along(A, R, l);
+          for (unsigned int i = 0; i < dim; ++i)
+            for (unsigned int j = 0; j < dim; ++j)
+              result[i][j] += a * R[i][l] * R[j][l];
+        }
+      return result;
+    }
+
+    /// The symmetric bilinear form whose diagonal is the cofactor matrix:
+    /// cofactor(F) = mixed(F, F), d det = cofactor : dF.
+    Tensor<2, 3>
+    mixed_cofactor(const Tensor<2, 3> &A, const Tensor<2, 3> &B)
+    {
+      Tensor<2, 3> result;
+      for (unsigned int i = 0; i < 3; ++i)
+        for (unsigned int j = 0; j < 3; ++j)
+          {
+            const unsigned int i1 = (i + 1) % 3, i2 = (i + 2) % 3,
+                               j1 = (j + 1) % 3, j2 = (j + 2) % 3;
+            result[i][j] = 0.5 * (A[i1][j1] * B[i2][j2] +
+                                  B[i1][j1] * A[i2][j2] -
+                                  A[i1][j2] * B[i2][j1] -
+                                  B[i1][j2] * A[i2][j1]);
+          }
+      return result;
+    }
+
+    Tensor<2, 2>
+    linear_cofactor(const Tensor<2, 2> &A)
+    {
+      Tensor<2, 2> result;
+      result[0][0] = A[1][1];
+      result[1][1] = A[0][0];
+      result[0][1] = -A[1][0];
+      result[1][0] = -A[0][1];
+      return result;
+    }
+
+    Tensor<2, 2>
+    cofactor(const Tensor<2, 2> &F)
+    {
+      return linear_cofactor(F);
+    }
+    Tensor<2, 2>
+    cofactor_derivative(const Tensor<2, 2> &, const Tensor<2, 2> &dF)
+    {
+      return linear_cofactor(dF);
+    }
+    Tensor<2, 2>
+    cofactor_second_derivative(const Tensor<2, 2> &, const Tensor<2, 2> &)
+    {
+      return Tensor<2, 2>();
+    }
+    Tensor<2, 3>
+    cofactor(const Tensor<2, 3> &F)
+    {
+      return mixed_cofactor(F, F);
+    }
+    Tensor<2, 3>
+    cofactor_derivative(const Tensor<2, 3> &F, const Tensor<2, 3> &dF)
+    {
+      return 2. * mixed_cofactor(F, dF);
+    }
+    Tensor<2, 3>
+    cofactor_second_derivative(const Tensor<2, 3> &dF1, const Tensor<2, 3> &dF2)
+    {
+      return 2. * mixed_cofactor(dF1, dF2);
+    }
+
+    template <int dim>
+    Tensor<2, dim>
+    plus_identity(const Tensor<2, dim> &H)
+    {
+      Tensor<2, dim> F = H;
+      for (unsigned int d = 0; d < dim; ++d)
+        F[d][d] += 1;
+      return F;
+    }
+
+    /// det(I + H) - 1 without the cancellation at small H.
+    double
+    determinant_change(const Tensor<2, 2> &H)
+    {
+      return trace(H) + determinant(H);
+    }
+    double
+    determinant_change(const Tensor<2, 3> &H)
+    {
+      return trace(H) + trace(mixed_cofactor(H, H)) + determinant(H);
+    }
+
+    /// F^T F - I without the cancellation at small H.
+    template <int dim>
+    Tensor<2, dim>
+    twice_green_strain(const Tensor<2, dim> &H)
+    {
+      return H + transpose(H) + transpose(H) * H;
+    }
+  } // namespace
+
+  template <int dim>
+  double
+  SmsMaterial<dim>::energy(const T2 &H, const T2 &R, const double alpha) const
+  {
+    return 0.5 * scalar_product(stress(H, R, alpha), H);
+  }
+
+  template <int dim>
+  Tensor<2, dim>
+  SmsMaterial<dim>::stress(const T2 &H, const T2 &R, const double alpha) const
+  {
+    const T2 eps    = symmetric_part(H);
+    T2       result = 2 * ratios.shear * eps;
+    if (depends_on_frame())
+      result += (4 - 2 * ratios.shear) * axial_part(eps, R);
+    const double pressure = ratios.volume * trace(eps);
+    for (unsigned int d = 0; d < dim; ++d)
+      result[d][d] += pressure;
+    return alpha * result;
+  }
+
+  // With c = F^T F - I in the frame, w(c) = 1/2 sum c_ll^2 + b/2 sum_{l<m}
+  // c_lm^2 and dw = S : dC with S_ll = c_ll, S_lm = b/2 c_lm.
+  template <int dim>
+  Tensor<2, dim>
+  FiniteStrainSmsMaterial<dim>::second_stress(const T2 &C, const T2 &R) const
+  {
+    T2 S = 0.5 * ratios.shear * C;
+    if (depends_on_frame())
+      S += (1 - 0.5 * ratios.shear) * axial_part(C, R);
+    return S;
+  }
+
+  template <int dim>
+  double
+  FiniteStrainSmsMaterial<dim>::energy(const T2    &H,
+                                       const T2    &R,
+                                       const double alpha) const
+  {
+    const T2     C = twice_green_strain(H);
+    const double J = determinant_change(H);
+    return alpha * (0.5 * scalar_product(second_stress(C, R), C) +
+                    0.5 * ratios.volume * J * J);
+  }
+
+  template <int dim>
+  Tensor<2, dim>
+  FiniteStrainSmsMaterial<dim>::stress(const T2    &H,
+                                       const T2    &R,
+                                       const double alpha) const
+  {
+    const T2 F = plus_identity(H);
+    return alpha *
+           (2. * F * second_stress(twice_green_strain(H), R) +
+            ratios.volume * determinant_change(H) * cofactor(F));
+  }
+
+  template <int dim>
+  Tensor<2, dim>
+  FiniteStrainSmsMaterial<dim>::positive_derivative(const T2    &H,
+                                                    const T2    &dH,
+                                                    const T2    &R,
+                                                    const double alpha) const
+  {
+    const T2 F  = plus_identity(H);
+    const T2 dC = transpose(F) * dH + transpose(dH) * F;
+    const T2 c  = cofactor(F);
+    return alpha * (2. * F * second_stress(dC, R) +
+                    ratios.volume * scalar_product(c, dH) * c);
+  }
+
+  template <int dim>
+  Tensor<2, dim>
+  FiniteStrainSmsMaterial<dim>::stress_derivative(const T2    &H,
+                                                  const T2    &dH,
+                                                  const T2    &R,
+                                                  const double alpha) const
+  {
+    const T2 F = plus_identity(H);
+    return positive_derivative(H, dH, R, alpha) +
+           alpha * (2. * dH * second_stress(twice_green_strain(H), R) +
+                    ratios.volume * determinant_change(H) *
+                      cofactor_derivative(F, dH));
+  }
+
+  template <int dim>
+  Tensor<2, dim>
+  FiniteStrainSmsMaterial<dim>::stress_second_derivative(
+    const T2    &H,
+    const T2    &dH1,
+    const T2    &dH2,
+    const T2    &R,
+    const double alpha) const
+  {
+    const T2 F   = plus_identity(H);
+    const T2 dC1 = transpose(F) * dH1 + transpose(dH1) * F;
+    const T2 dC2 = transpose(F) * dH2 + transpose(dH2) * F;
+    const T2 ddC = transpose(dH1) * dH2 + transpose(dH2) * dH1;
+    const T2 c = cofactor(F), c1 = cofactor_derivative(F, dH1),
+             c2 = cofactor_derivative(F, dH2);
+    return alpha *
+           (2. * dH1 * second_stress(dC2, R) + 2. * dH2 * second_stress(dC1, R) +
+            2. * F * second_stress(ddC, R) +
+            ratios.volume *
+              (scalar_product(c2, dH1) * c + scalar_product(c, dH1) * c2 +
+               scalar_product(c, dH2) * c1 +
+               determinant_change(H) * cofactor_second_derivative(dH1, dH2)));
+  }
+
+  template struct SmsMaterial<2>;
+  template struct SmsMaterial<3>;
+  template struct FiniteStrainSmsMaterial<2>;
+  template struct FiniteStrainSmsMaterial<3>;
+
+  namespace
+  {
+    const char *sms_description = "quadratic SMS: axial, shear and volume "
+                                  "measurements on intersection springs, small "
+                                  "strain";
+    const char *finite_description =
+      "finite-strain SMS energy on intersection springs, exact derivatives";
+
+    const Registry<Force<2>>::Entry<SmsForce<2, SmsMaterial<2>>>
+      sms_2d("sms", sms_description);
+    const Registry<Force<3>>::Entry<SmsForce<3, SmsMaterial<3>>>
+      sms_3d("sms", sms_description);
+    const Registry<Force<2>>::Entry<SmsForce<2, FiniteStrainSmsMaterial<2>>>
+      finite_2d("sms finite strain", finite_description);
+    const Registry<Force<3>>::Entry<SmsForce<3, FiniteStrainSmsMaterial<3>>>
+      finite_3d("sms finite strain", finite_description);
+  } // namespace
+} // namespace Palpate

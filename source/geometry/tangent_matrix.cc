@@ -1,0 +1,151 @@
+#include <deal.II/lac/dynamic_sparsity_pattern.h>
+
+#include <palpate/geometry/tangent_matrix.h>
+
+#include <Epetra_CrsMatrix.h>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <int dim>
+  TangentMatrix<dim>::TangentMatrix(const Discretization<dim> &discretization,
+                                    const std::vector<char>   &constrained)
+    : discretization(discretization)
+    , constrained(constrained)
+  {
+    const auto        &D       = discretization;
+    const unsigned int nn      = D.nodes_per_cell;
+    const unsigned int n_owned = D.n_owned_nodes();
+
+    // Which nodes each owned node meets.
+    std::vector<std::vector<unsigned int>> neighbors(n_owned);
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      for (unsigned int a = 0; a < nn; ++a)
+        {
+          const unsigned int node = D.cell_nodes[k * nn + a];
+          if (node < n_owned)
+            neighbors[node].insert(neighbors[node].end(),
+                                   &D.cell_nodes[k * nn],
+                                   &D.cell_nodes[k * nn] + nn);
+        }
+    const IndexSet         rows = D.dof_partitioner()->locally_owned_range();
+    DynamicSparsityPattern pattern(rows.size(), rows.size(), rows);
+    std::vector<types::global_dof_index> columns;
+    for (unsigned int node = 0; node < n_owned; ++node)
+      {
+        auto &list = neighbors[node];
+        std::sort(list.begin(), list.end());
+        list.erase(std::unique(list.begin(), list.end()), list.end());
+        columns.clear();
+        for (const unsigned int other : list)
+          for (unsigned int d = 0; d < dim; ++d)
+            columns.push_back(
+              D.dof_partitioner()->local_to_global(other * dim + d));
+        std::sort(columns.begin(), columns.end());
+        for (unsigned int d = 0; d < dim; ++d)
+          pattern.add_entries(
+            D.dof_partitioner()->local_to_global(node * dim + d),
+            columns.begin(),
+            columns.end(),
+            true);
+        std::vector<unsigned int>().swap(list);
+      }
+    sparse_matrix.reinit(rows, rows, pattern, D.comm);
+
+    const Epetra_CrsMatrix &K = sparse_matrix.trilinos_matrix();
+    int                    *row_pointer, *column_index;
+    const int ierr = K.ExtractCrsDataPointers(row_pointer, column_index, values);
+    AssertThrow(ierr == 0, ExcTrilinosError(ierr));
+    row_start.assign(row_pointer, row_pointer + n_owned * dim + 1);
+
+    std::vector<int> column_of_node(D.n_nodes(), -1);
+    for (unsigned int node = 0; node < D.n_nodes(); ++node)
+      column_of_node[node] = K.ColMap().LID(
+        static_cast<int>(D.dof_partitioner()->local_to_global(node * dim)));
+    offset.resize(D.n_cells() * nn * nn);
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      for (unsigned int a = 0; a < nn; ++a)
+        {
+          const unsigned int node = D.cell_nodes[k * nn + a];
+          if (node >= n_owned)
+            continue;
+          const int *begin = column_index + row_start[node * dim],
+                    *end   = column_index + row_start[node * dim + 1];
+          for (unsigned int b = 0; b < nn; ++b)
+            {
+              const int  wanted = column_of_node[D.cell_nodes[k * nn + b]];
+              const int *found  = std::find(begin, end, wanted);
+              AssertThrow(found + dim <= end && found[dim - 1] == wanted + dim - 1,
+                          ExcInternalError());
+              offset[(k * nn + a) * nn + b] = found - begin;
+            }
+        }
+    cell_has_constraint.assign(D.n_cells(), 0);
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      for (unsigned int a = 0; a < nn; ++a)
+        for (unsigned int d = 0; d < dim; ++d)
+          if (constrained[D.cell_nodes[k * nn + a] * dim + d])
+            cell_has_constraint[k] = 1;
+  }
+
+  template <int dim>
+  void
+  TangentMatrix<dim>::set_zero()
+  {
+    std::fill(values, values + row_start.back(), 0.);
+  }
+
+  template <int dim>
+  void
+  TangentMatrix<dim>::add_block(const unsigned int    cell,
+                                const unsigned int    a,
+                                const unsigned int    b,
+                                const Tensor<2, dim> &block)
+  {
+    const auto        &D    = discretization;
+    const unsigned int nn   = D.nodes_per_cell;
+    const unsigned int node = D.cell_nodes[cell * nn + a];
+    if (node >= D.n_owned_nodes())
+      return;
+    const unsigned int at = offset[(cell * nn + a) * nn + b];
+    if (!cell_has_constraint[cell])
+      {
+        for (unsigned int i = 0; i < dim; ++i)
+          {
+            double *row = values + row_start[node * dim + i] + at;
+            for (unsigned int j = 0; j < dim; ++j)
+              row[j] += block[i][j];
+          }
+        return;
+      }
+    const unsigned int other = D.cell_nodes[cell * nn + b];
+    for (unsigned int i = 0; i < dim; ++i)
+      {
+        double *row = values + row_start[node * dim + i] + at;
+        for (unsigned int j = 0; j < dim; ++j)
+          if ((!constrained[node * dim + i] && !constrained[other * dim + j]) ||
+              (a == b && i == j))
+            row[j] += block[i][j];
+      }
+  }
+
+  template <int dim>
+  void
+  TangentMatrix<dim>::add(const unsigned int cell, const double *matrix)
+  {
+    const unsigned int nn = discretization.nodes_per_cell;
+    Tensor<2, dim>     block;
+    for (unsigned int a = 0; a < nn; ++a)
+      for (unsigned int b = 0; b < nn; ++b)
+        {
+          for (unsigned int i = 0; i < dim; ++i)
+            for (unsigned int j = 0; j < dim; ++j)
+              block[i][j] = matrix[(a * dim + i) * nn * dim + b * dim + j];
+          add_block(cell, a, b, block);
+        }
+  }
+
+  template class TangentMatrix<2>;
+  template class TangentMatrix<3>;
+} // namespace Palpate

@@ -1,0 +1,269 @@
+#include <palpate/inverse/reduced_functional.h>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <int dim>
+  ReducedFunctional<dim>::ReducedFunctional(
+    StateProblem<dim>                    &problem,
+    const Parameterization<dim>          &parameterization,
+    const std::vector<WeightedTerm<dim>> &terms,
+    const Fields                         &fixed_fields,
+    const MPI_Comm                       &comm)
+    : problem(problem)
+    , parameterization(parameterization)
+    , terms(terms)
+    , fixed_fields(fixed_fields)
+    , comm(comm)
+  {}
+
+  template <int dim>
+  bool
+  ReducedFunctional<dim>::same(const Q &a, const Q &b) const
+  {
+    const int differ = (a == b ? 0 : 1);
+    return Utilities::MPI::max(differ, comm) == 0;
+  }
+
+  template <int dim>
+  void
+  ReducedFunctional<dim>::evaluate(const Q &q)
+  {
+    if (current.valid && same(q, current.q))
+      return;
+    if (current.valid)
+      std::swap(current, previous);
+    if (current.valid && same(q, current.q))
+      {
+        Fields all = fixed_fields;
+        for (const auto &[name, field] : current.fields)
+          all[name] = field;
+        problem.restore(all, current.states);
+        return;
+      }
+    // The adjoint at hand is the best start for the new one.
+    current.adjoints     = previous.adjoints;
+    current.valid        = false;
+    current.has_gradient = false;
+    current.q            = q;
+    parameterization.apply(q, current.fields);
+    Fields all = fixed_fields;
+    for (const auto &[name, field] : current.fields)
+      all[name] = field;
+    problem.solve(all);
+    current.states = problem.states();
+    measure();
+    current.valid = true;
+  }
+
+  template <int dim>
+  void
+  ReducedFunctional<dim>::measure()
+  {
+    const unsigned int S = problem.n_snapshots();
+    current.parts.assign(terms.size(), 0.);
+    current.value = 0;
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      {
+        if (terms[i].weight == 0)
+          continue;
+        const bool each = terms[i].objective->depends_on_state();
+        for (unsigned int s = 0; s < (each ? S : 1); ++s)
+          current.parts[i] += terms[i].weight / (each ? S : 1) *
+                              terms[i].objective->value(problem.context(s));
+        current.value += current.parts[i];
+      }
+  }
+
+  template <int dim>
+  double
+  ReducedFunctional<dim>::value(const Q &q)
+  {
+    evaluate(q);
+    return current.value;
+  }
+
+  template <int dim>
+  void
+  ReducedFunctional<dim>::differentiate()
+  {
+    if (current.has_gradient)
+      return;
+    const unsigned int S = problem.n_snapshots();
+    current.duals        = std::make_shared<FieldDuals>(current.fields);
+    current.direct_duals = std::make_shared<FieldDuals>(current.fields);
+    current.adjoints.resize(S);
+    for (unsigned int s = 0; s < S; ++s)
+      {
+        const Context<dim> c       = problem.context(s);
+        Vector             rhs     = c.discretization.make_vector();
+        bool               adjoint = false;
+        for (const auto &term : terms)
+          if (term.weight != 0)
+            {
+              const bool each = term.objective->depends_on_state();
+              adjoint         = adjoint || each;
+              if (each)
+                term.objective->state_gradient(c, term.weight / S, rhs);
+              if (each || s == 0)
+                term.objective->field_gradient(c,
+                                               term.weight / (each ? S : 1),
+                                               *current.direct_duals);
+            }
+        if (current.adjoints[s].size() == 0)
+          current.adjoints[s] = c.discretization.make_vector();
+        if (!adjoint)
+          continue;
+        problem.solve_adjoint(s, rhs, current.adjoints[s]);
+        FieldDuals h(current.fields);
+        problem.field_vjp(s, current.adjoints[s], h);
+        current.duals->add(-1., h);
+      }
+    current.duals->add(1., *current.direct_duals);
+    current.has_gradient = true;
+  }
+
+  template <int dim>
+  void
+  ReducedFunctional<dim>::gradient(const Q &q, Q &g)
+  {
+    evaluate(q);
+    differentiate();
+    parameterization.vjp(q, *current.duals, g);
+  }
+
+  template <int dim>
+  void
+  ReducedFunctional<dim>::hessian(const Q   &q,
+                                  const Q   &v,
+                                  const bool gauss_newton,
+                                  Q         &Hv)
+  {
+    evaluate(q);
+    differentiate();
+    const unsigned int S = problem.n_snapshots();
+    Fields             dfields;
+    parameterization.jvp(q, v, dfields);
+    FieldDuals result(current.fields);
+    for (unsigned int s = 0; s < S; ++s)
+      {
+        const Context<dim> c   = problem.context(s);
+        Vector             rhs = c.discretization.make_vector(), du, dlambda;
+        // K u' = -h_q v
+        problem.field_jvp(s, dfields, rhs);
+        rhs *= -1;
+        problem.solve_incremental(s, rhs, false, du);
+        // K^T lambda' = J_uu u' + J_uq v - (h_uu[u'] + h_uq[v])^T lambda
+        rhs.zero_out_ghost_values();
+        rhs = 0;
+        for (const auto &term : terms)
+          if (term.weight != 0)
+            {
+              const bool each = term.objective->depends_on_state();
+              if (each || s == 0)
+                term.objective->hessian(c,
+                                        term.weight / (each ? S : 1),
+                                        du,
+                                        dfields,
+                                        gauss_newton,
+                                        rhs,
+                                        result);
+            }
+        FieldDuals h(current.fields);
+        if (!gauss_newton)
+          {
+            Vector h_state = c.discretization.make_vector();
+            problem.second_vjp(
+              s, current.adjoints[s], du, dfields, h_state, h);
+            rhs -= h_state;
+          }
+        problem.solve_incremental(s, rhs, true, dlambda);
+        // H v = J_qq v + J_qu u' - h_q^T lambda' - (h_qu[u'] + h_qq[v])^T lambda
+        problem.field_vjp(s, dlambda, h);
+        result.add(-1., h);
+      }
+    parameterization.vjp(q, result, Hv);
+    parameterization.second_vjp(
+      q, v, gauss_newton ? *current.direct_duals : *current.duals, Hv);
+  }
+
+  namespace
+  {
+    void
+    put(std::vector<double> &data, const std::vector<double> &v)
+    {
+      data.push_back(v.size());
+      data.insert(data.end(), v.begin(), v.end());
+    }
+    std::vector<double>
+    take(const std::vector<double> &data, std::size_t &at)
+    {
+      const std::size_t   n = static_cast<std::size_t>(data.at(at++));
+      std::vector<double> v(data.begin() + at, data.begin() + at + n);
+      at += n;
+      return v;
+    }
+  } // namespace
+
+  template <int dim>
+  std::vector<double>
+  ReducedFunctional<dim>::checkpoint() const
+  {
+    std::vector<double> data;
+    for (const Point *p : {&current, &previous})
+      {
+        data.push_back(p->valid);
+        if (!p->valid)
+          continue;
+        put(data, p->q);
+        put(data, p->parts);
+        data.push_back(p->value);
+        for (const auto *vectors : {&p->states, &p->adjoints})
+          {
+            data.push_back(vectors->size());
+            for (const Vector &v : *vectors)
+              put(data, std::vector<double>(v.begin(), v.end()));
+          }
+      }
+    return data;
+  }
+
+  template <int dim>
+  void
+  ReducedFunctional<dim>::restore(const std::vector<double> &data)
+  {
+    std::size_t at = 0;
+    for (Point *p : {&current, &previous})
+      {
+        *p       = Point();
+        p->valid = (data.at(at++) != 0);
+        if (!p->valid)
+          continue;
+        p->q     = take(data, at);
+        p->parts = take(data, at);
+        p->value = data.at(at++);
+        for (auto *vectors : {&p->states, &p->adjoints})
+          {
+            vectors->resize(static_cast<std::size_t>(data.at(at++)));
+            for (Vector &v : *vectors)
+              {
+                v              = problem.context(0).discretization.make_vector();
+                const auto all = take(data, at);
+                std::copy(all.begin(), all.end(), v.begin());
+                v.update_ghost_values();
+              }
+          }
+        parameterization.apply(p->q, p->fields);
+      }
+    if (!current.valid)
+      return;
+    Fields all = fixed_fields;
+    for (const auto &[name, field] : current.fields)
+      all[name] = field;
+    problem.restore(all, current.states);
+  }
+
+  template class ReducedFunctional<2>;
+  template class ReducedFunctional<3>;
+} // namespace Palpate

@@ -1,0 +1,368 @@
+#include <palpate/parameterizations/log_linear.h>
+
+#include <algorithm>
+#include <set>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <>
+  std::map<std::string, Registry<Parameterization<2>>::Item> &
+  Registry<Parameterization<2>>::items()
+  {
+    static std::map<std::string, Item> all;
+    return all;
+  }
+
+  template <>
+  std::map<std::string, Registry<Parameterization<3>>::Item> &
+  Registry<Parameterization<3>>::items()
+  {
+    static std::map<std::string, Item> all;
+    return all;
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Lower bound",
+                      "500",
+                      Patterns::Double(),
+                      "Smallest stiffness alpha [Pa].");
+    prm.declare_entry("Upper bound",
+                      "1e4",
+                      Patterns::Double(),
+                      "Largest stiffness alpha [Pa].");
+    prm.declare_entry("Fixed labels",
+                      "",
+                      Patterns::Anything(),
+                      "Labels whose cells keep the initial value, e.g. 2, 3.");
+    prm.declare_entry("Deviation factor",
+                      "20",
+                      Patterns::Double(),
+                      "global plus per cell: the largest factor between a cell "
+                      "and the global value.");
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::parse_parameters(Parameters &parameters)
+  {
+    lower_bound = parameters.get_double("Lower bound");
+    upper_bound = parameters.get_double("Upper bound");
+    if (!(lower_bound > 0))
+      parameters.fail("Lower bound", "expected a positive value");
+    if (!(upper_bound > lower_bound))
+      parameters.fail("Upper bound",
+                      "expected a value above Lower bound = " +
+                        parameters.get("Lower bound"));
+    fixed_labels = parameters.get_integers("Fixed labels");
+    if (with_global && with_cells)
+      {
+        const double factor = parameters.get_double("Deviation factor");
+        if (!(factor > 1))
+          parameters.fail("Deviation factor", "expected a value above 1");
+        range = std::log(factor);
+      }
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::bind(const Discretization<dim> &discretization,
+                       const Field               &initial)
+  {
+    D = &discretization;
+    const std::set<int> fixed(fixed_labels.begin(), fixed_labels.end());
+    std::set<int>       labels;
+    for (const int label : D->serial_mesh.labels)
+      labels.insert(label);
+    for (const int label : fixed_labels)
+      if (labels.count(label) == 0)
+        throw InputError("Parameterization/Fixed labels",
+                         "no cell has label " + std::to_string(label));
+    for (const int label : fixed_labels)
+      labels.erase(label);
+    if (labels.empty())
+      throw InputError("Parameterization/Fixed labels",
+                       "all labels are fixed, expected a cell to identify");
+
+    group_label.clear();
+    if (with_labels)
+      group_label.assign(labels.begin(), labels.end());
+    n_groups = with_labels ? group_label.size() : with_global ? 1 : 0;
+
+    const unsigned int n = D->n_cells();
+    base.assign(n, 0.);
+    free_cell.assign(n, 1);
+    group.assign(n, -1);
+    cell_start.resize(n);
+    // Volume, and volume times log start, of every group.
+    std::vector<double> sums(2 * n_groups + 1, 0.);
+    n_free_cells = 0;
+    for (unsigned int k = 0; k < n; ++k)
+      {
+        const int label = D->serial_mesh.labels[D->cell_id[k]];
+        cell_start[k]   = std::log(initial[k]);
+        free_cell[k]    = (fixed.count(label) == 0);
+        if (!free_cell[k])
+          base[k] = cell_start[k];
+        else if (n_groups > 0)
+          group[k] = with_labels ?
+                       std::lower_bound(group_label.begin(),
+                                        group_label.end(),
+                                        label) -
+                         group_label.begin() :
+                       0;
+        if (k < D->n_owned_cells())
+          {
+            sums.back() += D->volume[k];
+            if (group[k] >= 0)
+              {
+                sums[2 * group[k]] += D->volume[k];
+                sums[2 * group[k] + 1] += D->volume[k] * cell_start[k];
+              }
+            if (with_cells && free_cell[k])
+              ++n_free_cells;
+          }
+      }
+    Utilities::MPI::sum(sums, D->comm, sums);
+    total_volume = sums.back();
+    group_volume.resize(n_groups);
+    group_start.resize(n_groups);
+    for (unsigned int i = 0; i < n_groups; ++i)
+      {
+        group_volume[i] = sums[2 * i];
+        group_start[i]  = sums[2 * i + 1] / sums[2 * i];
+      }
+    n_on_root =
+      (Utilities::MPI::this_mpi_process(D->comm) == 0 ? n_groups : 0);
+  }
+
+  template <int dim>
+  typename LogLinear<dim>::Q
+  LogLinear<dim>::initial() const
+  {
+    const double lower = std::log(lower_bound), upper = std::log(upper_bound);
+    const auto   clamp = [&](const double x) {
+      return std::min(std::max(x, lower), upper);
+    };
+    Q q;
+    for (unsigned int i = 0; i < n_on_root; ++i)
+      q.push_back(clamp(group_start[i]));
+    if (with_cells)
+      for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+        if (free_cell[k])
+          q.push_back(group[k] < 0 ?
+                        clamp(cell_start[k]) :
+                        std::min(std::max(cell_start[k] -
+                                            clamp(group_start[group[k]]),
+                                          -range),
+                                 range));
+    return q;
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::bounds(Q &lower, Q &upper) const
+  {
+    lower.assign(n_local(), std::log(lower_bound));
+    upper.assign(n_local(), std::log(upper_bound));
+    if (n_groups > 0 && with_cells)
+      for (unsigned int i = n_on_root; i < n_local(); ++i)
+        {
+          lower[i] = -range;
+          upper[i] = range;
+        }
+  }
+
+  template <int dim>
+  typename LogLinear<dim>::Q
+  LogLinear<dim>::weights() const
+  {
+    Q w;
+    for (unsigned int i = 0; i < n_on_root; ++i)
+      w.push_back(group_volume[i] / total_volume);
+    if (with_cells)
+      for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+        if (free_cell[k])
+          w.push_back(D->volume[k] / total_volume);
+    return w;
+  }
+
+  template <int dim>
+  std::vector<double>
+  LogLinear<dim>::multiply(const Q &q) const
+  {
+    std::vector<double> groups(n_groups, 0.);
+    for (unsigned int i = 0; i < n_on_root; ++i)
+      groups[i] = q[i];
+    if (n_groups > 0)
+      MPI_Bcast(groups.data(), n_groups, MPI_DOUBLE, 0, D->comm);
+    Field        x(D->n_cells());
+    unsigned int next = n_on_root;
+    for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+      if (with_cells && free_cell[k])
+        x[k] = q[next++];
+    if (with_cells)
+      D->update_ghosts(x);
+    for (unsigned int k = 0; k < D->n_cells(); ++k)
+      if (group[k] >= 0)
+        x[k] += groups[group[k]];
+    return x.values;
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::transpose_multiply(const std::vector<double> &cells,
+                                     Q                         &g) const
+  {
+    g.assign(n_local(), 0.);
+    std::vector<double> groups(n_groups, 0.);
+    unsigned int        next = n_on_root;
+    for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+      {
+        if (group[k] >= 0)
+          groups[group[k]] += cells[k];
+        if (with_cells && free_cell[k])
+          g[next++] = cells[k];
+      }
+    Utilities::MPI::sum(groups, D->comm, groups);
+    for (unsigned int i = 0; i < n_on_root; ++i)
+      g[i] = groups[i];
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::apply(const Q &q, Fields &fields) const
+  {
+    const auto x     = multiply(q);
+    Field     &alpha = fields["stiffness"];
+    alpha            = Field(D->n_cells());
+    for (unsigned int k = 0; k < D->n_cells(); ++k)
+      alpha[k] = std::exp(base[k] + x[k]);
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::jvp(const Q &q, const Q &dq, Fields &dfields) const
+  {
+    Fields fields;
+    apply(q, fields);
+    const auto dx     = multiply(dq);
+    Field     &dalpha = dfields["stiffness"];
+    dalpha            = fields["stiffness"];
+    for (unsigned int k = 0; k < D->n_cells(); ++k)
+      dalpha[k] *= dx[k];
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::vjp(const Q &q, const FieldDuals &duals, Q &g) const
+  {
+    Fields fields;
+    apply(q, fields);
+    std::vector<double> gx(D->n_owned_cells());
+    for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+      gx[k] = fields["stiffness"][k] * duals["stiffness"][k];
+    transpose_multiply(gx, g);
+  }
+
+  template <int dim>
+  void
+  LogLinear<dim>::second_vjp(const Q          &q,
+                             const Q          &dq,
+                             const FieldDuals &duals,
+                             Q                &g) const
+  {
+    Fields dfields;
+    jvp(q, dq, dfields);
+    std::vector<double> gx(D->n_owned_cells());
+    for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+      gx[k] = dfields["stiffness"][k] * duals["stiffness"][k];
+    Q add;
+    transpose_multiply(gx, add);
+    for (unsigned int i = 0; i < n_local(); ++i)
+      g[i] += add[i];
+  }
+
+  template <int dim>
+  std::vector<std::pair<std::string, double>>
+  LogLinear<dim>::named_values(const Q &q) const
+  {
+    std::vector<double> groups(n_groups, 0.);
+    for (unsigned int i = 0; i < n_on_root; ++i)
+      groups[i] = std::exp(q[i]);
+    if (n_groups > 0)
+      MPI_Bcast(groups.data(), n_groups, MPI_DOUBLE, 0, D->comm);
+    std::vector<std::pair<std::string, double>> result;
+    for (unsigned int i = 0; i < n_groups; ++i)
+      result.emplace_back(with_labels ?
+                            "label " + std::to_string(group_label[i]) :
+                            std::string("global"),
+                          groups[i]);
+    return result;
+  }
+
+  template <int dim>
+  std::vector<char>
+  LogLinear<dim>::fixed_cells() const
+  {
+    std::vector<char> fixed(D->n_owned_cells());
+    for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+      fixed[k] = !free_cell[k];
+    return fixed;
+  }
+
+  template class LogLinear<2>;
+  template class LogLinear<3>;
+
+  namespace
+  {
+    template <int dim>
+    struct PerCell : LogLinear<dim>
+    {
+      PerCell()
+        : LogLinear<dim>(false, false, true)
+      {}
+    };
+    template <int dim>
+    struct PerLabel : LogLinear<dim>
+    {
+      PerLabel()
+        : LogLinear<dim>(false, true, false)
+      {}
+    };
+    template <int dim>
+    struct Global : LogLinear<dim>
+    {
+      Global()
+        : LogLinear<dim>(true, false, false)
+      {}
+    };
+    template <int dim>
+    struct GlobalPlusPerCell : LogLinear<dim>
+    {
+      GlobalPlusPerCell()
+        : LogLinear<dim>(true, false, true)
+      {}
+    };
+
+    template <int dim>
+    struct Entries
+    {
+      template <typename T>
+      using Entry = typename Registry<Parameterization<dim>>::template Entry<T>;
+
+      Entry<PerCell<dim>>  per_cell{"per cell", "log alpha of every cell"};
+      Entry<PerLabel<dim>> per_label{"per label", "log alpha of every label"};
+      Entry<Global<dim>>   global{"global", "one log alpha for the body"};
+      Entry<GlobalPlusPerCell<dim>> sum{
+        "global plus per cell",
+        "one log alpha plus a deviation of every cell"};
+    };
+    const Entries<2> entries_2d;
+    const Entries<3> entries_3d;
+  } // namespace
+} // namespace Palpate
