@@ -444,7 +444,9 @@ TEST(Generate, Errors)
   shape.type = "ellipsoid pair";
   shape.gap  = 0;
   EXPECT_TRUE(contains(shape_error<3>(shape), "Gap is 0"));
-  shape.gap          = 0.03;
+  shape.gap       = 0.03;
+  shape.mesh_size = 0.13;
+  EXPECT_TRUE(contains(shape_error<3>(shape), "larger than the shape"));
   shape.semi_axes[1] = 0;
   EXPECT_TRUE(contains(shape_error<3>(shape), "Semi-axis 1"));
 

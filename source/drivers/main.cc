@@ -1,1 +1,275 @@
-int main(){}
+#include <deal.II/base/mpi.h>
+#include <deal.II/base/revision.h>
+
+#include <palpate/core/errors.h>
+#include <palpate/core/version.h>
+#include <palpate/drivers/problem.h>
+#include <palpate/drivers/tasks.h>
+
+#include <boost/program_options.hpp>
+
+#include <Trilinos_version.h>
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <iostream>
+
+namespace
+{
+  using namespace Palpate;
+  namespace po = boost::program_options;
+
+  void
+  print_list(std::ostream &out)
+  {
+    const auto print = [&](const std::string &title, const auto &items) {
+      out << title << ":\n";
+      for (const auto &[name, item] : items)
+        out << "  " << name << ": " << item.description << "\n";
+    };
+    print("forces", Registry<Force<3>>::items());
+    print("objectives", Registry<Objective<3>>::items());
+    print("parameterizations", Registry<Parameterization<3>>::items());
+  }
+
+  /// Entries as a Markdown table.
+  void
+  print_markdown(std::ostream         &out,
+                 const nlohmann::json &node,
+                 const std::string    &path)
+  {
+    for (const auto &[name, child] : node.items())
+      {
+        const std::string plain =
+          dealii::Patterns::Tools::to_string(name); // names are mangled
+        if (child.contains("value") && child["value"].is_string())
+          out << "| " << path << plain << " | `"
+              << child["default_value"].get<std::string>() << "` | "
+              << child["documentation"].get<std::string>() << " |\n";
+        else if (child.is_object())
+          print_markdown(out, child, path + plain + "/");
+      }
+  }
+
+  void
+  load_libraries(const std::string &list)
+  {
+    for (const auto &name : dealii::Utilities::split_string_list(list, ','))
+      if (!name.empty() && dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr)
+        throw InputError(name,
+                         std::string("cannot be loaded (Additional shared "
+                                     "libraries): ") +
+                           dlerror());
+  }
+
+  /// Libraries must be loaded before their terms can be declared: look for
+  /// their names in the raw text.
+  std::string
+  find_libraries(const std::string              &file,
+                 const std::vector<std::string> &overrides)
+  {
+    Parameters probe;
+    probe.handler.declare_entry("Additional shared libraries", "");
+    try
+      {
+        probe.handler.parse_input(file, "", true);
+      }
+    catch (const dealii::ExceptionBase &)
+      {} // reported by the real parse
+    std::string       list = probe.handler.get("Additional shared libraries");
+    const std::string name = "Additional shared libraries=";
+    for (const auto &o : overrides)
+      if (o.compare(0, name.size(), name) == 0)
+        list = o.substr(name.size());
+    return list;
+  }
+
+  template <int dim>
+  int
+  run(const std::string                &task,
+      Parameters                       &parameters,
+      const RunOptions                 &options,
+      const MPI_Comm                   &comm,
+      const dealii::ConditionalOStream &log)
+  {
+    if (task == "forward")
+      return run_forward<dim>(parameters, options, comm, log);
+    if (task == "evaluate")
+      return run_evaluate<dim>(parameters, options, comm, log);
+    if (task == "identify")
+      return run_identify<dim>(parameters, options, comm, log);
+    return run_verify<dim>(parameters, options, comm, log);
+  }
+
+  int
+  start(int argc, char **argv, const MPI_Comm &comm)
+  {
+    const bool root = dealii::Utilities::MPI::this_mpi_process(comm) == 0;
+    po::options_description visible("usage: palpate FILE.prm [options]");
+    visible.add_options()("help", "this text")(
+      "set",
+      po::value<std::vector<std::string>>()->composing(),
+      "\"Section/Sub/Name=value\": override an entry (may be repeated)")(
+      "dry-run", "read and check everything, print the plan, solve nothing")(
+      "resume", "identify: go on from the checkpoint in the output directory")(
+      "print-parameters",
+      po::value<std::string>(),
+      "all entries with defaults: prm, json or markdown")(
+      "list", "registered forces, objectives and parameterizations")(
+      "version", "of palpate and its libraries");
+    po::options_description all;
+    all.add(visible).add_options()("file", po::value<std::string>());
+    po::positional_options_description position;
+    position.add("file", 1);
+    po::variables_map given;
+    try
+      {
+        po::store(po::command_line_parser(argc, argv)
+                    .options(all)
+                    .positional(position)
+                    .run(),
+                  given);
+        po::notify(given);
+      }
+    catch (const po::error &e)
+      {
+        throw InputError("command line", std::string(e.what()) +
+                                           ", expected palpate FILE.prm "
+                                           "[options] (see --help)");
+      }
+    if (given.count("help"))
+      {
+        if (root)
+          std::cout << visible;
+        return 0;
+      }
+    if (given.count("version"))
+      {
+        char library[MPI_MAX_LIBRARY_VERSION_STRING];
+        int  length;
+        MPI_Get_library_version(library, &length);
+        if (root)
+          std::cout << "palpate " << PALPATE_VERSION << "\ndeal.II "
+                    << DEAL_II_PACKAGE_VERSION << "\nTrilinos "
+                    << TRILINOS_VERSION_STRING << "\nMPI "
+                    << std::string(library).substr(
+                         0, std::string(library).find('\n'))
+                    << std::endl;
+        return 0;
+      }
+
+    std::vector<std::string> overrides;
+    if (given.count("set"))
+      overrides = given["set"].as<std::vector<std::string>>();
+    if (given.count("file"))
+      load_libraries(find_libraries(given["file"].as<std::string>(), overrides));
+    if (given.count("list"))
+      {
+        if (root)
+          print_list(std::cout);
+        return 0;
+      }
+    Parameters parameters;
+    declare_parameters(parameters.handler);
+    if (given.count("print-parameters"))
+      {
+        const std::string style = given["print-parameters"].as<std::string>();
+        if (style != "prm" && style != "json" && style != "markdown")
+          throw InputError("command line",
+                           "--print-parameters " + style +
+                             ", expected prm, json or markdown");
+        if (root && style == "markdown")
+          {
+            std::stringstream json;
+            parameters.handler.print_parameters(
+              json, dealii::ParameterHandler::JSON);
+            std::cout << "| Entry | Default | Meaning |\n|---|---|---|\n";
+            print_markdown(std::cout, nlohmann::json::parse(json.str()), "");
+          }
+        else if (root)
+          parameters.handler.print_parameters(
+            std::cout,
+            style == "prm" ? dealii::ParameterHandler::PRM :
+                             dealii::ParameterHandler::JSON);
+        return 0;
+      }
+    if (!given.count("file"))
+      throw InputError("command line",
+                       "no parameter file, expected palpate FILE.prm [options] "
+                       "(see --help)");
+    parameters.parse(given["file"].as<std::string>(), overrides);
+    parameters.get("Additional shared libraries");
+    const std::string task = parameters.get("Task");
+    if (task.empty())
+      parameters.fail("Task", "expected forward, evaluate, identify or verify");
+    RunOptions options;
+    options.dry_run = given.count("dry-run") > 0;
+    options.resume  = given.count("resume") > 0;
+    if (options.resume && task != "identify")
+      throw InputError("command line",
+                       "--resume goes with Task = identify only");
+    const dealii::ConditionalOStream log(
+      std::cout, root && parameters.get("Verbosity") != "quiet");
+    if (case_dimension(parameters) == 2)
+      return run<2>(task, parameters, options, comm, log);
+    return run<3>(task, parameters, options, comm, log);
+  }
+
+  /// True if all ranks arrive here within some seconds.
+  bool
+  all_failed(const MPI_Comm &comm)
+  {
+    MPI_Request request;
+    MPI_Ibarrier(comm, &request);
+    for (unsigned int i = 0; i < 500; ++i)
+      {
+        int done = 0;
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        if (done)
+          return true;
+        usleep(10000);
+      }
+    return false;
+  }
+} // namespace
+
+int
+main(int argc, char **argv)
+{
+  // Some of our libraries print where deal.II would like to abort: errors are
+  // exceptions here, in Debug too.
+  dealii::deal_II_exceptions::disable_abort_on_exception();
+  dealii::Utilities::MPI::MPI_InitFinalize mpi(argc, argv, 1);
+  const MPI_Comm                           comm = MPI_COMM_WORLD;
+  std::string                              message;
+  int                                      code = 0;
+  try
+    {
+      return start(argc, argv, comm);
+    }
+  catch (const Palpate::Error &e)
+    {
+      message = e.what();
+      code    = e.exit_code;
+    }
+  catch (const std::bad_alloc &)
+    {
+      message = "out of memory";
+      code    = 1;
+    }
+  catch (const std::exception &e)
+    {
+      message = "internal error: ";
+      message += e.what();
+      for (char &c : message)
+        if (c == '\n')
+          c = ' ';
+      code = 1;
+    }
+  const bool all = all_failed(comm);
+  if (!all || dealii::Utilities::MPI::this_mpi_process(comm) == 0)
+    std::cerr << "palpate: error: " << message << std::endl;
+  if (!all)
+    MPI_Abort(comm, code);
+  return code;
+}

@@ -52,6 +52,39 @@ namespace Palpate
           generate, partition, comm, n_ranks));
   }
 
+  namespace
+  {
+    template <typename T>
+    void
+    broadcast_plain(std::vector<T> &v, const MPI_Comm &comm)
+    {
+      unsigned long n = v.size();
+      MPI_Bcast(&n, 1, MPI_UNSIGNED_LONG, 0, comm);
+      v.resize(n);
+      constexpr std::size_t chunk = 1 << 24; // MPI counts are int
+      for (std::size_t at = 0; at < n; at += chunk)
+        MPI_Bcast(v.data() + at,
+                  static_cast<int>(std::min(chunk, n - at) * sizeof(T)),
+                  MPI_BYTE,
+                  0,
+                  comm);
+    }
+  } // namespace
+
+  template <int dim>
+  void
+  broadcast_mesh(SerialMesh<dim> &mesh, const MPI_Comm &comm)
+  {
+    broadcast_plain(mesh.vertices, comm);
+    broadcast_plain(mesh.cells, comm);
+    broadcast_plain(mesh.labels, comm);
+    broadcast_plain(mesh.boundary_faces, comm);
+  }
+
+  template void
+  broadcast_mesh(SerialMesh<2> &, const MPI_Comm &);
+  template void
+  broadcast_mesh(SerialMesh<3> &, const MPI_Comm &);
   template void
   distribute_mesh(const SerialMesh<2> &,
                   parallel::fullydistributed::Triangulation<2> &);

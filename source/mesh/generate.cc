@@ -519,9 +519,10 @@ namespace Palpate
       for (unsigned int d = 0; d < 3; ++d)
         require_positive("Semi-axis " + std::to_string(d), a[d]);
       require_positive("Gap", shape.gap);
+      // Gmsh tries for minutes to mesh thin ellipsoids with coarser cells.
       check_mesh_size(3,
                       shape.mesh_size,
-                      2 * std::max({a[0], a[1], a[2]}),
+                      2 * std::min({a[0], a[1], a[2]}),
                       8 * pi / 3 * a[0] * a[1] * a[2]);
 
       const double  offset = shape.gap / 2 + a[0];

@@ -20,6 +20,10 @@ namespace Palpate
   distribute_mesh(
     const SerialMesh<dim>                                     &mesh,
     dealii::parallel::fullydistributed::Triangulation<dim>    &triangulation);
+  /// Send the mesh of rank 0 to all ranks. Collective.
+  template <int dim>
+  void
+  broadcast_mesh(SerialMesh<dim> &mesh, const MPI_Comm &comm);
 } // namespace Palpate
 
 #endif

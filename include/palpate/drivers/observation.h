@@ -1,0 +1,51 @@
+#ifndef palpate_drivers_observation_h
+#define palpate_drivers_observation_h
+
+#include <palpate/drivers/problem.h>
+
+namespace Palpate
+{
+  /**
+   * Run the forward problem of another parameter file and interpolate its
+   * displacement (with its own degree) to the vertices of a mesh, (N * dim) [m].
+   * Vertices outside the other mesh take the value of its nearest point.
+   */
+  template <int dim>
+  std::vector<double>
+  computed_displacement(const std::string                &parameter_file,
+                        const SerialMesh<dim>            &mesh,
+                        const MPI_Comm                   &comm,
+                        const dealii::ConditionalOStream &log);
+
+  /**
+   * Add independent Gaussian noise to every component: standard deviation
+   * fraction * (root-mean-square displacement magnitude) / sqrt(dim). The same
+   * on every machine and rank count.
+   */
+  template <int dim>
+  void
+  add_noise(std::vector<std::vector<double>> &displacements,
+            const double                      fraction,
+            const unsigned int                seed);
+
+  /// A seeded random choice of about fraction * n of n things.
+  std::vector<char>
+  choose(const std::size_t n, const double fraction, const unsigned int seed);
+
+  /// Frames of snapshot s from the pack: anisotropy_axes, else the r_axis rows
+  /// (checked against each other where both are there).
+  template <int dim>
+  std::vector<dealii::Tensor<2, dim>>
+  pack_frames(const CaseData<dim>       &data,
+              const Discretization<dim> &discretization,
+              const std::size_t          snapshot);
+
+  /// Density per cell [kg/m^3] from lumped vertex masses [kg]: the mean over its
+  /// vertices of mass / lumped volume.
+  template <int dim>
+  std::vector<double>
+  density_from_mass(const SerialMesh<dim>     &mesh,
+                    const std::vector<double> &mass);
+} // namespace Palpate
+
+#endif

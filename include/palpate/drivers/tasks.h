@@ -1,0 +1,44 @@
+#ifndef palpate_drivers_tasks_h
+#define palpate_drivers_tasks_h
+
+#include <deal.II/base/conditional_ostream.h>
+
+#include <palpate/core/parameters.h>
+
+namespace Palpate
+{
+  /// What the command line adds to the parameter file.
+  struct RunOptions
+  {
+    bool dry_run = false;
+    bool resume  = false;
+  };
+
+  /// One task each; @return the exit code.
+  template <int dim>
+  int
+  run_forward(Parameters                       &parameters,
+              const RunOptions                 &options,
+              const MPI_Comm                   &comm,
+              const dealii::ConditionalOStream &log);
+  template <int dim>
+  int
+  run_evaluate(Parameters                       &parameters,
+               const RunOptions                 &options,
+               const MPI_Comm                   &comm,
+               const dealii::ConditionalOStream &log);
+  template <int dim>
+  int
+  run_identify(Parameters                       &parameters,
+               const RunOptions                 &options,
+               const MPI_Comm                   &comm,
+               const dealii::ConditionalOStream &log);
+  template <int dim>
+  int
+  run_verify(Parameters                       &parameters,
+             const RunOptions                 &options,
+             const MPI_Comm                   &comm,
+             const dealii::ConditionalOStream &log);
+} // namespace Palpate
+
+#endif

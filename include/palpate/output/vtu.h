@@ -1,0 +1,43 @@
+#ifndef palpate_output_vtu_h
+#define palpate_output_vtu_h
+
+#include <palpate/geometry/discretization.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace Palpate
+{
+  /// What is written of one moment; plain vectors and fields with names.
+  template <int dim>
+  struct VtuData
+  {
+    std::vector<std::pair<std::string, Vector>> nodal; ///< vectors [dim], ghosted
+    /// One number per owned cell.
+    std::vector<std::pair<std::string, std::vector<double>>> cell;
+    /// A vector per local cell (written constant over the cell's points).
+    std::vector<std::pair<std::string, std::vector<dealii::Tensor<1, dim>>>>
+      cell_vectors;
+  };
+
+  /**
+   * Write directory/name.vtu (one rank) or directory/name.pvtu with a piece per
+   * rank. Collective. @return the file that holds it all.
+   */
+  template <int dim>
+  std::string
+  write_vtu(const std::string         &directory,
+            const std::string         &name,
+            const Discretization<dim> &discretization,
+            const VtuData<dim>        &data);
+
+  /// Write directory/name.pvd, which ParaView opens as a series. Collective.
+  void
+  write_pvd(const std::string                                &directory,
+            const std::string                                &name,
+            const std::vector<std::pair<double, std::string>> &times_and_files,
+            const MPI_Comm                                   &comm);
+} // namespace Palpate
+
+#endif

@@ -1,0 +1,291 @@
+#include <palpate/drivers/problem.h>
+#include <palpate/optimizers/optimizer.h>
+
+#include <boost/algorithm/string.hpp>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  namespace
+  {
+    /// Entries shared by several terms of one section (sms and sms finite
+    /// strain) are declared once.
+    template <typename Base>
+    void
+    declare_all(ParameterHandler &prm)
+    {
+      for (const auto &[name, item] : Registry<Base>::items())
+        {
+          (void)name;
+          item.declare_parameters(prm);
+        }
+    }
+
+    void
+    declare_case(ParameterHandler &prm)
+    {
+      prm.declare_entry("File",
+                        "",
+                        Patterns::Anything(),
+                        "Case pack (.npz) or mesh (.msh, .vtk, .vtu).");
+      prm.declare_entry("Length unit",
+                        "m",
+                        Patterns::Selection("m|cm|mm"),
+                        "Unit of the file's coordinates and displacements.");
+      prm.declare_entry("Repair orientation",
+                        "true",
+                        Patterns::Bool(),
+                        "Reorder negatively oriented cells (they are counted); "
+                        "false: refuse them.");
+      prm.declare_entry(
+        "Shape",
+        "",
+        Patterns::Selection("|box|truncated cone|ball|ellipsoid pair|"
+                            "rectangle|disk"),
+        "Mesh this shape instead of reading a file.");
+      prm.enter_subsection("Generated shape");
+      prm.declare_entry("Mesh size",
+                        "0.05",
+                        Patterns::Double(),
+                        "Edge length [m] of an unstructured mesh.");
+      prm.declare_entry("Lower corner",
+                        "0, 0, 0",
+                        Patterns::List(Patterns::Double(), 2, 3),
+                        "box, rectangle [m].");
+      prm.declare_entry("Upper corner",
+                        "1, 1, 1",
+                        Patterns::List(Patterns::Double(), 2, 3),
+                        "box, rectangle [m].");
+      prm.declare_entry("Subdivisions",
+                        "0, 0, 0",
+                        Patterns::List(Patterns::Integer(0), 2, 3),
+                        "box, rectangle: cubes per side of a structured mesh; "
+                        "zeros: unstructured.");
+      prm.declare_entry("Tetrahedra per cube",
+                        "6",
+                        Patterns::Selection("5|6"),
+                        "box with Subdivisions.");
+      prm.declare_entry("Bottom radius",
+                        "0.2",
+                        Patterns::Double(),
+                        "truncated cone, at z = 0 [m].");
+      prm.declare_entry("Top radius",
+                        "0.1",
+                        Patterns::Double(),
+                        "truncated cone, at z = Height [m].");
+      prm.declare_entry("Height",
+                        "0.6",
+                        Patterns::Double(),
+                        "truncated cone [m].");
+      prm.declare_entry("Wedge angle",
+                        "0",
+                        Patterns::Double(),
+                        "truncated cone: azimuth [degrees] of a sector with "
+                        "label 2; the mesh conforms to it.");
+      prm.declare_entry("Radius", "0.5", Patterns::Double(), "ball, disk [m].");
+      prm.declare_entry("Semi-axes",
+                        "0.06, 0.08, 0.12",
+                        Patterns::List(Patterns::Double(), 3, 3),
+                        "ellipsoid pair [m].");
+      prm.declare_entry("Gap",
+                        "0.03",
+                        Patterns::Double(),
+                        "ellipsoid pair, along x [m].");
+      prm.leave_subsection();
+    }
+
+    void
+    declare_observation(ParameterHandler &prm)
+    {
+      prm.declare_entry("Computed by",
+                        "",
+                        Patterns::Anything(),
+                        "A parameter file with Task = forward: its displacement, "
+                        "interpolated to this mesh, is the registered one. Use "
+                        "another mesh or model than this file's.");
+      prm.declare_entry("Noise",
+                        "0",
+                        Patterns::Double(0),
+                        "Gaussian noise per component, as a fraction of the "
+                        "root-mean-square displacement magnitude / sqrt(dim).");
+      prm.declare_entry("Noise seed", "1", Patterns::Integer(0), "");
+      prm.declare_entry("Held out fraction",
+                        "0",
+                        Patterns::Double(0, 0.95),
+                        "Share of the free vertices left out of the misfit; "
+                        "their error is reported.");
+      prm.declare_entry("Held out seed", "1", Patterns::Integer(0), "");
+    }
+  } // namespace
+
+  void
+  declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Task",
+                      "",
+                      Patterns::Selection("|forward|evaluate|identify|verify"),
+                      "What to do: forward solves for the displacement, "
+                      "evaluate gives objective and gradient, identify "
+                      "recovers the stiffness, verify runs Taylor tests.");
+    prm.declare_entry("Output directory",
+                      "output",
+                      Patterns::Anything(),
+                      "Created if needed.");
+    prm.declare_entry("Verbosity",
+                      "normal",
+                      Patterns::Selection("quiet|normal"),
+                      "quiet: only warnings and the end.");
+    prm.declare_entry("Additional shared libraries",
+                      "",
+                      Patterns::Anything(),
+                      "Libraries with terms of your own, separated by commas.");
+
+    prm.enter_subsection("Case");
+    declare_case(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Observation");
+    declare_observation(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Boundary conditions");
+    prm.declare_entry(
+      "Constrained vertices",
+      "surface",
+      Patterns::Selection("boundary_nodes|surface|boundary ids|none"),
+      "boundary_nodes: the pack's array; boundary ids: those listed below.");
+    prm.declare_entry("Boundary ids",
+                      "",
+                      Patterns::Anything(),
+                      "Ids of the constrained surfaces, separated by commas.");
+    prm.declare_entry("Prescribed values",
+                      "registered",
+                      Patterns::Selection("zero|registered"),
+                      "Displacement of the constrained vertices.");
+    prm.declare_entry("Prescribed scale",
+                      "1",
+                      Patterns::Double(),
+                      "Fraction of the registered motion; the observation is "
+                      "scaled likewise.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Loads");
+    prm.declare_entry("Density",
+                      "1000",
+                      Patterns::Anything(),
+                      "kg/m^3: a number, pack (density, else mass) or from HU "
+                      "(hu_tetra_mean).");
+    prm.declare_entry("HU density floor",
+                      "10",
+                      Patterns::Double(0),
+                      "Density = max(HU + 1000, this) [kg/m^3].");
+    for (const char *name : {"gravity", "traction", "pressure"})
+      Registry<Force<3>>::item(name).declare_parameters(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Model");
+    std::string types;
+    for (const auto &[name, item] : Registry<Force<3>>::items())
+      if (name != "gravity" && name != "traction" && name != "pressure")
+        {
+          types += (types.empty() ? "" : "|") + name;
+          item.declare_parameters(prm);
+        }
+    prm.declare_entry("Type", "sms", Patterns::Selection(types), "The material.");
+    prm.declare_entry("Degree",
+                      "1",
+                      Patterns::Selection("1|2"),
+                      "Linear or quadratic displacements; linear tetrahedra "
+                      "are too stiff by a few percent on coarse meshes.");
+    prm.declare_entry("Frames",
+                      "default",
+                      Patterns::Selection(
+                        "default|registered|coordinate axes|pack"),
+                      "Material axes of the cells; default: registered where a "
+                      "displacement exists, else coordinate axes.");
+    prm.declare_entry("Near rigid tolerance",
+                      "1e-6",
+                      Patterns::Double(0),
+                      "Principal stretches within this of 1 give no frame.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Stiffness");
+    prm.declare_entry("Source",
+                      "constant",
+                      Patterns::Selection("constant|pack|per label|function"),
+                      "alpha per cell: Value, the pack's alpha_k, Values by "
+                      "label, or Function of position.");
+    prm.declare_entry("Value", "2236", Patterns::Double(), "alpha [Pa].");
+    prm.declare_entry("Values",
+                      "",
+                      Patterns::Anything(),
+                      "alpha [Pa] by label, \"1: 1000; 2: 2000\".");
+    prm.declare_entry("Function",
+                      "",
+                      Patterns::Anything(),
+                      "alpha [Pa] as an expression of x, y, z [m] at the "
+                      "barycentre.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Objective");
+    for (const auto &[name, item] : Registry<Objective<3>>::items())
+      {
+        prm.enter_subsection(name);
+        prm.declare_entry("Weight",
+                          name == "Displacement misfit" ? "1" : "0",
+                          Patterns::Double(0),
+                          "Weight of: " + item.description + ".");
+        item.declare_parameters(prm);
+        prm.leave_subsection();
+      }
+    prm.leave_subsection();
+
+    prm.enter_subsection("Parameterization");
+    prm.declare_entry("Type",
+                      "per cell",
+                      Patterns::Selection(
+                        Registry<Parameterization<3>>::names()),
+                      "The unknowns, all logarithms of stiffness.");
+    prm.declare_entry("Initial value",
+                      "2236",
+                      Patterns::Anything(),
+                      "alpha [Pa], or pack (its alpha_k).");
+    prm.declare_entry("Reference stiffness",
+                      "",
+                      Patterns::Anything(),
+                      "Geometric mean of alpha [Pa] where the data give no "
+                      "scale; empty: that of the initial value, an assumption.");
+    declare_all<Parameterization<3>>(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Optimizer");
+    OptimizerParameters::declare_parameters(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Newton");
+    NewtonParameters::declare_parameters(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Linear solver");
+    SolverParameters::declare_parameters(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Evaluate");
+    prm.declare_entry("Hessian product",
+                      "false",
+                      Patterns::Bool(),
+                      "Also write the product with a seeded random direction "
+                      "of log alpha (hessian_direction, hessian_product).");
+    prm.declare_entry("Seed", "1", Patterns::Integer(0), "Of the direction.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Verify");
+    prm.declare_entry("Directions",
+                      "2",
+                      Patterns::Integer(1),
+                      "Random points and directions per term.");
+    prm.declare_entry("Seed", "1", Patterns::Integer(0), "");
+    prm.leave_subsection();
+  }
+} // namespace Palpate

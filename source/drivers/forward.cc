@@ -1,0 +1,56 @@
+#include <deal.II/base/timer.h>
+
+#include <palpate/core/files.h>
+#include <palpate/drivers/problem.h>
+#include <palpate/drivers/tasks.h>
+
+#include <iomanip>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <int dim>
+  int
+  run_forward(Parameters               &parameters,
+              const RunOptions         &options,
+              const MPI_Comm           &comm,
+              const ConditionalOStream &log)
+  {
+    Timer             timer;
+    const std::string directory = parameters.get("Output directory");
+    Problem<dim>      problem(parameters, comm, log, false, false);
+    parameters.refuse_unused("forward");
+    problem.scale_identified = true; // the stiffness is given
+    problem.print_plan("forward");
+    if (options.dry_run)
+      return 0;
+    run_on_root(comm, [&]() { create_output_directory(directory); });
+    nlohmann::json summary;
+    summary["seconds"]["input"] = timer.wall_time();
+    problem.equilibrium->solve(problem.initial_fields());
+    summary["task"]        = "forward";
+    summary["stop_reason"] = "solved";
+    problem.write_results(directory, problem.stiffness, {}, nullptr, summary);
+    log << "  solved in " << problem.equilibrium->counts.linear_iterations
+        << " linear iterations; volume mean of the displacement [m]:";
+    for (const double v :
+         summary["displacement"]["volume_mean_m"].template get<std::vector<double>>())
+      log << " " << std::setprecision(6) << v;
+    log << std::endl
+        << "results in " << directory << " (" << std::setprecision(3)
+        << timer.wall_time() << " s)" << std::endl;
+    return 0;
+  }
+
+  template int
+  run_forward<2>(Parameters &,
+                 const RunOptions &,
+                 const MPI_Comm &,
+                 const ConditionalOStream &);
+  template int
+  run_forward<3>(Parameters &,
+                 const RunOptions &,
+                 const MPI_Comm &,
+                 const ConditionalOStream &);
+} // namespace Palpate

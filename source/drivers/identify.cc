@@ -1,0 +1,410 @@
+#include <deal.II/base/timer.h>
+
+#include <palpate/core/errors.h>
+#include <palpate/core/files.h>
+#include <palpate/drivers/evaluation_log.h>
+#include <palpate/drivers/problem.h>
+#include <palpate/drivers/tasks.h>
+#include <palpate/optimizers/optimizer.h>
+
+#include <iomanip>
+#include <sstream>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  namespace
+  {
+    /// What history.csv shows beside the objective: parts, mean error, held-out
+    /// mean error, and the solve counts. It travels with each logged value.
+    struct Metrics
+    {
+      std::vector<double> parts;
+      double              mean_error = 0, held_out_error = 0;
+      SolveCounts         counts;
+
+      std::vector<double>
+      pack(const double value) const
+      {
+        std::vector<double> v = {value,
+                                 mean_error,
+                                 held_out_error,
+                                 double(counts.forward),
+                                 double(counts.adjoint),
+                                 double(counts.incremental),
+                                 double(counts.linear_iterations),
+                                 double(counts.newton_iterations),
+                                 double(counts.set_ups)};
+        v.insert(v.end(), parts.begin(), parts.end());
+        return v;
+      }
+      void
+      unpack(const std::vector<double> &v)
+      {
+        mean_error               = v.at(1);
+        held_out_error           = v.at(2);
+        counts.forward           = v.at(3);
+        counts.adjoint           = v.at(4);
+        counts.incremental       = v.at(5);
+        counts.linear_iterations = v.at(6);
+        counts.newton_iterations = v.at(7);
+        counts.set_ups           = v.at(8);
+        parts.assign(v.begin() + 9, v.end());
+      }
+    };
+
+    /// The reduced functional as the optimizer sees it, with its log.
+    template <int dim>
+    class LoggedFunctional : public SmoothFunction
+    {
+    public:
+      LoggedFunctional(ReducedFunctional<dim> &J,
+                       Problem<dim>           &problem,
+                       EvaluationLog          &log,
+                       const bool              gauss_newton,
+                       const bool              follow)
+        : J(J)
+        , problem(problem)
+        , log(log)
+        , gauss_newton(gauss_newton)
+        , follow(follow)
+      {
+        if (log.size() == 0)
+          live = true;
+        accept(1);
+      }
+
+      double
+      value(const Q &q) override
+      {
+        Metrics    m;
+        double     result;
+        const auto question = EvaluationLog::checksum(q);
+        if (const auto *record = replay('V', question))
+          {
+            result = record->answer.at(0);
+            m.unpack(record->answer);
+          }
+        else
+          {
+            result           = J.value(q);
+            m.parts          = J.parts();
+            const auto error = problem.mean_errors();
+            m.mean_error     = error.first;
+            m.held_out_error = error.second;
+            m.counts         = problem.equilibrium->counts;
+            log.append({'V', question, m.pack(result)}, J.checkpoint());
+          }
+        latest = m;
+        recent.emplace_back(result, m);
+        if (recent.size() > 100)
+          recent.erase(recent.begin());
+        return result;
+      }
+
+      void
+      gradient(const Q &q, Q &g) override
+      {
+        const auto question = EvaluationLog::checksum(q);
+        if (const auto *record = replay('G', question))
+          g = record->answer;
+        else
+          {
+            J.gradient(q, g);
+            log.append({'G', question, g}, J.checkpoint());
+          }
+      }
+
+      void
+      hessian(const Q &q, const Q &v, Q &Hv) override
+      {
+        const auto question =
+          EvaluationLog::checksum(v, EvaluationLog::checksum(q));
+        if (const auto *record = replay('H', question))
+          Hv = record->answer;
+        else
+          {
+            J.hessian(q, v, gauss_newton, Hv);
+            log.append({'H', question, Hv}, J.checkpoint());
+          }
+      }
+
+      void
+      accept(const double relative_gradient) override
+      {
+        const double wanted = problem.solver_parameters.relative_tolerance;
+        if (follow)
+          problem.equilibrium->set_tolerance(
+            std::max(wanted, std::min(1e-5, 1e-5 * relative_gradient)));
+      }
+
+      /// Metrics of the evaluation whose value an accepted iterate has.
+      Metrics
+      metrics_of(const double value) const
+      {
+        for (auto it = recent.rbegin(); it != recent.rend(); ++it)
+          if (it->first == value)
+            {
+              Metrics m = it->second;
+              m.counts  = live ? problem.equilibrium->counts : latest.counts;
+              return m;
+            }
+        return latest;
+      }
+
+      unsigned long
+      solves() const
+      {
+        const auto &c = live ? problem.equilibrium->counts : latest.counts;
+        return c.forward + c.adjoint + c.incremental;
+      }
+
+      /// Leave replay: take up the state the log ends with.
+      void
+      go_live()
+      {
+        if (live)
+          return;
+        live                        = true;
+        J.restore(log.warm_start());
+        problem.equilibrium->counts = latest.counts;
+      }
+
+    private:
+      const EvaluationLog::Record *
+      replay(const char kind, const std::uint64_t question)
+      {
+        if (!live)
+          if (const auto *record = log.next(kind, question))
+            return record;
+        go_live();
+        return nullptr;
+      }
+
+      ReducedFunctional<dim>                  &J;
+      Problem<dim>                            &problem;
+      EvaluationLog                           &log;
+      const bool                               gauss_newton, follow;
+      bool                                     live = false;
+      Metrics                                  latest;
+      std::vector<std::pair<double, Metrics>> recent;
+    };
+  } // namespace
+
+  template <int dim>
+  int
+  run_identify(Parameters               &parameters,
+               const RunOptions         &options,
+               const MPI_Comm           &comm,
+               const ConditionalOStream &log)
+  {
+    Timer             timer;
+    const std::string directory = parameters.get("Output directory");
+    Problem<dim>      problem(parameters, comm, log, true, true);
+    const auto       &D = *problem.discretization;
+
+    std::unique_ptr<Parameterization<dim>> parameterization;
+    {
+      const Parameters::Section section(parameters, "Parameterization");
+      parameterization =
+        Registry<Parameterization<dim>>::create(parameters.get("Type"));
+      parameterization->parse_parameters(parameters);
+      // An initial number outside the bounds is a mistake; a pack's field is
+      // moved to them.
+      if (parameters.get("Initial value") != "pack")
+        {
+          const double start = parameters.get_double("Initial value");
+          if (start < parameters.get_double("Lower bound") ||
+              start > parameters.get_double("Upper bound"))
+            parameters.fail("Initial value",
+                            "expected a value between Lower bound and Upper "
+                            "bound");
+        }
+    }
+    OptimizerParameters optimizer;
+    {
+      const Parameters::Section section(parameters, "Optimizer");
+      optimizer.parse_parameters(parameters);
+    }
+    bool follow;
+    {
+      const Parameters::Section section(parameters, "Linear solver");
+      follow = parameters.get_bool("Tolerance follows optimizer");
+    }
+    parameters.refuse_unused("identify");
+    parameterization->bind(D, problem.stiffness);
+    problem.print_plan("identify");
+    const auto q0 = parameterization->initial();
+    {
+      Fields start;
+      parameterization->apply(q0, start);
+      unsigned long moved = 0;
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        moved += std::abs(start["stiffness"][k] - problem.stiffness[k]) >
+                 1e-9 * problem.stiffness[k];
+      moved = Utilities::MPI::sum(moved, comm);
+      if (moved > 0)
+        log << "note: the start of " << moved
+            << " cells was moved to the bounds or to the value of its region"
+            << std::endl;
+    }
+    if (options.dry_run)
+      return 0;
+    run_on_root(comm, [&]() { create_output_directory(directory); });
+
+    ReducedFunctional<dim> J(*problem.equilibrium,
+                             *parameterization,
+                             problem.terms,
+                             problem.fixed_fields,
+                             comm);
+    EvaluationLog          evaluations(directory + "/checkpoint",
+                              options.resume,
+                              comm);
+    if (options.resume)
+      log << "resuming: " << evaluations.size()
+          << " evaluations are replayed from the checkpoint" << std::endl;
+    LoggedFunctional<dim> function(
+      J, problem, evaluations, optimizer.gauss_newton, follow);
+
+    std::vector<double> lower, upper;
+    parameterization->bounds(lower, upper);
+    const auto share_at_bound = [&](const std::vector<double> &q) {
+      double at = 0;
+      for (unsigned int i = 0; i < q.size(); ++i)
+        at += (q[i] <= lower[i] + 1e-9 || q[i] >= upper[i] - 1e-9);
+      return D.sum(at) / std::max(1., D.sum(q.size()));
+    };
+
+    std::ostringstream history;
+    history << "iteration";
+    for (const auto &term : problem.terms)
+      history << "," << term.objective->column_name();
+    history << ",total,gradient_norm,step,mean_error_m,held_out_mean_error_m,"
+               "linear_iterations,seconds,share_at_bound,forward_solves,"
+               "adjoint_solves,incremental_solves";
+    for (const auto &[name, value] : parameterization->named_values(q0))
+      {
+        (void)value;
+        history << ",alpha_Pa " << name;
+      }
+    history << "\n" << std::setprecision(16);
+    log << std::endl
+        << "  it        total     gradient         step  mean error    solves "
+           "   elapsed  remaining"
+        << std::endl;
+
+    const auto callback = [&](const OptimizerIteration &it) {
+      const Metrics m       = function.metrics_of(it.value);
+      const double  seconds = timer.wall_time();
+      history << it.iteration;
+      for (const double p : m.parts)
+        history << "," << p;
+      const double at_bound = share_at_bound(*it.q);
+      history << "," << it.value << "," << it.gradient_norm << ","
+              << it.step_norm << "," << m.mean_error << "," << m.held_out_error
+              << "," << m.counts.linear_iterations << "," << seconds << ","
+              << at_bound << "," << m.counts.forward << "," << m.counts.adjoint
+              << "," << m.counts.incremental;
+      for (const auto &named : parameterization->named_values(*it.q))
+        history << "," << named.second;
+      history << "\n";
+      run_on_root(comm, [&]() {
+        write_file(directory + "/history.csv", history.str());
+      });
+      std::ostringstream row;
+      row << std::setw(4) << it.iteration << std::scientific
+          << std::setprecision(5) << std::setw(13) << it.value << std::setw(13)
+          << it.gradient_norm << std::setw(13) << it.step_norm
+          << std::setprecision(3) << std::setw(12) << m.mean_error
+          << std::setw(10) << function.solves() << std::fixed
+          << std::setprecision(1) << std::setw(11) << seconds << "s";
+      if (it.iteration > 0)
+        row << std::setw(10)
+            << seconds / it.iteration *
+                 (optimizer.maximum_iterations - it.iteration)
+            << "s";
+      log << row.str() << std::endl;
+    };
+
+    OptimizerResult result;
+    result = minimize(function,
+                      q0,
+                      lower,
+                      upper,
+                      parameterization->weights(),
+                      optimizer,
+                      comm,
+                      callback,
+                      [&]() { return function.solves(); });
+    if (result.stop_reason == "the objective is not a number")
+      throw ComputationError(parameters.filename +
+                             ": the objective became not a number at "
+                             "iteration " +
+                             std::to_string(result.iterations));
+    // The result may be a point the last trial step has left; its state is
+    // kept, so that no solve is counted that the optimizer did not ask for.
+    function.go_live();
+    std::vector<double> g;
+    J.gradient(result.q, g);
+
+    nlohmann::json summary;
+    summary["task"]                   = "identify";
+    summary["objective"]              = problem.objective_json(J.parts());
+    summary["stop_reason"]            = result.stop_reason;
+    summary["iterations"]             = result.iterations;
+    summary["gradient_norm"]          = result.gradient_norm;
+    summary["relative_gradient_norm"] =
+      result.first_gradient_norm > 0 ?
+        result.gradient_norm / result.first_gradient_norm :
+        0.;
+    summary["share_at_bound"]     = share_at_bound(result.q);
+    summary["seconds"]["elapsed"] = timer.wall_time();
+    for (const auto &[name, value] : parameterization->named_values(result.q))
+      summary["alpha_Pa"][name] = value;
+    problem.write_results(directory,
+                          J.fields()["stiffness"],
+                          J.adjoints(),
+                          &J.field_gradient()["stiffness"],
+                          summary);
+
+    const auto &counts = problem.equilibrium->counts;
+    log << std::endl << "stopped: " << result.stop_reason << std::endl;
+    for (const auto &[name, value] : parameterization->named_values(result.q))
+      log << "  " << name << ": " << std::setprecision(10) << value
+          << " Pa" << std::endl;
+    if (!problem.scale_identified)
+      log << "  no load: alpha_k is alpha_relative times the reference "
+             "stiffness "
+          << problem.reference_stiffness << " Pa, not a measurement"
+          << std::endl;
+    const auto errors = problem.mean_errors();
+    log << std::setprecision(5) << "  mean error of free vertices "
+        << 1e3 * errors.first << " mm";
+    if (errors.second > 0)
+      log << ", held out " << 1e3 * errors.second << " mm";
+    log << std::endl
+        << "  " << counts.forward << " forward, " << counts.adjoint
+        << " adjoint, " << counts.incremental << " incremental solves, "
+        << counts.linear_iterations << " linear iterations" << std::endl
+        << std::setprecision(3) << "  seconds: assembly "
+        << counts.seconds_assembly << ", set-up " << counts.seconds_setup
+        << ", forward " << counts.seconds_forward << ", adjoint "
+        << counts.seconds_adjoint << ", incremental "
+        << counts.seconds_incremental << ", all " << timer.wall_time()
+        << std::endl
+        << "results in " << directory << std::endl;
+    return 0;
+  }
+
+  template int
+  run_identify<2>(Parameters &,
+                  const RunOptions &,
+                  const MPI_Comm &,
+                  const ConditionalOStream &);
+  template int
+  run_identify<3>(Parameters &,
+                  const RunOptions &,
+                  const MPI_Comm &,
+                  const ConditionalOStream &);
+} // namespace Palpate

@@ -1,0 +1,208 @@
+#include <palpate/core/errors.h>
+#include <palpate/drivers/observation.h>
+#include <palpate/geometry/point_location.h>
+
+#include <boost/random/mersenne_twister.hpp>
+#include <boost/random/normal_distribution.hpp>
+#include <boost/random/uniform_01.hpp>
+
+#include <cmath>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <int dim>
+  std::vector<double>
+  computed_displacement(const std::string        &parameter_file,
+                        const SerialMesh<dim>    &mesh,
+                        const MPI_Comm           &comm,
+                        const ConditionalOStream &log)
+  {
+    Parameters parameters;
+    declare_parameters(parameters.handler);
+    parameters.parse(parameter_file, {});
+    if (parameters.get("Task") != "forward")
+      parameters.fail("Task",
+                      "expected forward in a file named by Observation/Computed "
+                      "by");
+    for (const char *name :
+         {"Output directory", "Verbosity", "Additional shared libraries"})
+      parameters.get(name);
+    if (case_dimension(parameters) != dim)
+      throw InputError(parameter_file,
+                       "expected a case of dimension " + std::to_string(dim));
+    log << "computing the observation with " << parameter_file << std::endl;
+    Problem<dim> other(parameters, comm, log, false, false);
+    parameters.refuse_unused("forward");
+    other.print_plan("forward");
+    other.equilibrium->solve(other.initial_fields());
+    const SerialDisplacement<dim> u = other.serial_displacement();
+
+    const PointLocation<dim> locator(u.mesh);
+    std::vector<double>      values(mesh.vertices.size() * dim, 0.);
+    for (std::size_t v = 0; v < mesh.vertices.size(); ++v)
+      {
+        const auto  where = locator.locate(mesh.vertices[v]);
+        const auto &cell  = u.mesh.cells[where.cell];
+        const auto &l     = where.barycentric;
+        const bool  quadratic = !u.edges.empty();
+        for (unsigned int a = 0; a < dim + 1; ++a)
+          {
+            const double N = quadratic ? l[a] * (2 * l[a] - 1) : l[a];
+            for (unsigned int d = 0; d < dim; ++d)
+              values[v * dim + d] += N * u.vertices[cell[a] * dim + d];
+            if (quadratic)
+              for (unsigned int b = a + 1; b < dim + 1; ++b)
+                {
+                  const auto &edge = u.edges.at({{std::min(cell[a], cell[b]),
+                                                  std::max(cell[a], cell[b])}});
+                  for (unsigned int d = 0; d < dim; ++d)
+                    values[v * dim + d] += 4 * l[a] * l[b] * edge[d];
+                }
+          }
+      }
+    return values;
+  }
+
+  template <int dim>
+  void
+  add_noise(std::vector<std::vector<double>> &displacements,
+            const double                      fraction,
+            const unsigned int                seed)
+  {
+    boost::random::mt19937                     generator(seed);
+    boost::random::normal_distribution<double> normal;
+    for (auto &u : displacements)
+      {
+        double square = 0;
+        for (const double v : u)
+          square += v * v;
+        const double deviation =
+          fraction * std::sqrt(square / (u.size() / dim)) / std::sqrt(dim);
+        for (double &v : u)
+          v += deviation * normal(generator);
+      }
+  }
+
+  std::vector<char>
+  choose(const std::size_t n, const double fraction, const unsigned int seed)
+  {
+    boost::random::mt19937            generator(seed);
+    boost::random::uniform_01<double> uniform;
+    std::vector<char>                 chosen(n, 0);
+    if (fraction > 0)
+      for (char &c : chosen)
+        c = uniform(generator) < fraction;
+    return chosen;
+  }
+
+  template <int dim>
+  std::vector<Tensor<2, dim>>
+  pack_frames(const CaseData<dim>       &data,
+              const Discretization<dim> &D,
+              const std::size_t          snapshot)
+  {
+    const auto axes = data.arrays.find("anisotropy_axes");
+    const auto rows = data.arrays.find("r_axis");
+    if (axes == data.arrays.end() && rows == data.arrays.end())
+      throw InputError(data.source,
+                       "keys 'anisotropy_axes' and 'r_axis' are missing, "
+                       "expected one because of Model/Frames = pack");
+    const std::size_t M = data.mesh.cells.size();
+    const std::size_t offset =
+      (axes != data.arrays.end() && axes->second.shape.size() == 4 ?
+         snapshot * M * dim * dim :
+         0);
+    std::vector<Tensor<2, dim>> frames(D.n_cells());
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      {
+        const std::size_t id = D.cell_id[k];
+        Tensor<2, dim>    from_rows;
+        if (rows != data.arrays.end())
+          for (unsigned int l = 0; l < dim; ++l)
+            {
+              // Row l is (g_a . e_l) e_l vertex by vertex: take the largest.
+              Tensor<1, dim> best;
+              for (unsigned int a = 0; a < dim + 1; ++a)
+                {
+                  Tensor<1, dim> r;
+                  for (unsigned int d = 0; d < dim; ++d)
+                    r[d] = rows->second.values
+                             [(id * dim + l) * dim * (dim + 1) + a * dim + d];
+                  if (r.norm() > best.norm())
+                    best = r;
+                }
+              if (!(best.norm() > 0))
+                throw InputError(data.source,
+                                 "key 'r_axis': row " + std::to_string(l) +
+                                   " of cell " + std::to_string(id) +
+                                   " is zero, expected an axial row");
+              for (unsigned int d = 0; d < dim; ++d)
+                from_rows[d][l] = best[d] / best.norm();
+            }
+        frames[k] = from_rows;
+        if (axes == data.arrays.end())
+          continue;
+        for (unsigned int d = 0; d < dim; ++d)
+          for (unsigned int l = 0; l < dim; ++l)
+            frames[k][d][l] =
+              axes->second.values[offset + (id * dim + d) * dim + l];
+        if (rows != data.arrays.end())
+          for (unsigned int l = 0; l < dim; ++l)
+            {
+              double dot = 0;
+              for (unsigned int d = 0; d < dim; ++d)
+                dot += frames[k][d][l] * from_rows[d][l];
+              if (std::abs(std::abs(dot) - 1) > 1e-4)
+                throw InputError(data.source,
+                                 "keys 'anisotropy_axes' and 'r_axis' disagree "
+                                 "at cell " +
+                                   std::to_string(id) + ", axis " +
+                                   std::to_string(l) +
+                                   ", expected the same directions");
+            }
+      }
+    return frames;
+  }
+
+  template <int dim>
+  std::vector<double>
+  density_from_mass(const SerialMesh<dim>     &mesh,
+                    const std::vector<double> &mass)
+  {
+    std::vector<double> lumped(mesh.vertices.size(), 0.);
+    for (const auto &cell : mesh.cells)
+      {
+        Tensor<2, dim> J;
+        for (unsigned int j = 0; j < dim; ++j)
+          J[j] = mesh.vertices[cell[j + 1]] - mesh.vertices[cell[0]];
+        const double volume =
+          std::abs(determinant(J)) / (dim == 3 ? 6. : 2.);
+        for (const unsigned int v : cell)
+          lumped[v] += volume / (dim + 1);
+      }
+    std::vector<double> density(mesh.cells.size(), 0.);
+    for (std::size_t k = 0; k < density.size(); ++k)
+      for (const unsigned int v : mesh.cells[k])
+        density[k] += mass[v] / lumped[v] / (dim + 1);
+    return density;
+  }
+
+#define INSTANTIATE(dim)                                                      \
+  template std::vector<double> computed_displacement(                         \
+    const std::string &,                                                      \
+    const SerialMesh<dim> &,                                                  \
+    const MPI_Comm &,                                                         \
+    const ConditionalOStream &);                                              \
+  template void add_noise<dim>(std::vector<std::vector<double>> &,            \
+                               const double,                                  \
+                               const unsigned int);                           \
+  template std::vector<Tensor<2, dim>> pack_frames(                           \
+    const CaseData<dim> &, const Discretization<dim> &, const std::size_t);   \
+  template std::vector<double> density_from_mass(const SerialMesh<dim> &,     \
+                                                 const std::vector<double> &);
+
+  INSTANTIATE(2)
+  INSTANTIATE(3)
+} // namespace Palpate

@@ -1,0 +1,141 @@
+#include <deal.II/numerics/data_out.h>
+
+#include <palpate/core/errors.h>
+#include <palpate/core/files.h>
+#include <palpate/output/vtu.h>
+
+#include <sstream>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  namespace
+  {
+    /// A vector per cell as point data of the cell's own points.
+    template <int dim>
+    class CellVector : public DataPostprocessorVector<dim>
+    {
+    public:
+      CellVector(const std::string                 &name,
+                 const std::vector<Tensor<1, dim>> &values)
+        : DataPostprocessorVector<dim>(name, update_values)
+        , values(values)
+      {}
+      void
+      evaluate_vector_field(
+        const DataPostprocessorInputs::Vector<dim> &inputs,
+        std::vector<dealii::Vector<double>>        &computed) const override
+      {
+        const unsigned int k =
+          inputs.template get_cell<dim>()->active_cell_index();
+        for (auto &c : computed)
+          for (unsigned int d = 0; d < dim; ++d)
+            c[d] = values[k][d];
+      }
+
+    private:
+      const std::vector<Tensor<1, dim>> values; ///< by active cell index
+    };
+  } // namespace
+
+  template <int dim>
+  std::string
+  write_vtu(const std::string         &directory,
+            const std::string         &name,
+            const Discretization<dim> &D,
+            const VtuData<dim>        &data)
+  {
+    const unsigned int rank     = Utilities::MPI::this_mpi_process(D.comm);
+    const unsigned int n_ranks  = Utilities::MPI::n_mpi_processes(D.comm);
+    const unsigned int n_active =
+      D.dof_handler().get_triangulation().n_active_cells();
+
+    DataOut<dim> out;
+    out.attach_dof_handler(D.dof_handler());
+    for (const auto &[title, vector] : data.nodal)
+      out.add_data_vector(
+        vector,
+        std::vector<std::string>(dim, title),
+        DataOut<dim>::type_dof_data,
+        std::vector<DataComponentInterpretation::DataComponentInterpretation>(
+          dim, DataComponentInterpretation::component_is_part_of_vector));
+    std::vector<dealii::Vector<float>> cells;
+    cells.reserve(data.cell.size());
+    for (const auto &[title, values] : data.cell)
+      {
+        cells.emplace_back(n_active);
+        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+          cells.back()[D.iterators[k]->active_cell_index()] = values[k];
+        out.add_data_vector(cells.back(), title, DataOut<dim>::type_cell_data);
+      }
+    std::vector<std::unique_ptr<CellVector<dim>>> postprocessors;
+    for (const auto &[title, values] : data.cell_vectors)
+      {
+        std::vector<Tensor<1, dim>> by_index(n_active);
+        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+          by_index[D.iterators[k]->active_cell_index()] = values[k];
+        postprocessors.push_back(
+          std::make_unique<CellVector<dim>>(title, by_index));
+        out.add_data_vector(data.nodal.front().second, *postprocessors.back());
+      }
+    out.build_patches();
+    DataOutBase::VtkFlags flags;
+    flags.write_higher_order_cells = false;
+    out.set_flags(flags);
+
+    const auto piece = [&](const unsigned int r) {
+      return n_ranks == 1 ? name + ".vtu" :
+                            name + "." + Utilities::int_to_string(r, 4) + ".vtu";
+    };
+    std::string message;
+    try
+      {
+        std::ostringstream text;
+        out.write_vtu(text);
+        write_file(directory + "/" + piece(rank), text.str());
+      }
+    catch (const Error &e)
+      {
+        message = e.what();
+      }
+    for (const auto &m : Utilities::MPI::all_gather(D.comm, message))
+      if (!m.empty())
+        throw ComputationError(m);
+    if (n_ranks == 1)
+      return name + ".vtu";
+    run_on_root(D.comm, [&]() {
+      std::vector<std::string> pieces;
+      for (unsigned int r = 0; r < n_ranks; ++r)
+        pieces.push_back(piece(r));
+      std::ostringstream text;
+      out.write_pvtu_record(text, pieces);
+      write_file(directory + "/" + name + ".pvtu", text.str());
+    });
+    return name + ".pvtu";
+  }
+
+  void
+  write_pvd(const std::string                                 &directory,
+            const std::string                                 &name,
+            const std::vector<std::pair<double, std::string>> &times_and_files,
+            const MPI_Comm                                    &comm)
+  {
+    run_on_root(comm, [&]() {
+      std::ostringstream text;
+      DataOutBase::write_pvd_record(text, times_and_files);
+      write_file(directory + "/" + name + ".pvd", text.str());
+    });
+  }
+
+  template std::string
+  write_vtu(const std::string &,
+            const std::string &,
+            const Discretization<2> &,
+            const VtuData<2> &);
+  template std::string
+  write_vtu(const std::string &,
+            const std::string &,
+            const Discretization<3> &,
+            const VtuData<3> &);
+} // namespace Palpate
