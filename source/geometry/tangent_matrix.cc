@@ -1,8 +1,10 @@
-#include <deal.II/lac/dynamic_sparsity_pattern.h>
-
 #include <palpate/geometry/tangent_matrix.h>
 
+#include <Epetra_CrsGraph.h>
 #include <Epetra_CrsMatrix.h>
+#include <Epetra_Map.h>
+
+#include <algorithm>
 
 namespace Palpate
 {
@@ -29,29 +31,45 @@ namespace Palpate
                                    &D.cell_nodes[k * nn],
                                    &D.cell_nodes[k * nn] + nn);
         }
-    const IndexSet         rows = D.dof_partitioner()->locally_owned_range();
-    DynamicSparsityPattern pattern(rows.size(), rows.size(), rows);
-    std::vector<types::global_dof_index> columns;
+    // Local columns are numbered as local DoFs (owned, then ghosts), so that
+    // the DoFs of a node stay together in every row.
+    const auto      &partitioner = *D.dof_partitioner();
+    const Epetra_Map rows =
+      partitioner.locally_owned_range().make_trilinos_map(D.comm, false);
+    std::vector<int> global_columns;
+    for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
+      global_columns.push_back(partitioner.local_to_global(i));
+    const Epetra_Map columns(-1,
+                             global_columns.size(),
+                             global_columns.data(),
+                             0,
+                             rows.Comm());
+    std::vector<int> lengths(n_owned * dim), row;
     for (unsigned int node = 0; node < n_owned; ++node)
       {
         auto &list = neighbors[node];
         std::sort(list.begin(), list.end());
         list.erase(std::unique(list.begin(), list.end()), list.end());
-        columns.clear();
-        for (const unsigned int other : list)
-          for (unsigned int d = 0; d < dim; ++d)
-            columns.push_back(
-              D.dof_partitioner()->local_to_global(other * dim + d));
-        std::sort(columns.begin(), columns.end());
         for (unsigned int d = 0; d < dim; ++d)
-          pattern.add_entries(
-            D.dof_partitioner()->local_to_global(node * dim + d),
-            columns.begin(),
-            columns.end(),
-            true);
-        std::vector<unsigned int>().swap(list);
+          lengths[node * dim + d] = list.size() * dim;
       }
-    sparse_matrix.reinit(rows, rows, pattern, D.comm);
+    Epetra_CrsGraph graph(Copy, rows, columns, lengths.data(), true);
+    for (unsigned int node = 0; node < n_owned; ++node)
+      {
+        row.clear();
+        for (const unsigned int other : neighbors[node])
+          for (unsigned int d = 0; d < dim; ++d)
+            row.push_back(other * dim + d);
+        for (unsigned int d = 0; d < dim; ++d)
+          graph.InsertMyIndices(node * dim + d, row.size(), row.data());
+      }
+    graph.FillComplete(rows, rows);
+    graph.OptimizeStorage();
+    {
+      Epetra_CrsMatrix matrix(Copy, graph);
+      matrix.FillComplete(rows, rows);
+      sparse_matrix.reinit(matrix, false);
+    }
 
     const Epetra_CrsMatrix &K = sparse_matrix.trilinos_matrix();
     int                    *row_pointer, *column_index;
@@ -59,10 +77,6 @@ namespace Palpate
     AssertThrow(ierr == 0, ExcTrilinosError(ierr));
     row_start.assign(row_pointer, row_pointer + n_owned * dim + 1);
 
-    std::vector<int> column_of_node(D.n_nodes(), -1);
-    for (unsigned int node = 0; node < D.n_nodes(); ++node)
-      column_of_node[node] = K.ColMap().LID(
-        static_cast<int>(D.dof_partitioner()->local_to_global(node * dim)));
     offset.resize(D.n_cells() * nn * nn);
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       for (unsigned int a = 0; a < nn; ++a)
@@ -74,7 +88,7 @@ namespace Palpate
                     *end   = column_index + row_start[node * dim + 1];
           for (unsigned int b = 0; b < nn; ++b)
             {
-              const int  wanted = column_of_node[D.cell_nodes[k * nn + b]];
+              const int  wanted = D.cell_nodes[k * nn + b] * dim;
               const int *found  = std::find(begin, end, wanted);
               AssertThrow(found + dim <= end && found[dim - 1] == wanted + dim - 1,
                           ExcInternalError());
