@@ -413,6 +413,36 @@ TEST(Generate, BallDiskEllipsoids)
 
 
 
+TEST(Generate, EllipsoidsOfAllProportions)
+{
+  ShapeDescription shape;
+  shape.type      = "ellipsoid pair";
+  shape.mesh_size = 0.015;
+  for (const std::array<double, 3> axes :
+       std::vector<std::array<double, 3>>{{{0.1, 0.03, 0.03}},
+                                          {{0.03, 0.1, 0.03}},
+                                          {{0.03, 0.03, 0.1}},
+                                          {{0.03, 0.1, 0.1}},
+                                          {{0.1, 0.03, 0.1}},
+                                          {{0.1, 0.1, 0.03}}})
+    {
+      shape.semi_axes = axes;
+      const auto mesh = generate_shape<3>(shape);
+      check_mesh(mesh);
+      const double exact = 8 * pi / 3 * axes[0] * axes[1] * axes[2];
+      EXPECT_NEAR(volume(mesh), exact, 0.1 * exact);
+      double extent[3] = {0, 0, 0};
+      for (const auto &p : mesh.vertices)
+        for (unsigned int d = 0; d < 3; ++d)
+          extent[d] = std::max(extent[d], p[d]);
+      EXPECT_NEAR(extent[0], 0.015 + 2 * axes[0], 0.01);
+      EXPECT_NEAR(extent[1], axes[1], 0.01);
+      EXPECT_NEAR(extent[2], axes[2], 0.01);
+    }
+}
+
+
+
 TEST(Generate, Errors)
 {
   EXPECT_TRUE(contains(shape_error<3>(cone(0)), "Mesh size is 0"));
@@ -448,11 +478,11 @@ TEST(Generate, Errors)
   shape.mesh_size = 0.13;
   EXPECT_TRUE(contains(shape_error<3>(shape), "larger than the shape"));
   shape.semi_axes[1] = 0;
-  EXPECT_TRUE(contains(shape_error<3>(shape), "Semi-axis 1"));
+  EXPECT_TRUE(contains(shape_error<3>(shape), "Semi-axes entry 1"));
 
   shape          = structured("box");
   shape.upper[1] = shape.lower[1];
-  EXPECT_TRUE(contains(shape_error<3>(shape), "Upper is 2"));
+  EXPECT_TRUE(contains(shape_error<3>(shape), "Upper corner is 2"));
   shape = structured("box", 7);
   EXPECT_TRUE(contains(shape_error<3>(shape), "expected 5 or 6"));
   shape                 = structured("box");

@@ -4,6 +4,7 @@
 #include <palpate/core/parameters.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -14,16 +15,32 @@ namespace Palpate
 
   namespace
   {
+    /// On one line, of bounded length; binary data as question marks.
+    std::string
+    one_line(const std::string &raw)
+    {
+      std::string text, word;
+      for (std::istringstream in(raw); in >> word;)
+        text += (text.empty() ? "" : " ") + word;
+      const auto is_control = [](const unsigned char c) {
+        return c < 32 || c == 127;
+      };
+      if (std::any_of(text.begin(), text.end(), is_control))
+        for (char &c : text)
+          if (is_control(c) || static_cast<unsigned char>(c) > 127)
+            c = '?';
+      if (text.size() > 500)
+        text = text.substr(0, 500) + "...";
+      return text;
+    }
+
     /// The middle part of a deal.II exception as one line.
     std::string
     one_line(const ExceptionBase &e)
     {
       std::ostringstream out;
       e.print_info(out);
-      std::string text, word;
-      for (std::istringstream in(out.str()); in >> word;)
-        text += (text.empty() ? "" : " ") + word;
-      return text;
+      return one_line(out.str());
     }
 
     /// Without comment, and without leading, trailing and repeated blanks.
@@ -46,27 +63,75 @@ namespace Palpate
         result += p + "/";
       return result + name;
     }
+
+    /// As ParameterHandler: keywords in lower or upper case.
+    bool
+    begins(const std::string &line, const std::string &word)
+    {
+      std::string upper = word;
+      for (char &c : upper)
+        c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+      return line.compare(0, word.size(), word) == 0 ||
+             line.compare(0, word.size(), upper) == 0;
+    }
+
+    void
+    check_includes_below(const std::string              &file,
+                         const std::vector<std::string> &parents)
+    {
+      // A file by another name ends here too.
+      if (parents.size() > 20 ||
+          std::find(parents.begin(), parents.end(), file) != parents.end())
+        throw InputError(file,
+                         "includes itself, or more than 20 files in each "
+                         "other, expected an end of the includes");
+      std::vector<std::string> path = parents;
+      path.push_back(file);
+      std::ifstream in(file);
+      for (std::string raw; std::getline(in, raw);)
+        {
+          const std::string line = clean(raw);
+          if (begins(line, "include "))
+            check_includes_below(line.substr(8), path);
+        }
+    }
   } // namespace
+
+  /// ParameterHandler does not notice that a file includes itself.
+  /// @throw InputError if it does.
+  void
+  check_includes(const std::string &file);
+
+  void
+  check_includes(const std::string &file)
+  {
+    check_includes_below(file, {});
+  }
 
   void
   Parameters::scan(const std::string &file)
   {
     std::ifstream            in(file);
     std::string              raw;
-    std::vector<std::string> where;
+    std::vector<std::string> where = path; // includes begin inside a section
     for (int number = 1; std::getline(in, raw); ++number)
       {
         const std::string line = clean(raw);
-        if (line.compare(0, 11, "subsection ") == 0)
+        if (begins(line, "subsection "))
           where.push_back(line.substr(11));
-        else if (line == "end" && !where.empty())
+        else if ((line == "end" || line == "END") && !where.empty())
           where.pop_back();
-        else if (line.compare(0, 8, "include ") == 0)
-          scan(line.substr(8));
-        else if (line.compare(0, 4, "set ") == 0)
-          user_set[joined(where,
-                          Utilities::trim(
-                            line.substr(4, line.find('=') - 4)))] = number;
+        else if (begins(line, "include "))
+          {
+            const std::vector<std::string> outer = path;
+            path                                 = where;
+            scan(line.substr(8));
+            path = outer;
+          }
+        else if (begins(line, "set "))
+          user_set[joined(
+            where, Utilities::trim(line.substr(4, line.find('=') - 4)))] =
+            number;
       }
   }
 
@@ -82,6 +147,7 @@ namespace Palpate
                          "cannot be read or is empty, expected a parameter "
                          "file (.prm)");
     }
+    check_includes(file);
     try
       {
         handler.parse_input(file);
@@ -92,15 +158,16 @@ namespace Palpate
       }
     scan(file);
 
-    for (const std::string &text : overrides)
+    for (const std::string &given : overrides)
       {
-        const auto equals = text.find('=');
+        const std::string text   = one_line(given); // for messages
+        const auto        equals = given.find('=');
         if (equals == std::string::npos)
           throw InputError("--set " + text,
                            "expected \"Section/Sub/Name=value\"");
         std::vector<std::string> parts =
-          Utilities::split_string_list(text.substr(0, equals), '/');
-        const std::string value = Utilities::trim(text.substr(equals + 1));
+          Utilities::split_string_list(given.substr(0, equals), '/');
+        const std::string value = Utilities::trim(given.substr(equals + 1));
         if (parts.empty())
           throw InputError("--set " + text, "names no entry");
         const std::string name = parts.back();
@@ -211,9 +278,9 @@ namespace Palpate
   std::map<int, std::vector<double>>
   Parameters::get_map(const std::string &name, const unsigned int n_values)
   {
-    const std::string expected =
-      "expected \"id: " + std::to_string(n_values) +
-      (n_values == 1 ? " number" : " numbers") + "; id: ...\"";
+    const std::string expected = "expected \"id: " + std::to_string(n_values) +
+                                 (n_values == 1 ? " number" : " numbers") +
+                                 "; id: ...\"";
     std::map<int, std::vector<double>> result;
     for (const auto &item : Utilities::split_string_list(get(name), ';'))
       {
@@ -229,6 +296,9 @@ namespace Palpate
               Utilities::split_string_list(item.substr(colon + 1), ','));
             if (v.size() != n_values || result.count(id) > 0)
               fail(name, expected + ", each id once");
+            for (const double value : v)
+              if (!std::isfinite(value))
+                fail(name, expected + ", all finite");
             result[id] = v;
           }
         catch (const ExceptionBase &)
@@ -248,14 +318,13 @@ namespace Palpate
   void
   Parameters::fail(const std::string &name, const std::string &message) const
   {
-    const auto        it = user_set.find(path_of(name));
-    const std::string line =
-      (it != user_set.end() && it->second > 0 ?
-         "line " + std::to_string(it->second) + ": " :
-         "");
+    const auto        it   = user_set.find(path_of(name));
+    const std::string line = (it != user_set.end() && it->second > 0
+                                ? "line " + std::to_string(it->second) + ": "
+                                : "");
     throw InputError(filename,
-                     line + path_of(name) + " = " + handler.get(name) + ": " +
-                       message);
+                     line + path_of(name) + " = " +
+                       one_line(handler.get(name)) + ": " + message);
   }
 
   void

@@ -91,6 +91,9 @@ namespace Palpate
   {
     const Parameters::Section section(parameters, "Case");
     const std::string         shape = parameters.get("Shape");
+    if (!shape.empty() && parameters.is_set("File") &&
+        !parameters.get("File").empty())
+      parameters.fail("Shape", "expected either Case/File or Case/Shape");
     if (shape.empty())
       {
         const std::string unit = parameters.get("Length unit");
@@ -767,8 +770,8 @@ namespace Palpate
     const auto &D = *discretization;
     log << "task " << task << " on " << data.source << " with "
         << Utilities::MPI::n_mpi_processes(comm) << " rank(s)" << std::endl
-        << describe(quality);
-    log << "  " << D.dof_handler().n_dofs() << " degrees of freedom (degree "
+        << describe(quality) << std::endl
+        << "  " << D.dof_handler().n_dofs() << " degrees of freedom (degree "
         << degree << "), " << n_constrained_vertices
         << " vertices constrained, " << n_free_vertices << " free, "
         << snapshots.size() << " snapshot(s)" << std::endl;

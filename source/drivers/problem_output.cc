@@ -37,6 +37,17 @@ namespace Palpate
     const std::size_t N = data.mesh.vertices.size(),
                       M = data.mesh.cells.size(), S = snapshots.size();
 
+    // Geometric mean of alpha over every label.
+    std::map<int, std::pair<double, double>> labels;
+    for (const int label : data.mesh.labels)
+      labels[label] = {0., 0.};
+    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+      {
+        auto &[volume, sum] = labels[data.mesh.labels[D.cell_id[k]]];
+        volume += D.volume[k];
+        sum += D.volume[k] * std::log(alpha[k]);
+      }
+
     // Relative and absolute stiffness.
     const double mean  = geometric_mean(D, alpha);
     Field        scaled = alpha, relative = alpha, observable(D.n_cells(), 1.);
@@ -51,6 +62,10 @@ namespace Palpate
             all && constrained[D.cell_nodes[k * D.nodes_per_cell + a] * dim];
         observable[k] = !all;
       }
+    for (const auto &[label, sums] : labels)
+      summary["alpha_Pa_mean_by_label"][std::to_string(label)] =
+        std::exp(D.sum(sums.second) / D.sum(sums.first)) *
+        (scale_identified ? 1. : reference_stiffness / mean);
     const auto as_integers = [](const std::vector<double> &v) {
       return std::vector<std::int64_t>(v.begin(), v.end());
     };

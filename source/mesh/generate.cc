@@ -399,9 +399,9 @@ namespace Palpate
           const double length = shape.upper[d] - shape.lower[d];
           if (!(length > 0 && std::isfinite(length)))
             throw InputError(where,
-                             "Upper is " + number(shape.upper[d]) +
+                             "Upper corner is " + number(shape.upper[d]) +
                                " m in direction " + std::to_string(d) +
-                               ", expected above Lower, " +
+                               ", expected above Lower corner, " +
                                number(shape.lower[d]) + " m");
           extent = std::max(extent, length);
           measure *= length;
@@ -517,13 +517,28 @@ namespace Palpate
     {
       const auto &a = shape.semi_axes;
       for (unsigned int d = 0; d < 3; ++d)
-        require_positive("Semi-axis " + std::to_string(d), a[d]);
+        require_positive("Semi-axes entry " + std::to_string(d), a[d]);
       require_positive("Gap", shape.gap);
       // Gmsh tries for minutes to mesh thin ellipsoids with coarser cells.
       check_mesh_size(3,
                       shape.mesh_size,
                       2 * std::min({a[0], a[1], a[2]}),
                       8 * pi / 3 * a[0] * a[1] * a[2]);
+
+      // Gmsh meshes spheroids well (and others at all) with the poles of the
+      // sphere on the axis whose cross-section is nearest to a circle.
+      unsigned int pole      = 2;
+      double       roundness = 0;
+      for (const unsigned int d : {2u, 1u, 0u})
+        {
+          const double ratio = a[(d + 1) % 3] / a[(d + 2) % 3];
+          if (std::min(ratio, 1 / ratio) > roundness)
+            {
+              pole      = d;
+              roundness = std::min(ratio, 1 / ratio);
+            }
+        }
+      const double turns = (pole + 1) % 3;
 
       const double  offset = shape.gap / 2 + a[0];
       const double  extent = 2 * std::max({offset + a[0], a[1], a[2]});
@@ -532,6 +547,9 @@ namespace Palpate
           for (const double side : {-1., 1.})
             {
               const int tag = gmsh::model::occ::addSphere(0, 0, 0, 1);
+              // A third of a turn around (1,1,1) takes z to x to y.
+              gmsh::model::occ::rotate(
+                {{3, tag}}, 0, 0, 0, 1, 1, 1, turns * 2 * pi / 3);
               gmsh::model::occ::dilate(
                 {{3, tag}}, 0, 0, 0, f * a[0], f * a[1], f * a[2]);
               gmsh::model::occ::translate({{3, tag}}, side * f * offset, 0, 0);

@@ -1,0 +1,1013 @@
+#!/usr/bin/python3
+"""Wrong input must end in one line on standard error and the right exit code.
+
+usage: bad_input.py PALPATE_BINARY [--mpirun MPIRUN] [name...]
+       bad_input.py --markdown            the table of doc/errors.md
+       bad_input.py --check-doc FILE      is that table in FILE up to date?
+
+Every row below makes a tiny case in a temporary directory and runs the program
+there. Checked are the exit code (2: wrong input, 1: the computation failed),
+that standard error is exactly one line `palpate: error: ...` with the given
+texts, and that no result and no temporary file is left. With --mpirun some
+rows run again on 2 ranks, and meshes with fewer cells than ranks must give the
+displacement of one rank.
+"""
+
+import argparse
+import concurrent.futures
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+
+import numpy as np
+
+TIMEOUT = 30  # seconds, per run
+BEGIN = "<!-- begin: table made by tests/bad_input.py --markdown -->"
+END = "<!-- end: table -->"
+
+
+# ----------------------------------------------------------------- the cases
+
+def box(n=2, origin=(0., 0., 0.)):
+    """Unit cube of n^3 cubes, each of six tetrahedra: points and cells."""
+    g = np.arange(n + 1) / n
+    points = np.array([(x, y, z) for z in g for y in g for x in g])
+    number = lambda i, j, k: i + (n + 1) * (j + (n + 1) * k)
+    cells = []
+    for k in range(n):
+        for j in range(n):
+            for i in range(n):
+                for p in ((0, 1, 2), (0, 2, 1), (1, 0, 2),
+                          (1, 2, 0), (2, 0, 1), (2, 1, 0)):
+                    at = [i, j, k]
+                    tet = [number(*at)]
+                    for axis in p:
+                        at[axis] += 1
+                        tet.append(number(*at))
+                    cells.append(tet)
+    cells = np.array(cells, dtype=np.int64)
+    points = points + np.array(origin)
+    return points, oriented(points, cells)
+
+
+def volumes(points, cells):
+    x = points[cells]
+    return np.linalg.det(x[:, 1:] - x[:, :1]) / 6
+
+
+def oriented(points, cells):
+    negative = volumes(points, cells) < 0
+    cells[negative, 2], cells[negative, 3] = (cells[negative, 3].copy(),
+                                              cells[negative, 2].copy())
+    return cells
+
+
+def motion(x):
+    return 0.02 * np.stack([x[:, 0] + 0.3 * x[:, 1] ** 2, -0.5 * x[:, 1],
+                            0.2 * np.sin(3 * x[:, 0]) - 0.4 * x[:, 2]], axis=1)
+
+
+def pack_of(points, cells, held):
+    return {"mesh_points": points, "tetrahedra": cells,
+            "labels": np.arange(len(cells), dtype=np.int32) % 2 + 1,
+            "boundary_nodes": held.astype(np.int64),
+            "displacement_field": motion(points),
+            "alpha_k": np.full(len(cells), 1000.)}
+
+
+def good_pack(n=2):
+    """All arrays of a case; the bottom is held."""
+    points, cells = box(n)
+    return pack_of(points, cells, points[:, 2] == 0)
+
+
+def two_boxes():
+    p, c = box(1)
+    q = p + np.array([3., 0., 0.])
+    points = np.concatenate([p, q])
+    return pack_of(points, np.concatenate([c, c + len(p)]),
+                   (points[:, 2] == 0) & (points[:, 0] < 2))
+
+
+def two_tetrahedra_at_a_vertex():
+    p = np.array([[0., 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    q = np.array([[1., 0, 1], [0, 1, 1], [0, 0, 2]])
+    cells = oriented(np.concatenate([p, q]), np.array([[0, 1, 2, 3],
+                                                       [3, 4, 5, 6]]))
+    return pack_of(np.concatenate([p, q]), cells,
+                   np.array([1, 1, 1, 1, 0, 0, 0]))
+
+
+def one_tetrahedron():
+    p = np.array([[0., 0, 0], [1, 0, 0], [0, 1, 0], [0.2, 0.3, 1]])
+    return pack_of(p, np.array([[0, 1, 2, 3]]), np.array([1, 1, 1, 0]))
+
+
+def npy(array):
+    out = io.BytesIO()
+    np.lib.format.write_array(out, np.asanyarray(array), allow_pickle=True)
+    return out.getvalue()
+
+
+def write_pack(path, pack):
+    """Values may be arrays or the bytes of a .npy file."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for key, value in pack.items():
+            archive.writestr(key + ".npy",
+                             value if isinstance(value, bytes) else npy(value))
+
+
+def huge_header():
+    text = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 3), }"
+    text += " " * (117 - len(text)) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+def msh():
+    points, cells = box(1)
+    out = ["$MeshFormat", "2.2 0 8", "$EndMeshFormat", "$Nodes",
+           str(len(points))]
+    out += ["%d %g %g %g" % (i + 1, *p) for i, p in enumerate(points)]
+    out += ["$EndNodes", "$Elements", str(len(cells))]
+    out += ["%d 4 2 1 1 %d %d %d %d" % (i + 1, *(c + 1))
+            for i, c in enumerate(cells)]
+    return "\n".join(out + ["$EndElements", ""])
+
+
+def vtk_hexahedron():
+    return ("# vtk DataFile Version 3.0\nhex\nASCII\nDATASET UNSTRUCTURED_GRID\n"
+            "POINTS 8 double\n0 0 0 1 0 0 1 1 0 0 1 0 0 0 1 1 0 1 1 1 1 0 1 1\n"
+            "CELLS 1 9\n8 0 1 2 3 4 5 6 7\nCELL_TYPES 1\n12\n")
+
+
+def vtu():
+    points, cells = box(1)
+    flat = lambda a: " ".join("%g" % v for v in np.ravel(a))
+    array = lambda kind, name, n, a: (
+        '<DataArray type="%s" Name="%s" NumberOfComponents="%d" '
+        'format="ascii">%s</DataArray>\n' % (kind, name, n, flat(a)))
+    return ('<?xml version="1.0"?>\n<VTKFile type="UnstructuredGrid" '
+            'version="0.1" byte_order="LittleEndian">\n<UnstructuredGrid>\n'
+            '<Piece NumberOfPoints="%d" NumberOfCells="%d">\n<Points>\n'
+            % (len(points), len(cells)) +
+            array("Float64", "Points", 3, points) + "</Points>\n<Cells>\n" +
+            array("Int64", "connectivity", 1, cells) +
+            array("Int64", "offsets", 1, 4 * (1 + np.arange(len(cells)))) +
+            array("UInt8", "types", 1, [10] * len(cells)) +
+            "</Cells>\n</Piece>\n</UnstructuredGrid>\n</VTKFile>\n")
+
+
+# -------------------------------------------------------- the parameter files
+
+FORWARD = {"Task": "forward", "Output directory": "out",
+           "Case/File": "case.npz",
+           "Boundary conditions/Constrained vertices": "boundary_nodes"}
+IDENTIFY = dict(FORWARD, **{"Task": "identify",
+                            "Optimizer/Maximum iterations": "2",
+                            "Parameterization/Initial value": "1000"})
+SHAPE = {"Task": "forward", "Output directory": "out", "Case/Shape": "box",
+         "Case/Generated shape/Subdivisions": "2, 2, 2",
+         "Boundary conditions/Constrained vertices": "boundary ids",
+         "Boundary conditions/Boundary ids": "4",
+         "Boundary conditions/Prescribed values": "zero",
+         "Loads/Gravity": "0, 0, -9.81"}
+
+
+def prm(entries):
+    tree = {}
+    for path, value in entries.items():
+        node = tree
+        *sections, name = path.split("/")
+        for s in sections:
+            node = node.setdefault(s, {})
+        node[name] = value
+
+    def lines(node, indent):
+        for name, value in node.items():
+            if isinstance(value, dict):
+                yield indent + "subsection " + name
+                yield from lines(value, indent + "  ")
+                yield indent + "end"
+            else:
+                yield "%sset %s = %s" % (indent, name, value)
+    return "\n".join(lines(tree, "")) + "\n"
+
+
+# ------------------------------------------------------------------- the rows
+
+class Skip(Exception):
+    """The row cannot be run on this machine; the reason is printed."""
+
+
+class Row:
+    """One wrong input.
+
+    pack: None, a dict of arrays, or a function that changes the good pack.
+    base, entries: parameter file; text: instead of these, its text or bytes.
+    files: further files, name -> text or bytes. args: after the file name.
+    setup: called in the row's directory before the run.
+    parts: texts that standard error (exit 0: standard output) must contain.
+    """
+
+    def __init__(self, name, wrong, code, parts, *, pack=good_pack,
+                 base=FORWARD, entries=None, text=None, files=None, args=(),
+                 command=None, setup=None, after=None, mpi=False,
+                 wrap=None):
+        self.name, self.wrong, self.code = name, wrong, code
+        self.parts = [parts] if isinstance(parts, str) else parts
+        self.pack, self.base, self.entries = pack, base, entries or {}
+        self.text, self.files, self.args = text, files or {}, list(args)
+        self.command, self.setup, self.after = command, setup, after
+        self.mpi, self.wrap = mpi, wrap
+
+    def prepare(self, directory):
+        pack = self.pack() if self.pack is not None else None
+        if pack is not None:
+            write_pack(os.path.join(directory, "case.npz"), pack)
+        text = self.text
+        if text is None:
+            entries = dict(self.base, **self.entries)
+            text = prm({k: v for k, v in entries.items() if v is not None})
+        for name, content in dict(self.files, **{"case.prm": text}).items():
+            if content is None:
+                continue
+            content = content.encode() if isinstance(content, str) else content
+            with open(os.path.join(directory, name), "wb") as f:
+                f.write(content)
+
+
+ROWS = []
+
+
+def row(*args, **kwargs):
+    ROWS.append(Row(*args, **kwargs))
+
+
+def changed(make=good_pack, **changes):
+    """A pack with some arrays replaced (None: left out; function: of the
+    array)."""
+    def result():
+        pack = make()
+        for key, value in changes.items():
+            if value is None:
+                del pack[key]
+            elif callable(value):
+                pack[key] = value(pack[key])
+            else:
+                pack[key] = value
+        return pack
+    return result
+
+
+def put(index, value):
+    def change(array):
+        array = array.copy()
+        array[index] = value
+        return array
+    return change
+
+
+# Command line.
+row("no_arguments", "no parameter file given", 2,
+    ["command line", "no parameter file"], command=[])
+row("unknown_option", "unknown option", 2,
+    ["command line", "--frobnicate"], args=["--frobnicate"])
+row("two_files", "two parameter files", 2, "command line", args=["second.prm"])
+row("bad_print_style", "`--print-parameters` of an unknown kind", 2,
+    ["--print-parameters yaml", "prm, json or markdown"],
+    args=["--print-parameters", "yaml"])
+row("set_unknown_entry", "`--set` of an unknown entry", 2,
+    ["--set Model/Colour=red"], args=["--set", "Model/Colour=red"])
+row("set_unknown_section", "`--set` in an unknown section", 2,
+    ["--set Colour/Hue=red", "no such section"],
+    args=["--set", "Colour/Hue=red"])
+row("set_without_equals", "`--set` without =", 2,
+    ["--set Model/Degree", "expected \"Section/Sub/Name=value\""],
+    args=["--set", "Model/Degree"])
+row("set_bad_value", "`--set` with text for a number", 2,
+    ["--set Stiffness/Value=soft"], args=["--set", "Stiffness/Value=soft"])
+row("set_ignored", "`--set` of an entry that is not used", 2,
+    ["--set Optimizer/Method", "no effect"],
+    args=["--set", "Optimizer/Method=lbfgs"])
+row("library_missing", "a shared library that does not exist", 2,
+    ["nowhere.so", "Additional shared libraries"],
+    entries={"Additional shared libraries": "./nowhere.so"})
+
+# Parameter file.
+row("prm_missing", "no such parameter file", 2,
+    ["case.prm", "cannot be read"], files={"case.prm": None},
+    setup=lambda r, d, run: os.remove(os.path.join(d, "case.prm")), mpi=True)
+row("prm_folder", "a folder as parameter file", 2, ["folder.prm"],
+    command=["folder.prm"],
+    setup=lambda r, d, run: os.mkdir(os.path.join(d, "folder.prm")))
+row("prm_empty", "empty parameter file", 2, ["case.prm", "empty"], text="")
+row("prm_garbage", "binary garbage as parameter file", 2, ["case.prm", "Line"],
+    text=bytes((7 * i * i + 13 * i) % 256 for i in range(1, 4000)))
+row("prm_blank", "parameter file of comments only: no task", 2,
+    ["case.prm", "Task", "expected forward, evaluate, identify or verify"],
+    text="# nothing\n\n")
+row("task_empty", "`Task` empty", 2,
+    ["case.prm", "line 1", "Task", "expected forward"], entries={"Task": ""})
+row("task_unknown", "unknown `Task`", 2, ["case.prm", "Task", "dance"],
+    entries={"Task": "dance"})
+row("parameter_unknown", "unknown parameter", 2, ["case.prm", "Colour"],
+    entries={"Model/Colour": "red"}, mpi=True)
+row("section_unknown", "unknown section", 2, ["case.prm", "Colours"],
+    entries={"Colours/Hue": "red"})
+row("number_expected", "text for a number", 2,
+    ["case.prm", "Value", "soft"], entries={"Stiffness/Value": "soft"})
+row("number_nan", "nan for a number", 2, ["case.prm", "Value", "nan"],
+    entries={"Stiffness/Value": "nan"})
+row("list_expected", "two components for gravity in 3D", 2,
+    ["case.prm", "Loads/Gravity", "expected 3 components"],
+    entries={"Loads/Gravity": "0, 9.81"})
+row("corner_components", "two components for a corner in 3D", 2,
+    ["case.prm", "Upper corner", "3"], base=SHAPE, pack=None,
+    entries={"Case/Generated shape/Upper corner": "1, 1"})
+row("selection_unknown", "unknown selection", 2,
+    ["case.prm", "Type", "rubber"], entries={"Model/Type": "rubber"})
+row("length_unit", "unknown length unit", 2,
+    ["case.prm", "Length unit", "inch"], entries={"Case/Length unit": "inch"})
+row("end_missing", "missing `end`", 2, ["case.prm", "subsection"],
+    text=prm(FORWARD) + "subsection Model\n")
+row("end_extra", "`end` too many", 2, ["case.prm", "Line"],
+    text=prm(FORWARD) + "end\n")
+row("include_missing", "an included file that does not exist", 2,
+    ["case.prm", "nowhere.prm"], text="include nowhere.prm\n" + prm(FORWARD))
+
+# Entries without effect.
+NO_EFFECT = "is set but has no effect"
+for name, wrong, path, value, more in (
+        ("ignored_optimizer", "`Optimizer` entries with `Task = forward`",
+         "Optimizer/Method", "lbfgs", {}),
+        ("ignored_density", "`Loads/Density` without gravity",
+         "Loads/Density", "1100", {}),
+        ("ignored_shape_entry", "an entry that the shape does not use",
+         "Case/Generated shape/Radius", "1", {"base": SHAPE, "pack": None}),
+        ("ignored_newton", "`Newton` entries with a linear model",
+         "Newton/Load steps", "2", {}),
+        ("ignored_shape_section", "`Generated shape` entries with a file",
+         "Case/Generated shape/Mesh size", "0.1", {}),
+        ("ignored_file", "`Case/File` and `Case/Shape`",
+         "Case/File", "case.npz", {"base": SHAPE, "says": ["case.prm", "Case/Shape", "expected either Case/File or Case/Shape"]}),
+        ("ignored_boundary_ids", "`Boundary ids` with another kind of "
+         "constraint", "Boundary conditions/Boundary ids", "1", {}),
+        ("ignored_objective", "`Objective` entries with `Task = forward`",
+         "Objective/Displacement misfit/Norm", "L2", {}),
+        ("ignored_stiffness", "`Stiffness` entries with `Task = identify`",
+         "Stiffness/Value", "1000", {"base": IDENTIFY}),
+        ("ignored_noise_seed", "`Noise seed` without noise",
+         "Observation/Noise seed", "2", {}),
+):
+    more = dict(more)
+    row(name, wrong, 2, more.pop("says", ["case.prm", path, NO_EFFECT]),
+        entries={path: value}, **more)
+
+# Files.
+row("file_missing", "no such case pack", 2,
+    ["case.npz", "no such file"], pack=None, mpi=True)
+row("file_empty", "empty case pack", 2, ["case.npz", "empty file"], pack=None,
+    files={"case.npz": ""})
+row("file_folder", "a folder as case pack", 2, ["folder.npz", "is a folder"],
+    entries={"Case/File": "folder.npz"},
+    setup=lambda r, d, run: os.mkdir(os.path.join(d, "folder.npz")))
+row("file_none", "neither `Case/File` nor `Case/Shape`", 2,
+    ["case.prm", "Case/File", "expected a file, or a Shape"],
+    entries={"Case/File": None})
+row("not_a_zip", "case pack is not a zip archive", 2,
+    ["case.npz", "not a zip archive"], pack=None,
+    files={"case.npz": "not a zip archive at all\n" * 20})
+
+
+def truncate(name, share):
+    def setup(r, d, run):
+        path = os.path.join(d, name)
+        os.truncate(path, int(os.path.getsize(path) * share))
+    return setup
+
+
+def flip_byte(r, d, run):
+    """Damage the data of an array: its checksum tells."""
+    path = os.path.join(d, "case.npz")
+    with open(path, "r+b") as f:
+        data = bytearray(f.read())
+        at = data.index(b"mesh_points") + 400
+        data[at] ^= 0xff
+        f.seek(0)
+        f.write(data)
+
+
+row("zip_truncated", "truncated case pack", 2, ["case.npz", "truncated"],
+    setup=truncate("case.npz", 0.6), mpi=True)
+row("zip_damaged", "a changed byte in a case pack", 2,
+    ["case.npz", "mesh_points", "damaged"], setup=flip_byte)
+row("format_stl", "unsupported mesh format .stl", 2,
+    ["mesh.stl", "unknown kind of file '.stl'"], pack=None,
+    files={"mesh.stl": "solid\nendsolid\n"}, entries={"Case/File": "mesh.stl"})
+row("format_obj", "unsupported mesh format .obj", 2,
+    ["mesh.obj", "unknown kind of file '.obj'"], pack=None,
+    files={"mesh.obj": "v 0 0 0\n"}, entries={"Case/File": "mesh.obj"})
+MESH = {"Boundary conditions/Constrained vertices": "surface",
+        "Boundary conditions/Prescribed values": "zero"}
+row("vtk_hexahedron", "a hexahedron in a .vtk file", 2,
+    ["mesh.vtk", "cell 0", "hexahedron", "expected only tetrahedra"],
+    pack=None, files={"mesh.vtk": vtk_hexahedron()},
+    entries=dict(MESH, **{"Case/File": "mesh.vtk"}))
+row("msh_empty", "empty .msh file", 2, ["mesh.msh", "$MeshFormat"], pack=None,
+    files={"mesh.msh": ""}, entries=dict(MESH, **{"Case/File": "mesh.msh"}))
+row("msh_truncated", "truncated .msh file", 2, ["mesh.msh", "no section $Elements"],
+    pack=None, files={"mesh.msh": msh()[:len(msh()) // 2]},
+    entries=dict(MESH, **{"Case/File": "mesh.msh"}))
+row("msh_cut_elements", ".msh file that ends in its elements", 2,
+    ["mesh.msh", "no $EndElements (truncated file?)"],
+    pack=None, files={"mesh.msh": msh()[:-20]},
+    entries=dict(MESH, **{"Case/File": "mesh.msh"}))
+row("vtu_truncated", "truncated .vtu file", 2, ["mesh.vtu", "truncated"],
+    pack=None, files={"mesh.vtu": vtu()[:len(vtu()) // 2]},
+    entries=dict(MESH, **{"Case/File": "mesh.vtu"}), mpi=True)
+
+# Keys, shapes, types, values of the pack.
+row("key_points", "no `mesh_points`", 2,
+    ["case.npz", "'mesh_points'", "missing"], pack=changed(mesh_points=None))
+row("key_tetrahedra", "no `tetrahedra`", 2,
+    ["case.npz", "'tetrahedra'", "missing"], pack=changed(tetrahedra=None))
+row("key_boundary_nodes", "no `boundary_nodes` where asked for", 2,
+    ["case.npz", "'boundary_nodes'", "missing",
+     "Constrained vertices = boundary_nodes"],
+    pack=changed(boundary_nodes=None))
+row("key_alpha", "no `alpha_k` where asked for", 2,
+    ["case.npz", "'alpha_k'", "missing"], pack=changed(alpha_k=None),
+    entries={"Stiffness/Source": "pack"})
+row("key_displacement", "no displacement where prescribed", 2,
+    ["case.npz", "displacement_field", "expected"],
+    pack=changed(displacement_field=None))
+row("key_observation", "no displacement where the objective needs it", 2,
+    ["case.npz", "displacement_field", "Objective/Displacement misfit"],
+    pack=changed(displacement_field=None), base=IDENTIFY,
+    entries={"Boundary conditions/Prescribed values": "zero",
+             "Loads/Gravity": "0, 0, -9.81"})
+row("key_mass", "neither `density` nor `mass` where asked for", 2,
+    ["case.npz", "'mass'", "Loads/Density = pack"],
+    entries={"Loads/Gravity": "0, 0, -9.81", "Loads/Density": "pack"})
+row("key_hu", "no `hu_tetra_mean` where asked for", 2,
+    ["case.npz", "'hu_tetra_mean'", "Loads/Density = from HU"],
+    entries={"Loads/Gravity": "0, 0, -9.81", "Loads/Density": "from HU"})
+row("key_axes", "no `anisotropy_axes` where asked for", 2,
+    ["case.npz", "'anisotropy_axes'", "Model/Frames = pack"],
+    entries={"Model/Frames": "pack"})
+row("shape_points", "`mesh_points` of shape (N, 4)", 2,
+    ["case.npz", "'mesh_points'", "(27, 4)", "expected (N, 3)"],
+    pack=changed(mesh_points=lambda a: np.hstack([a, a[:, :1]])))
+row("shape_tetrahedra", "`tetrahedra` of shape (M, 8)", 2,
+    ["case.npz", "'tetrahedra'", "(48, 8)", "expected (M, 4)"],
+    pack=changed(tetrahedra=lambda a: np.hstack([a, a])))
+row("shape_no_cells", "`tetrahedra` of shape (0, 4)", 2,
+    ["case.npz", "no cells"],
+    pack=changed(tetrahedra=lambda a: a[:0], labels=lambda a: a[:0],
+                 alpha_k=lambda a: a[:0]))
+row("shape_labels", "`labels` one too short", 2,
+    ["case.npz", "'labels'", "(47,)", "M = 48"],
+    pack=changed(labels=lambda a: a[1:]))
+row("shape_boundary_nodes", "`boundary_nodes` one too long", 2,
+    ["case.npz", "'boundary_nodes'", "(28,)", "N = 27"],
+    pack=changed(boundary_nodes=lambda a: np.append(a, 0)))
+row("shape_displacement", "`displacement_field` of shape (N, 2)", 2,
+    ["case.npz", "'displacement_field'", "(27, 2)", "expected (N, 3)"],
+    pack=changed(displacement_field=lambda a: a[:, :2]))
+row("shape_steps", "`displacement_steps` without step axis", 2,
+    ["case.npz", "'displacement_steps'", "(27, 3)", "expected (S, N, 3)"],
+    pack=lambda: dict(good_pack(), displacement_steps=motion(box()[0])))
+row("shape_alpha", "`alpha_k` of shape (M, 1), though not used", 2,
+    ["case.npz", "'alpha_k'", "(48, 1)", "expected (M,)"],
+    pack=changed(alpha_k=lambda a: a[:, None]))
+row("type_cells", "`tetrahedra` of real numbers", 2,
+    ["case.npz", "'tetrahedra'", "integer type"],
+    pack=changed(tetrahedra=lambda a: a.astype(float)))
+row("type_text", "text in `labels`", 2, ["case.npz", "'labels'", "numeric"],
+    pack=changed(labels=np.array(["soft"] * 48)))
+row("type_complex", "complex numbers in `displacement_field`", 2,
+    ["case.npz", "'displacement_field'", "complex"],
+    pack=changed(displacement_field=lambda a: a.astype(complex)))
+row("type_object", "pickled object array", 2,
+    ["case.npz", "'labels'", "pickled object array"],
+    pack=changed(labels=np.array([None, {}, "x"], dtype=object)), mpi=True)
+row("huge_header", "a header that claims 3e12 numbers", 2,
+    ["case.npz", "'mesh_points'", "1000000000000"],
+    pack=changed(mesh_points=huge_header()))
+row("nan_points", "NaN in `mesh_points`", 2,
+    ["case.npz", "'mesh_points'", "nan", "[4, 1]", "finite"],
+    pack=changed(mesh_points=put((4, 1), np.nan)))
+row("nan_displacement", "NaN in `displacement_field`", 2,
+    ["case.npz", "'displacement_field'", "nan", "[5, 2]", "finite"],
+    pack=changed(displacement_field=put((5, 2), np.nan)), mpi=True)
+row("nan_alpha", "NaN in `alpha_k`, though not used", 2,
+    ["case.npz", "'alpha_k'", "nan", "[7]", "finite"],
+    pack=changed(alpha_k=put(7, np.nan)))
+row("inf_points", "infinity in `mesh_points`", 2,
+    ["case.npz", "'mesh_points'", "inf", "[0, 0]", "finite"],
+    pack=changed(mesh_points=put((0, 0), np.inf)))
+row("alpha_negative", "negative `alpha_k`", 2,
+    ["case.npz", "'alpha_k'", "-5", "[3]", "positive"],
+    pack=changed(alpha_k=put(3, -5.)))
+row("boundary_nodes_two", "`boundary_nodes` other than 0 and 1", 2,
+    ["case.npz", "'boundary_nodes'", "2", "[1]", "0 or 1"],
+    pack=changed(boundary_nodes=put(1, 2)))
+row("axes_skew", "`anisotropy_axes` not orthonormal", 2,
+    ["case.npz", "'anisotropy_axes'", "cell 2", "orthonormal"],
+    pack=lambda: dict(good_pack(), anisotropy_axes=put((2, 0, 1), 0.1)(
+        np.tile(np.eye(3), (48, 1, 1)))))
+
+# Topology.
+row("index_high", "vertex index out of range", 2,
+    ["case.npz", "'tetrahedra'", "cell 3", "index 27", "0 to 26"],
+    pack=changed(tetrahedra=put((3, 1), 27)), mpi=True)
+row("index_negative", "negative vertex index", 2,
+    ["case.npz", "'tetrahedra'", "cell 3", "index -1", "0 to 26"],
+    pack=changed(tetrahedra=put((3, 1), -1)))
+row("cell_vertex_twice", "a vertex twice in a cell", 2,
+    ["case.npz", "cell 3", "twice"],
+    pack=changed(tetrahedra=lambda a: put((3, 1), a[3, 0])(a)))
+row("cell_twice", "a cell twice", 2,
+    ["case.npz", "cells 2 and 9", "same vertices"],
+    pack=changed(tetrahedra=lambda a: put(9, a[2, ::-1])(a)))
+row("vertex_unused", "a vertex of no cell", 2,
+    ["case.npz", "vertex 27", "belongs to no cell"],
+    pack=lambda: (lambda p: pack_of(
+        np.vstack([p["mesh_points"], [[9., 9., 9.]]]), p["tetrahedra"],
+        np.append(p["boundary_nodes"], 0)))(good_pack()))
+row("cell_flat", "a flat cell", 2, ["case.npz", "cell", "is flat"],
+    pack=changed(make=one_tetrahedron, mesh_points=put(3, [0.5, 0.3, 0.])))
+row("cell_inverted", "inverted cells with `Repair orientation = false`", 2,
+    ["case.npz", "cell 5", "negatively oriented", "Case/Repair orientation"],
+    pack=changed(tetrahedra=lambda a: put(5, a[5, [0, 1, 3, 2]])(a)),
+    entries={"Case/Repair orientation": "false"})
+row("cell_repaired", "inverted cells with `Repair orientation = true`", 0,
+    ["1 negatively oriented cells were reordered"],
+    pack=changed(tetrahedra=lambda a: put(5, a[5, [0, 1, 3, 2]])(a)))
+row("face_of_three", "a face of three cells", 2,
+    ["case.npz", "face of vertices (0, 1, 2)", "three or more"],
+    pack=lambda: (lambda p: pack_of(p, oriented(p, np.array(
+        [[0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 2, 5]])),
+        np.array([1, 1, 1, 0, 0, 0])))(np.array(
+            [[0., 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1],
+             [1, 1, 1]])))
+
+# Constraints.
+row("component_free", "a component without constrained vertex", 2,
+    ["case.npz", "component 1", "cell 6", "no constrained vertex"],
+    pack=two_boxes, mpi=True)
+row("component_hinged", "a component held at one vertex", 2,
+    ["case.npz", "component 1", "cell 1", "free to rotate"],
+    pack=two_tetrahedra_at_a_vertex)
+row("component_on_a_line", "a component held along one line", 2,
+    ["case.npz", "component 0", "3 vertices in one line", "free to rotate"],
+    pack=lambda: (lambda p, c: pack_of(
+        p, c, (p[:, 2] == 0) & (p[:, 1] == 0)))(*box()), mpi=True)
+row("constrained_none", "`Constrained vertices = none`", 2,
+    ["case.npz", "no vertex is constrained"],
+    entries={"Boundary conditions/Constrained vertices": "none"})
+row("constrained_zero", "`boundary_nodes` all zero", 2,
+    ["case.npz", "no vertex is constrained"],
+    pack=changed(boundary_nodes=lambda a: 0 * a))
+row("free_none", "no free vertex", 2, ["case.npz", "no vertex is free"],
+    pack=changed(boundary_nodes=lambda a: 0 * a + 1), mpi=True)
+row("boundary_id_unknown", "unknown boundary id", 2,
+    ["case.prm", "Boundary conditions/Boundary ids", "id 99"], base=SHAPE,
+    pack=None, entries={"Boundary conditions/Boundary ids": "99"}, mpi=True)
+row("boundary_ids_empty", "no boundary id", 2,
+    ["case.prm", "Boundary conditions/Boundary ids", "at least one id"],
+    base=SHAPE, pack=None, entries={"Boundary conditions/Boundary ids": ""})
+row("traction_id_unknown", "traction on an unknown boundary id", 2,
+    ["case.prm", "Loads/Traction", "id 77"], base=SHAPE, pack=None,
+    entries={"Loads/Traction": "77: 0, 0, 1"})
+row("traction_components", "traction with two components", 2,
+    ["case.prm", "Loads/Traction", "3 numbers"], base=SHAPE, pack=None,
+    entries={"Loads/Traction": "5: 0, 1"})
+
+# Model, stiffness, objective.
+for value in ("0.5", "-0.1"):
+    row("poisson_" + value, "Poisson ratio " + value, 2,
+        ["case.prm", "Model/Poisson ratio", "[0, 0.5)"],
+        entries={"Model/Poisson ratio": value})
+row("shear_ratio", "shear ratio 0", 2,
+    ["case.prm", "Model/Shear ratio", "positive"],
+    entries={"Model/Shear ratio": "0"})
+row("stiffness_negative", "negative stiffness", 2,
+    ["case.prm", "Stiffness/Value = -10", "positive"],
+    entries={"Stiffness/Value": "-10"})
+row("density_zero", "density 0", 2, ["case.prm", "Loads/Density", "positive"],
+    entries={"Loads/Gravity": "0, 0, -9.81", "Loads/Density": "0"})
+row("label_missing", "no stiffness for a label", 2,
+    ["case.prm", "Stiffness/Values", "label 2", "cell 1"],
+    entries={"Stiffness/Source": "per label", "Stiffness/Values": "1: 1000"},
+    mpi=True)
+row("values_unreadable", "`Stiffness/Values` that is no list", 2,
+    ["case.prm", "Stiffness/Values", "id: 1 number"],
+    entries={"Stiffness/Source": "per label", "Stiffness/Values": "soft"})
+row("function_negative", "stiffness function not positive", 2,
+    ["case.prm", "Stiffness/Function", "not positive at cell"],
+    entries={"Stiffness/Source": "function",
+             "Stiffness/Function": "1000*(x-0.5)"})
+row("function_unreadable", "stiffness function that is no expression", 2,
+    ["case.prm", "Stiffness/Function", "cannot be understood"],
+    entries={"Stiffness/Source": "function",
+             "Stiffness/Function": "1000 +* sin(w"}, mpi=True)
+row("observation_zero", "zero observation with the relative misfit", 2,
+    ["Objective/Displacement misfit", "zero at all free vertices"],
+    pack=changed(displacement_field=lambda a: 0 * a), base=IDENTIFY, mpi=True)
+row("bounds_crossed", "bounds crossed", 2,
+    ["case.prm", "Parameterization/Upper bound", "above Lower bound = 3000"],
+    base=IDENTIFY, entries={"Parameterization/Lower bound": "3000",
+                            "Parameterization/Upper bound": "2000"})
+row("start_outside_bounds", "initial value outside the bounds", 2,
+    ["case.prm", "Parameterization/Initial value",
+     "between Lower bound and Upper bound"],
+    base=IDENTIFY, entries={"Parameterization/Initial value": "10"})
+row("start_unreadable", "initial value that is no number", 2,
+    ["case.prm", "Parameterization/Initial value", "number"],
+    base=IDENTIFY, entries={"Parameterization/Initial value": "soft"})
+row("fixed_label_unknown", "a fixed label that no cell has", 2,
+    ["Parameterization/Fixed labels", "label 9"], base=IDENTIFY,
+    entries={"Parameterization/Fixed labels": "9"})
+row("fixed_labels_all", "all labels fixed", 2,
+    ["Parameterization/Fixed labels", "all labels are fixed"], base=IDENTIFY,
+    entries={"Parameterization/Fixed labels": "1, 2"})
+row("box_upside_down", "a box with crossed corners", 2,
+    ["Upper is", "expected above Lower"], base=SHAPE, pack=None,
+    entries={"Case/Generated shape/Upper corner": "1, 1, -1"})
+row("mesh_size_zero", "mesh size 0", 2, ["Mesh size", "expected"], base=SHAPE,
+    pack=None, entries={"Case/Generated shape/Subdivisions": None,
+                        "Case/Generated shape/Mesh size": "0"})
+row("computed_by_missing", "`Observation/Computed by` a missing file", 2,
+    ["nowhere.prm", "cannot be read"],
+    entries={"Observation/Computed by": "nowhere.prm"})
+
+# Output and checkpoints.
+row("output_unwritable", "output directory below a regular file", 2,
+    ["file/out", "cannot be written to", "Output directory"],
+    entries={"Output directory": "file/out"}, files={"file": "x"}, mpi=True)
+row("output_unwritable_identify", "the same with `Task = identify`", 2,
+    ["file/out", "cannot be written to", "Output directory"], base=IDENTIFY,
+    entries={"Output directory": "file/out"}, files={"file": "x"})
+row("resume_forward", "`--resume` with `Task = forward`", 2,
+    ["--resume", "Task = identify"], args=["--resume"])
+row("resume_nothing", "`--resume` without checkpoint", 2,
+    ["out/checkpoint", "no checkpoint"], base=IDENTIFY, args=["--resume"],
+    mpi=True)
+
+
+def interrupted(r, d, run):
+    """A run with another start; only its checkpoint is left."""
+    code, out, err = run([os.path.join(d, "case.prm"), "--set",
+                          "Parameterization/Initial value=2000"], d)
+    if code != 0:
+        raise RuntimeError("the run before failed: " + err)
+    for name in os.listdir(os.path.join(d, "out")):
+        if name != "checkpoint":
+            os.remove(os.path.join(d, "out", name))
+
+
+row("resume_other", "`--resume` from a run with other parameters", 2,
+    ["out/checkpoint", "does not belong to this run"], base=IDENTIFY,
+    args=["--resume"], setup=interrupted, mpi=True)
+
+# The computation fails.
+row("not_converged", "linear solver: too few iterations", 1,
+    ["did not converge in 2 iterations"],
+    entries={"Linear solver/Maximum iterations": "2",
+             "Linear solver/Relative tolerance": "1e-14"},
+    pack=lambda: good_pack(9), mpi=True)
+LARGE = {"Model/Type": "sms finite strain", "Newton/Maximum iterations": "1",
+         "Loads/Gravity": "0, 0, -1"}
+row("newton_not_converged", "Newton: too few iterations", 1,
+    ["Newton did not converge in 1 iterations", "load step 1 of 1",
+     "Newton/Load steps"], base=SHAPE, pack=None, entries=LARGE, mpi=True)
+row("newton_inverted", "a load that no state balances", 1, ["Newton"],
+    base=SHAPE, pack=None,
+    entries=dict(LARGE, **{"Loads/Gravity": "0, 0, -1e6",
+                           "Newton/Maximum iterations": "20"}))
+# Without shear stiffness the rows of a structured box slide freely.
+SLIDING = {"Model/Poisson ratio": "0", "Model/Shear ratio": "1e-30",
+           "Loads/Gravity": "9.81, 0, 0"}
+row("singular", "a matrix that is singular numerically", 1,
+    ["conjugate gradients"], base=SHAPE, pack=None, entries=SLIDING)
+row("singular_direct", "the same with the direct solver", 1,
+    ["residual"], base=SHAPE, pack=None,
+    entries=dict(SLIDING, **{"Linear solver/Type": "direct"}))
+row("overflow", "stiffness that overflows", 1, ["finite"],
+    entries={"Stiffness/Value": "1e308"})
+
+
+MOUNTS = []
+LOCK = threading.Lock()
+
+
+def small_disk(directory, pages):
+    """Mount `pages` pages there; None if that is not possible."""
+    os.makedirs(directory, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dk"
+                           % (4 * pages), "tmpfs", directory],
+                          capture_output=True)
+    if done.returncode != 0:
+        return False
+    with LOCK:
+        MOUNTS.append(directory)
+    return True
+
+
+def unmount():
+    with LOCK:
+        for directory in MOUNTS:
+            subprocess.run(["umount", "-l", directory], capture_output=True)
+        MOUNTS.clear()
+
+
+def full_from(first_missing):
+    """The disk is full when the first of the given files is written."""
+    def setup(r, d, run):
+        code, out, err = run([os.path.join(d, "case.prm")], d)
+        if code != 0:
+            raise RuntimeError("the run before failed: " + err)
+        sizes = {n: os.path.getsize(os.path.join(d, "out", n))
+                 for n in os.listdir(os.path.join(d, "out"))}
+        shutil.rmtree(os.path.join(d, "out"))
+        r.limit = None
+        pages = 0
+        if first_missing == "result.npz":
+            pages = sum(-(-s // 4096) for n, s in sizes.items()
+                        if n.startswith("solution"))
+        if small_disk(os.path.join(d, "out"), pages + 1):
+            return
+        if first_missing == "result.npz":
+            raise Skip("a small disk cannot be mounted")
+        r.limit = 2048
+    return setup
+
+
+row("disk_full", "disk full while the results are written", 1,
+    ["cannot be written"], setup=full_from("solution"), mpi=True,
+    pack=lambda: good_pack(3))
+row("disk_full_later", "disk full after the first files", 1,
+    ["result.npz", "cannot write"], setup=full_from("result.npz"),
+    pack=lambda: good_pack(5))
+row("disk_full_checkpoint", "disk full at the first checkpoint", 1,
+    ["out/checkpoint", "cannot be written"], base=IDENTIFY, mpi=True,
+    setup=lambda r, d, run: checkpoint_disk(r, d), pack=lambda: good_pack(3))
+
+
+def checkpoint_disk(r, d):
+    if not small_disk(os.path.join(d, "out"), 1):
+        raise Skip("a small disk cannot be mounted")
+
+
+# -------------------------------------------------------------------- running
+
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1",
+                   OMPI_ALLOW_RUN_AS_ROOT="1",
+                   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                   OMPI_MCA_rmaps_base_oversubscribe="1",
+                   OMPI_MCA_hwloc_base_binding_policy="none")
+
+
+class Runner:
+    def __init__(self, palpate, mpirun=None, ranks=1):
+        self.command = [os.path.abspath(palpate)]
+        if mpirun:
+            self.command = [mpirun, "--quiet", "--oversubscribe", "-n",
+                            str(ranks)] + self.command
+        self.limit = None
+
+    def __call__(self, args, directory, limit=None):
+        def before():
+            if limit is not None:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        process = subprocess.Popen(self.command + args, cwd=directory,
+                                   stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=ENVIRONMENT,
+                                   start_new_session=True, preexec_fn=before)
+        try:
+            out, err = process.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return "timeout", "", ""
+        return (process.returncode, out.decode(errors="replace"),
+                err.decode(errors="replace"))
+
+
+def left_over(directory):
+    """Result and temporary files below the directory."""
+    bad = []
+    for where, _, names in os.walk(directory):
+        for name in names:
+            if (".tmp" in name or name.startswith(".palpate") or
+                    name in ("result.npz", "summary.json", "parameters.prm") or
+                    name.startswith("solution")):
+                bad.append(os.path.relpath(os.path.join(where, name),
+                                           directory))
+    return sorted(bad)
+
+
+def run_row(r, runner, parallel):
+    """None if all is well, else what is not."""
+    with tempfile.TemporaryDirectory(prefix="palpate_bad_") as directory:
+        r.prepare(directory)
+        r.limit = None
+        try:
+            if r.setup:
+                r.setup(r, directory, runner)
+            args = ["case.prm"] if r.command is None else list(r.command)
+            code, out, err = runner(args + r.args, directory, r.limit)
+            problems = []
+            if code != r.code:
+                problems.append("exit code %s, expected %d" % (code, r.code))
+            lines = err.splitlines()
+            errors = [l for l in lines if l.startswith("palpate: error: ")]
+            if r.code == 0:
+                where = out
+                if lines:
+                    problems.append("standard error is not empty")
+            else:
+                where = errors[0] if errors else ""
+                if len(errors) != 1 or (not parallel and len(lines) != 1):
+                    problems.append("%d lines on standard error, %d of them "
+                                    "errors" % (len(lines), len(errors)))
+                files = left_over(os.path.join(directory, "out"))
+                if files:
+                    problems.append("left over: " + ", ".join(files))
+                for trace in ("acktrace", "terminate called", "#0 ",
+                              "Assertion", "Aborting"):
+                    if trace in err + out:
+                        problems.append("a stack trace or abort (%s)" % trace)
+                        break
+            for part in r.parts:
+                if part not in where:
+                    problems.append("no '%s'" % part)
+            if problems:
+                problems.append("standard error: " + repr(err[-600:]))
+            if VERBOSE:
+                print("    %s" % err.strip())
+            return "; ".join(problems) or None
+        finally:
+            # Before the directory is removed.
+            with LOCK:
+                mine = [m for m in MOUNTS if m.startswith(directory + os.sep)]
+                for m in mine:
+                    subprocess.run(["umount", "-l", m], capture_output=True)
+                    MOUNTS.remove(m)
+
+
+# Meshes with hardly a cell per rank: the same displacement as on one rank.
+GRAVITY = {"Loads/Gravity": "1, 2, -9.81"}
+SMALL = [
+    ("one_cube", 3, lambda: good_pack(1), FORWARD, GRAVITY),
+    ("one_tetrahedron", 2, one_tetrahedron, FORWARD, GRAVITY),
+    ("one_tetrahedron_quadratic", 2, one_tetrahedron, FORWARD,
+     dict(GRAVITY, **{"Model/Degree": "2"})),
+    ("one_tetrahedron_direct", 2, one_tetrahedron, FORWARD,
+     dict(GRAVITY, **{"Linear solver/Type": "direct"})),
+    ("one_tetrahedron_newton", 2, one_tetrahedron, FORWARD,
+     {"Loads/Gravity": "0, 0, -0.5", "Model/Type": "sms finite strain"}),
+    ("one_free_vertex", 2,
+     lambda: changed(boundary_nodes=lambda a: put(13, 0)(0 * a + 1))(),
+     FORWARD, GRAVITY),
+    ("one_tetrahedron_identify", 2, one_tetrahedron, IDENTIFY,
+     {"Loads/Gravity": "0, 0, -9.81", "Loads/Density": "10"}),
+    ("one_cube_identify", 3, lambda: good_pack(1), IDENTIFY, {}),
+]
+
+
+def run_small(palpate, mpirun, ranks, make, base, entries):
+    found = []
+    for n in (1, ranks):
+        with tempfile.TemporaryDirectory(prefix="palpate_bad_") as directory:
+            Row("", "", 0, [], pack=make, base=base,
+                entries=entries).prepare(directory)
+            runner = Runner(palpate, mpirun if n > 1 else None, n)
+            code, out, err = runner(["case.prm"], directory)
+            if code != 0:
+                return "exit code %s on %d rank(s): %r" % (code, n, err[-600:])
+            with np.load(os.path.join(directory, "out/result.npz")) as result:
+                found.append(result["displacement"])
+    size = np.abs(found[0]).max()
+    error = np.abs(found[0] - found[1]).max()
+    # identify: iterates repeat the solver's tolerance
+    tolerance = 1e-7 if base is FORWARD else 1e-5
+    if not size > 0:
+        return "no displacement"
+    if not error <= tolerance * size:
+        return "displacement differs by %g of %g" % (error, size)
+    return None
+
+
+# --------------------------------------------------------------- the document
+
+def markdown():
+    lines = ["| what is wrong | exit code | what the message says |",
+             "|---|---|---|"]
+    for r in ROWS:
+        says = " ... ".join(p.replace("|", "\\|") for p in r.parts)
+        if r.code == 0:
+            says += " (a note on standard output)"
+        lines.append("| %s | %d | %s |" % (r.wrong, r.code, says))
+    return "\n".join(lines)
+
+
+def check_doc(path):
+    with open(path) as f:
+        text = f.read()
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        print(path + ": expected the two marker lines\n" + BEGIN + "\n" + END)
+        return 1
+    if text.split(BEGIN)[1].split(END)[0].strip() != markdown():
+        print(path + ": the table differs from tests/bad_input.py --markdown")
+        return 1
+    print(path + ": in agreement with tests/bad_input.py")
+    return 0
+
+
+VERBOSE = False
+
+
+def main():
+    global VERBOSE
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("palpate", nargs="?", help="the program")
+    parser.add_argument("names", nargs="*", help="only these rows")
+    parser.add_argument("--mpirun", help="also run in parallel, with this")
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--check-doc", metavar="FILE")
+    parser.add_argument("--verbose", action="store_true",
+                        help="print every message")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_intermixed_args()
+    VERBOSE = options.verbose
+    if options.markdown:
+        print(markdown())
+        return 0
+    if options.check_doc:
+        return check_doc(options.check_doc)
+    if not options.palpate:
+        parser.error("expected the program")
+    palpate, mpirun, only = options.palpate, options.mpirun, options.names
+
+    work = [(r.name, lambda r=r: run_row(r, Runner(palpate), False))
+            for r in ROWS]
+    parallel = []
+    if mpirun:
+        parallel += [(r.name + " on 2 ranks",
+                      lambda r=r: run_row(r, Runner(palpate, mpirun, 2), True))
+                     for r in ROWS if r.mpi]
+        parallel += [("%s on %d ranks" % (name, ranks),
+                      lambda a=(ranks, *rest): run_small(palpate, mpirun, *a))
+                     for name, ranks, *rest in SMALL]
+    wanted = lambda name: not only or name in only or name.split()[0] in only
+    unknown = [n for n in only
+               if n not in [w for w, _ in work + parallel] and
+               n not in [w.split()[0] for w, _ in work + parallel]]
+    if unknown:
+        parser.error("no such row: " + ", ".join(unknown))
+
+    def guarded(item):
+        name, task = item
+        begin = time.time()
+        try:
+            reason = task()
+        except Skip as e:
+            return name, "skipped", str(e), time.time() - begin
+        except Exception as e:  # a mistake in this script is a failure too
+            reason = "%s: %s" % (type(e).__name__, e)
+        return (name, "FAILED" if reason else "ok", reason or "",
+                time.time() - begin)
+
+    counts = {"ok": 0, "FAILED": 0, "skipped": 0}
+    begin = time.time()
+    for items, jobs in ((work, options.jobs), (parallel, options.jobs)):
+        items = [i for i in items if wanted(i[0])]
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            for name, verdict, reason, seconds in pool.map(guarded, items):
+                counts[verdict] += 1
+                print("%-7s %s%s" % (verdict, name,
+                                     ": " + reason if reason else ""),
+                      flush=True)
+    unmount()
+    print("%d passed, %d failed%s (%.0f s)" %
+          (counts["ok"], counts["FAILED"],
+           ", %d skipped" % counts["skipped"] if counts["skipped"] else "",
+           time.time() - begin))
+    return 1 if counts["FAILED"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
