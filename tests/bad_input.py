@@ -16,7 +16,6 @@ displacement of one rank.
 import argparse
 import concurrent.futures
 import io
-import json
 import os
 import resource
 import shutil
@@ -298,6 +297,8 @@ row("set_bad_value", "`--set` with text for a number", 2,
 row("set_ignored", "`--set` of an entry that is not used", 2,
     ["--set Optimizer/Method", "no effect"],
     args=["--set", "Optimizer/Method=lbfgs"])
+row("set_newline", "`--set` with a line break", 2,
+    ["--set Model/Colour is=red"], args=["--set", "Model/Colour\nis=red"])
 row("library_missing", "a shared library that does not exist", 2,
     ["nowhere.so", "Additional shared libraries"],
     entries={"Additional shared libraries": "./nowhere.so"})
@@ -343,6 +344,8 @@ row("end_extra", "`end` too many", 2, ["case.prm", "Line"],
     text=prm(FORWARD) + "end\n")
 row("include_missing", "an included file that does not exist", 2,
     ["case.prm", "nowhere.prm"], text="include nowhere.prm\n" + prm(FORWARD))
+row("include_itself", "a parameter file that includes itself", 2,
+    ["case.prm", "includes itself"], text="include case.prm\n" + prm(FORWARD))
 
 # Entries without effect.
 NO_EFFECT = "is set but has no effect"
@@ -365,12 +368,15 @@ for name, wrong, path, value, more in (
          "Objective/Displacement misfit/Norm", "L2", {}),
         ("ignored_stiffness", "`Stiffness` entries with `Task = identify`",
          "Stiffness/Value", "1000", {"base": IDENTIFY}),
+        ("ignored_upper_case", "an entry in upper case (`SET`)", None, None,
+         {"text": prm(FORWARD) + "SUBSECTION Optimizer\nSET Method = lbfgs\n"
+          "END\n", "says": ["case.prm", "Optimizer/Method", NO_EFFECT]}),
         ("ignored_noise_seed", "`Noise seed` without noise",
          "Observation/Noise seed", "2", {}),
 ):
     more = dict(more)
     row(name, wrong, 2, more.pop("says", ["case.prm", path, NO_EFFECT]),
-        entries={path: value}, **more)
+        entries={path: value} if path else None, **more)
 
 # Files.
 row("file_missing", "no such case pack", 2,
@@ -512,6 +518,9 @@ row("nan_displacement", "NaN in `displacement_field`", 2,
 row("nan_alpha", "NaN in `alpha_k`, though not used", 2,
     ["case.npz", "'alpha_k'", "nan", "[7]", "finite"],
     pack=changed(alpha_k=put(7, np.nan)))
+row("displacement_huge", "`displacement_field` of 1e198 m", 2,
+    ["case.npz", "'displacement_field'", "expected"],
+    pack=changed(displacement_field=lambda a: 1e200 * a))
 row("inf_points", "infinity in `mesh_points`", 2,
     ["case.npz", "'mesh_points'", "inf", "[0, 0]", "finite"],
     pack=changed(mesh_points=put((0, 0), np.inf)))
@@ -589,6 +598,9 @@ row("boundary_ids_empty", "no boundary id", 2,
 row("traction_id_unknown", "traction on an unknown boundary id", 2,
     ["case.prm", "Loads/Traction", "id 77"], base=SHAPE, pack=None,
     entries={"Loads/Traction": "77: 0, 0, 1"})
+row("traction_infinite", "infinite traction", 2,
+    ["case.prm", "Loads/Traction", "finite"], base=SHAPE, pack=None,
+    entries={"Loads/Traction": "5: 0, 0, inf"})
 row("traction_components", "traction with two components", 2,
     ["case.prm", "Loads/Traction", "3 numbers"], base=SHAPE, pack=None,
     entries={"Loads/Traction": "5: 0, 1"})
@@ -604,6 +616,10 @@ row("shear_ratio", "shear ratio 0", 2,
 row("stiffness_negative", "negative stiffness", 2,
     ["case.prm", "Stiffness/Value = -10", "positive"],
     entries={"Stiffness/Value": "-10"})
+for value in ("1e308", "1e-320"):
+    row("stiffness_" + value, "stiffness %s Pa: squares overflow or vanish"
+        % value, 2, ["case.prm", "Stiffness/Value", "expected"],
+        entries={"Stiffness/Value": value})
 row("density_zero", "density 0", 2, ["case.prm", "Loads/Density", "positive"],
     entries={"Loads/Gravity": "0, 0, -9.81", "Loads/Density": "0"})
 row("label_missing", "no stiffness for a label", 2,
@@ -642,7 +658,7 @@ row("fixed_labels_all", "all labels fixed", 2,
     ["Parameterization/Fixed labels", "all labels are fixed"], base=IDENTIFY,
     entries={"Parameterization/Fixed labels": "1, 2"})
 row("box_upside_down", "a box with crossed corners", 2,
-    ["Upper is", "expected above Lower"], base=SHAPE, pack=None,
+    ["Upper", "expected above Lower"], base=SHAPE, pack=None,
     entries={"Case/Generated shape/Upper corner": "1, 1, -1"})
 row("mesh_size_zero", "mesh size 0", 2, ["Mesh size", "expected"], base=SHAPE,
     pack=None, entries={"Case/Generated shape/Subdivisions": None,
@@ -650,6 +666,9 @@ row("mesh_size_zero", "mesh size 0", 2, ["Mesh size", "expected"], base=SHAPE,
 row("computed_by_missing", "`Observation/Computed by` a missing file", 2,
     ["nowhere.prm", "cannot be read"],
     entries={"Observation/Computed by": "nowhere.prm"})
+row("computed_by_itself", "`Observation/Computed by` the file itself", 2,
+    ["case.prm", "Observation/Computed by", "expected"],
+    entries={"Observation/Computed by": "case.prm"})
 
 # Output and checkpoints.
 row("output_unwritable", "output directory below a regular file", 2,
@@ -665,20 +684,49 @@ row("resume_nothing", "`--resume` without checkpoint", 2,
     mpi=True)
 
 
-def interrupted(r, d, run):
-    """A run with another start; only its checkpoint is left."""
-    code, out, err = run([os.path.join(d, "case.prm"), "--set",
-                          "Parameterization/Initial value=2000"], d)
-    if code != 0:
-        raise RuntimeError("the run before failed: " + err)
-    for name in os.listdir(os.path.join(d, "out")):
-        if name != "checkpoint":
-            os.remove(os.path.join(d, "out", name))
+def resumable(change=None, option=None):
+    """A run whose checkpoint is left; then the case is changed."""
+    def setup(r, d, run):
+        code, out, err = run(["case.prm"] +
+                             (["--set", option] if option else []), d)
+        if code != 0:
+            raise RuntimeError("the run before failed: " + err)
+        for name in os.listdir(os.path.join(d, "out")):
+            if name != "checkpoint":
+                os.remove(os.path.join(d, "out", name))
+        if change:
+            change(d)
+    return setup
 
 
-row("resume_other", "`--resume` from a run with other parameters", 2,
+def cut(prefix, size):
+    def change(d):
+        folder = os.path.join(d, "out", "checkpoint")
+        for name in os.listdir(folder):
+            if name.startswith(prefix):
+                os.truncate(os.path.join(folder, name), size)
+    return change
+
+
+row("resume_other", "`--resume` from a run with another start", 2,
     ["out/checkpoint", "does not belong to this run"], base=IDENTIFY,
-    args=["--resume"], setup=interrupted, mpi=True)
+    args=["--resume"], mpi=True,
+    setup=resumable(option="Parameterization/Initial value=2000"))
+row("resume_other_model", "`--resume` from a run with another model", 2,
+    ["out/checkpoint", "does not belong to this run"], base=IDENTIFY,
+    args=["--resume"], setup=resumable(option="Model/Poisson ratio=0.2"))
+row("resume_other_data", "`--resume` from a run with another observation", 2,
+    ["out/checkpoint", "does not belong to this run"], base=IDENTIFY,
+    args=["--resume"], setup=resumable(lambda d: write_pack(
+        os.path.join(d, "case.npz"),
+        changed(displacement_field=lambda a: a + 10 * a ** 2)())))
+row("resume_other_mesh", "`--resume` from a run with another mesh", 2,
+    ["out/checkpoint", "does not belong to this run"], base=IDENTIFY,
+    args=["--resume"], setup=resumable(lambda d: write_pack(
+        os.path.join(d, "case.npz"), good_pack(3))))
+row("resume_damaged", "`--resume` from a damaged checkpoint", 2,
+    ["out/checkpoint", "expected"], base=IDENTIFY, args=["--resume"],
+    setup=resumable(cut("warm_start", 16)), mpi=True)
 
 # The computation fails.
 row("not_converged", "linear solver: too few iterations", 1,
@@ -703,8 +751,6 @@ row("singular", "a matrix that is singular numerically", 1,
 row("singular_direct", "the same with the direct solver", 1,
     ["residual"], base=SHAPE, pack=None,
     entries=dict(SLIDING, **{"Linear solver/Type": "direct"}))
-row("overflow", "stiffness that overflows", 1, ["finite"],
-    entries={"Stiffness/Value": "1e308"})
 
 
 MOUNTS = []
@@ -775,7 +821,8 @@ ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1",
                    OMPI_ALLOW_RUN_AS_ROOT="1",
                    OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                    OMPI_MCA_rmaps_base_oversubscribe="1",
-                   OMPI_MCA_hwloc_base_binding_policy="none")
+                   OMPI_MCA_hwloc_base_binding_policy="none",
+                   OMPI_MCA_mpi_yield_when_idle="1")
 
 
 class Runner:
@@ -784,7 +831,9 @@ class Runner:
         if mpirun:
             self.command = [mpirun, "--quiet", "--oversubscribe", "-n",
                             str(ranks)] + self.command
-        self.limit = None
+        self.environment = dict(ENVIRONMENT)
+        if not mpirun:  # a single process needs no daemon
+            self.environment["OMPI_MCA_ess_singleton_isolated"] = "1"
 
     def __call__(self, args, directory, limit=None):
         def before():
@@ -794,7 +843,7 @@ class Runner:
         process = subprocess.Popen(self.command + args, cwd=directory,
                                    stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, env=ENVIRONMENT,
+                                   stderr=subprocess.PIPE, env=self.environment,
                                    start_new_session=True, preexec_fn=before)
         try:
             out, err = process.communicate(timeout=TIMEOUT)
@@ -993,7 +1042,7 @@ def main():
 
     counts = {"ok": 0, "FAILED": 0, "skipped": 0}
     begin = time.time()
-    for items, jobs in ((work, options.jobs), (parallel, options.jobs)):
+    for items, jobs in ((work, options.jobs), (parallel, options.jobs + 1)):
         items = [i for i in items if wanted(i[0])]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             for name, verdict, reason, seconds in pool.map(guarded, items):

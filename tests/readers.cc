@@ -109,6 +109,14 @@ namespace
     expect_contains(error_of([&]() { read_case<dim>(filename, 1.); }), parts);
   }
 
+  std::string
+  replaced(std::string text, const std::string &what, const std::string &with)
+  {
+    const std::size_t at = text.find(what);
+    EXPECT_NE(at, std::string::npos) << what;
+    return text.replace(at, what.size(), with);
+  }
+
   // ------------------------------------------------------------------- NPZ
 
   using Members = std::vector<std::pair<std::string, std::string>>;
@@ -941,6 +949,21 @@ TEST(Gmsh, RefusesBadFiles)
              "$EndNodes\n$Elements\n1\n1 4 2 0 1 1 2 3 4\n$EndElements\n");
   expect_error(file, {});
 
+  const std::string tail =
+    "$EndNodes\n$Elements\n1\n1 4 2 0 1 1 2 3 4\n$EndElements\n";
+  const std::string head = "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n$Nodes\n4\n"
+                           "1 0 0 0\n2 1 0 0\n3 0 1 0\n";
+  write_text(file, head + "4 0 0 1\n" + tail);
+  EXPECT_EQ(read_case<3>(file, 1.).mesh.cells.size(), 1u);
+  write_text(file, head + "4 0 0 1\n5 1 1 1\n" + tail);
+  expect_error(file, {"$Nodes", "more than it announces"});
+  write_text(file, head + "3 0 0 1\n" + tail);
+  expect_error(file, {"node number 3 twice"});
+  write_text(file, head + "4 0 0 1\n" + replaced(tail, "3 4", "3 5"));
+  expect_error(file, {"element 1", "unknown node 5"});
+  write_text(file, head + "4 0\n" + tail);
+  expect_error(file, {"$Nodes", "ends early"});
+
   for (const double version : {2.2, 4.1})
     for (const bool binary : {false, true})
       {
@@ -1171,14 +1194,6 @@ namespace
           << "\n</AppendedData>\n";
     out << "</VTKFile>\n";
     return out.str();
-  }
-
-  std::string
-  replaced(std::string text, const std::string &what, const std::string &with)
-  {
-    const std::size_t at = text.find(what);
-    EXPECT_NE(at, std::string::npos) << what;
-    return text.replace(at, what.size(), with);
   }
 } // namespace
 

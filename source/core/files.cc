@@ -41,6 +41,8 @@ namespace Palpate
   {
     std::ifstream      in(filename, std::ios::binary);
     std::ostringstream out;
+    if (in && in.peek() == std::ifstream::traits_type::eof())
+      return "";
     if (!in || !(out << in.rdbuf()))
       throw InputError(filename, "cannot be read");
     return out.str();
@@ -49,6 +51,8 @@ namespace Palpate
   void
   create_output_directory(const std::string &directory)
   {
+    if (directory.empty())
+      throw InputError("Output directory", "is empty, expected a folder");
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     const std::string probe =

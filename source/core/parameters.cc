@@ -99,8 +99,6 @@ namespace Palpate
 
   /// ParameterHandler does not notice that a file includes itself.
   /// @throw InputError if it does.
-  void
-  check_includes(const std::string &file);
 
   void
   check_includes(const std::string &file)

@@ -26,15 +26,23 @@ namespace Palpate
           result.round_off = false;
         result.best = std::min(result.best, r / (t * std::max(slope, 1e-300)));
       }
-    // Three decades are seven points; the window whose rate is closest to 2.
-    for (std::size_t i = 0; i + 6 < result.steps.size(); ++i)
+    // Three decades are seven points. The rate is that of the window closest to
+    // 2 above round-off; a wrong derivative can hide there behind a strongly
+    // curved function, but not in the agreement at the smallest step.
+    std::size_t last = 0;
+    while (last + 1 < result.steps.size() &&
+           result.remainders[last + 1] > 1e-13 * scale)
+      ++last;
+    for (std::size_t i = 0; i + 6 <= last; ++i)
       {
-        double rate = std::log(result.remainders[i] / result.remainders[i + 6]) /
-                      std::log(result.steps[i] / result.steps[i + 6]);
-        if (std::isfinite(rate) &&
-            std::abs(rate - 2) < std::abs(result.rate - 2))
+        const double rate =
+          std::log(result.remainders[i] / result.remainders[i + 6]) /
+          std::log(result.steps[i] / result.steps[i + 6]);
+        if (std::abs(rate - 2) < std::abs(result.rate - 2))
           result.rate = rate;
       }
+    result.at_smallest_step =
+      result.remainders[last] / (result.steps[last] * std::max(scale, slope));
     return result;
   }
 

@@ -36,6 +36,12 @@ namespace Palpate
     return hash;
   }
 
+  std::uint64_t
+  EvaluationLog::checksum(const std::string &text)
+  {
+    return checksum(std::vector<double>(text.begin(), text.end()));
+  }
+
   std::string
   EvaluationLog::file_name(const std::string &name) const
   {
@@ -46,7 +52,8 @@ namespace Palpate
     return out.str();
   }
 
-  EvaluationLog::EvaluationLog(const std::string &directory,
+  EvaluationLog::EvaluationLog(const std::string  &directory,
+                               const std::uint64_t fingerprint,
                                const bool         resume,
                                const MPI_Comm    &comm)
     : directory(directory)
@@ -58,6 +65,10 @@ namespace Palpate
       create_output_directory(directory);
     });
     const std::string name = file_name("evaluations");
+    const std::string mark = directory + "/fingerprint";
+    if (!resume)
+      run_on_root(comm,
+                  [&]() { write_file(mark, std::to_string(fingerprint)); });
     std::size_t       good = 0; // bytes of whole records
     std::vector<std::size_t> ends;
     if (resume)
@@ -69,6 +80,11 @@ namespace Palpate
                              std::to_string(
                                Utilities::MPI::n_mpi_processes(comm)) +
                              " rank(s), expected one to resume");
+        if (read_file(mark) != std::to_string(fingerprint))
+          throw InputError(directory,
+                           "does not belong to this run: the case, the model "
+                           "or the objective is another one, expected those of "
+                           "the interrupted run");
         const std::string text = read_file(name);
         while (good + sizeof(Header) <= text.size())
           {
@@ -144,10 +160,13 @@ namespace Palpate
     std::string message;
     try
       {
+        const std::uint64_t sum = checksum(warm_start);
         write_file(file_name("warm_start_" + std::to_string(n_records + 1)),
-                   std::string(reinterpret_cast<const char *>(
-                                 warm_start.data()),
-                               warm_start.size() * sizeof(double)));
+                   std::string(reinterpret_cast<const char *>(&sum),
+                               sizeof sum) +
+                     std::string(reinterpret_cast<const char *>(
+                                   warm_start.data()),
+                                 warm_start.size() * sizeof(double)));
         const Header h{magic,
                        static_cast<std::uint64_t>(record.kind),
                        record.question,
@@ -186,8 +205,22 @@ namespace Palpate
       return {};
     const std::string text =
       read_file(file_name("warm_start_" + std::to_string(n_records)));
+    std::uint64_t     sum = 0;
     std::vector<double> v(text.size() / sizeof(double));
-    std::memcpy(v.data(), text.data(), v.size() * sizeof(double));
+    if (!v.empty())
+      {
+        v.pop_back();
+        std::memcpy(&sum, text.data(), sizeof sum);
+        std::memcpy(v.data(), text.data() + sizeof sum, v.size() * sizeof(double));
+      }
+    const int good = (v.size() * sizeof(double) + sizeof sum == text.size() &&
+                      checksum(v) == sum);
+    if (Utilities::MPI::min(good, comm) == 0)
+      throw InputError(directory,
+                       "is damaged: the state after evaluation " +
+                         std::to_string(n_records) +
+                         " does not fit its checksum, expected the files of the "
+                         "interrupted run");
     return v;
   }
 } // namespace Palpate

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <iostream>
+#include <sstream>
 
 namespace
 {
@@ -68,6 +69,7 @@ namespace
   find_libraries(const std::string              &file,
                  const std::vector<std::string> &overrides)
   {
+    check_includes(file);
     Parameters probe;
     probe.handler.declare_entry("Additional shared libraries", "");
     try
@@ -210,9 +212,26 @@ namespace
                        "--resume goes with Task = identify only");
     const dealii::ConditionalOStream log(
       std::cout, root && parameters.get("Verbosity") != "quiet");
-    if (case_dimension(parameters) == 2)
-      return run<2>(task, parameters, options, comm, log);
-    return run<3>(task, parameters, options, comm, log);
+    try
+      {
+        if (case_dimension(parameters) == 2)
+          return run<2>(task, parameters, options, comm, log);
+        return run<3>(task, parameters, options, comm, log);
+      }
+    catch (const SolverError &e)
+      {
+        throw ComputationError(parameters.filename + ": " + e.what());
+      }
+    catch (const InputError &e)
+      {
+        // Terms know their section, not their file.
+        const std::string message = e.what();
+        for (const char *section :
+             {"Case/", "Objective/", "Parameterization/", "Output directory"})
+          if (message.compare(0, std::string(section).size(), section) == 0)
+            throw InputError(parameters.filename, message);
+        throw;
+      }
   }
 
   /// True if all ranks arrive here within some seconds.
@@ -239,6 +258,7 @@ main(int argc, char **argv)
   // Some of our libraries print where deal.II would like to abort: errors are
   // exceptions here, in Debug too.
   dealii::deal_II_exceptions::disable_abort_on_exception();
+  dealii::deal_II_exceptions::suppress_stacktrace_in_exceptions();
   dealii::Utilities::MPI::MPI_InitFinalize mpi(argc, argv, 1);
   const MPI_Comm                           comm = MPI_COMM_WORLD;
   std::string                              message;
@@ -261,6 +281,13 @@ main(int argc, char **argv)
     {
       message = "internal error: ";
       message += e.what();
+      if (const auto *d = dynamic_cast<const dealii::ExceptionBase *>(&e))
+        {
+          std::ostringstream text;
+          text << "internal error: " << d->get_exc_name() << ": ";
+          d->print_info(text);
+          message = text.str();
+        }
       for (char &c : message)
         if (c == '\n')
           c = ' ';

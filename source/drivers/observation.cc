@@ -26,6 +26,13 @@ namespace Palpate
       parameters.fail("Task",
                       "expected forward in a file named by Observation/Computed "
                       "by");
+    {
+      const Parameters::Section section(parameters, "Observation");
+      if (!parameters.get("Computed by").empty())
+        parameters.fail("Computed by",
+                        "expected none in a file named by Observation/Computed "
+                        "by");
+    }
     for (const char *name :
          {"Output directory", "Verbosity", "Additional shared libraries"})
       parameters.get(name);

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iostream>
 #include <set>
 #include <sstream>
 
@@ -110,6 +111,9 @@ namespace Palpate
         const auto get_corner = [&](const std::string    &name,
                                     std::array<double, 3> &corner) {
           const auto values = parameters.get_doubles(name);
+          if (values.size() < dim)
+            parameters.fail(name,
+                            "expected " + std::to_string(dim) + " numbers");
           std::copy(values.begin(), values.end(), corner.begin());
         };
         const bool box = (shape == "box" || shape == "rectangle");
@@ -118,6 +122,9 @@ namespace Palpate
             get_corner("Lower corner", d.lower);
             get_corner("Upper corner", d.upper);
             const auto n = parameters.get_integers("Subdivisions");
+            if (n.size() < dim)
+              parameters.fail("Subdivisions",
+                              "expected " + std::to_string(dim) + " numbers");
             for (unsigned int i = 0; i < n.size(); ++i)
               d.subdivisions[i] = n[i];
             if (dim == 3)
@@ -189,6 +196,18 @@ namespace Palpate
               v *= prescribed_scale;
         }
     }
+    double extent = 0;
+    for (const auto &v : data.mesh.vertices)
+      extent = std::max(extent, (v - data.mesh.vertices[0]).norm());
+    for (std::size_t s = 0; s < registered.size(); ++s)
+      for (std::size_t i = 0; i < n; ++i)
+        if (!(std::abs(registered[s][i]) < 1e6 * extent))
+          throw InputError(data.source,
+                           "the displacement of vertex " +
+                             std::to_string(i / dim) + " in snapshot " +
+                             std::to_string(s) +
+                             " is more than 1e6 times the size of the body, "
+                             "expected a motion in the file's length unit");
     snapshots.resize(std::max<std::size_t>(1, registered.size()));
     for (std::size_t s = 0; s < registered.size(); ++s)
       snapshots[s].observed =
@@ -218,7 +237,10 @@ namespace Palpate
     else if (kind == "boundary ids")
       {
         for (const int id : parameters.get_integers("Boundary ids"))
-          ids.insert(id);
+          if (id < 0)
+            parameters.fail("Boundary ids", "expected ids >= 0");
+          else
+            ids.insert(id);
         if (ids.empty())
           parameters.fail("Boundary ids", "expected at least one id");
       }
@@ -278,8 +300,8 @@ namespace Palpate
                         " has no displacement_field or displacement_steps, "
                         "expected one (or Prescribed values = zero)");
     for (auto &s : snapshots)
-      s.prescribed =
-        (values == "registered" ? s.observed : D.make_vector());
+      s.prescribed = (values == "registered" ? ghosted_copy(s.observed) :
+                                               D.make_vector());
 
     double held_fraction = 0;
     long   held_seed     = 1;
@@ -561,6 +583,16 @@ namespace Palpate
     else
       {
         FunctionParser<dim> function(1);
+        // muParser's wrapper explains itself on std::cerr: we do it below.
+        struct Silence
+        {
+          std::streambuf *kept = std::cerr.rdbuf(nullptr);
+          ~Silence()
+          {
+            std::cerr.rdbuf(kept);
+            std::cerr.clear();
+          }
+        } silence;
         try
           {
             function.initialize(dim == 2 ? "x,y" : "x,y,z",
@@ -586,6 +618,12 @@ namespace Palpate
                             "x, y, z such as 1000 + 500*sin(10*x)");
           }
       }
+    for (std::size_t k = 0; k < M; ++k)
+      if (!(alpha[k] > 1e-20 && alpha[k] < 1e20))
+        throw InputError(source == "pack" ? data.source : parameters.filename,
+                         "the stiffness of cell " + std::to_string(k) + " is " +
+                           std::to_string(alpha[k]) +
+                           ", expected a value between 1e-20 and 1e20 Pa");
     const Field field = D.scatter_cells(alpha);
     if (from_parameterization)
       {

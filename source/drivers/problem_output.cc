@@ -3,11 +3,39 @@
 #include <palpate/drivers/problem.h>
 #include <palpate/output/vtu.h>
 
+#include <cstdio>
 #include <sstream>
 
 namespace Palpate
 {
   using namespace dealii;
+
+  namespace
+  {
+    /// Removes files unless told to keep them.
+    class CleanUp
+    {
+    public:
+      void
+      add(const std::string &file)
+      {
+        files.push_back(file);
+      }
+      void
+      keep()
+      {
+        files.clear();
+      }
+      ~CleanUp()
+      {
+        for (const auto &file : files)
+          std::remove(file.c_str());
+      }
+
+    private:
+      std::vector<std::string> files;
+    };
+  } // namespace
 
   template <int dim>
   nlohmann::json
@@ -34,6 +62,8 @@ namespace Palpate
                               NpzArrays                  arrays)
   {
     const auto       &D = *discretization;
+    // Whole or not at all: a failure takes back what this call wrote.
+    CleanUp           written;
     const std::size_t N = data.mesh.vertices.size(),
                       M = data.mesh.cells.size(), S = snapshots.size();
 
@@ -104,6 +134,7 @@ namespace Palpate
     arrays["residual_norm"] = S > 1 ? NpyArray({S}, norms) : NpyArray({}, norms);
 
     // ParaView.
+    const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(comm);
     std::vector<std::pair<double, std::string>> files;
     for (std::size_t s = 0; s < S; ++s)
       {
@@ -116,7 +147,6 @@ namespace Palpate
             Vector error = u;
             error.zero_out_ghost_values();
             error -= snapshots[s].observed;
-            error.update_ghost_values();
             out.nodal.emplace_back("error", error);
           }
         if (!adjoints.empty())
@@ -153,6 +183,15 @@ namespace Palpate
             out.cell_vectors.emplace_back("axis_" + std::to_string(l + 1),
                                           axis);
           }
+        for (const char *end : {".vtu", ".pvtu"})
+          written.add(directory + "/solution_" +
+                      Utilities::int_to_string(s, 4) + end);
+        if (n_ranks > 1)
+          written.add(directory + "/solution_" +
+                      Utilities::int_to_string(s, 4) + "." +
+                      Utilities::int_to_string(
+                        Utilities::MPI::this_mpi_process(comm), 4) +
+                      ".vtu");
         files.emplace_back(double(s),
                            write_vtu(directory,
                                      "solution_" +
@@ -160,6 +199,9 @@ namespace Palpate
                                      D,
                                      out));
       }
+    for (const char *name :
+         {"solution.pvd", "result.npz", "summary.json", "parameters.prm"})
+      written.add(directory + "/" + name);
     write_pvd(directory, "solution", files, comm);
 
     const auto &counts     = equilibrium->counts;
@@ -247,6 +289,7 @@ namespace Palpate
       parameters.handler.print_parameters(text, ParameterHandler::PRM);
       write_file(directory + "/parameters.prm", text.str());
     });
+    written.keep();
   }
 
 #define INSTANTIATE(dim)                                                      \

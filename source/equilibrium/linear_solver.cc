@@ -142,7 +142,7 @@ namespace Palpate
         if (ierr == 0)
           ierr = I.direct->NumericFactorization();
         if (ierr != 0)
-          throw ComputationError("the sparse factorization failed (code " +
+          throw SolverError("the sparse factorization failed (code " +
                                  std::to_string(ierr) + "): " + remedy);
         return;
       }
@@ -190,7 +190,7 @@ namespace Palpate
     };
     double norm = residual();
     if (!std::isfinite(norm))
-      throw ComputationError("a right-hand side is not finite");
+      throw SolverError("a right-hand side is not finite");
 
     unsigned int iterations = 0;
     for (unsigned int attempt = 0; norm > tolerance; ++attempt)
@@ -206,7 +206,7 @@ namespace Palpate
             I.direct->SetUseTranspose(transposed);
             const int ierr = I.direct->Solve();
             if (ierr != 0)
-              throw ComputationError("the sparse direct solve failed (code " +
+              throw SolverError("the sparse direct solve failed (code " +
                                      std::to_string(ierr) + "): " + remedy);
           }
         else
@@ -225,7 +225,7 @@ namespace Palpate
             catch (const SolverControl::NoConvergence &e)
               {
                 if (indefinite)
-                  throw ComputationError(
+                  throw SolverError(
                     std::string("conjugate gradients broke down: ") + remedy);
                 std::ostringstream out;
                 out << "conjugate gradients did not converge in "
@@ -235,11 +235,11 @@ namespace Palpate
                     << tolerance / b.l2_norm() << "): raise Linear solver/"
                     << "Maximum iterations or Relative tolerance; or "
                     << remedy;
-                throw ComputationError(out.str());
+                throw SolverError(out.str());
               }
             iterations += control.last_step();
             if (indefinite)
-              throw ComputationError(
+              throw SolverError(
                 std::string("conjugate gradients met a direction of negative "
                             "energy: ") +
                 remedy);
@@ -258,7 +258,7 @@ namespace Palpate
                 out << "the linear solve left a residual of "
                     << norm / b.l2_norm() << " of the right-hand side, wanted "
                     << tolerance / b.l2_norm() << ": " << remedy;
-                throw ComputationError(out.str());
+                throw SolverError(out.str());
               }
           }
       }

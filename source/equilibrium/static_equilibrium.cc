@@ -178,7 +178,7 @@ namespace Palpate
         system(s).current = true;
       }
     Timer  timer;
-    Vector start = state[s].u;
+    Vector start = ghosted_copy(state[s].u);
     auto  &u     = state[s].u;
     Vector h     = discretization.make_vector(), du = h;
 
@@ -188,6 +188,9 @@ namespace Palpate
         (constrained[i] ? snapshots[s].prescribed.local_element(i) : 0.);
     residual(c, h);
     const double size = h.l2_norm();
+    if (!std::isfinite(size))
+      throw SolverError("prescribed motion, loads and stiffness give forces "
+                        "that are not finite");
 
     // Warm start.
     for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
@@ -232,7 +235,7 @@ namespace Palpate
     // Size of the problem: residual of the full prescribed motion and loads at
     // zero interior displacement.
     const Context<dim> c     = context(s);
-    const Vector       start = u;
+    const Vector       start = ghosted_copy(u);
     const bool         warm  = start.l2_norm() > 0;
     u.zero_out_ghost_values();
     u = 0;
@@ -315,7 +318,7 @@ namespace Palpate
               break;
             if (it == newton_parameters.maximum_iterations ||
                 !std::isfinite(norm))
-              throw ComputationError(
+              throw SolverError(
                 "Newton did not converge in " + std::to_string(it) +
                 " iterations (load step " + std::to_string(step) + " of " +
                 std::to_string(steps) + ", snapshot " + std::to_string(s) +
@@ -331,7 +334,7 @@ namespace Palpate
               {
                 assemble(s, c, true);
                 if (!solve(wanted))
-                  throw ComputationError(
+                  throw SolverError(
                     "Newton found no descent direction (residual " +
                     std::to_string(norm / size) +
                     "): the body has a zero-energy mode; constrain more "
@@ -463,7 +466,7 @@ namespace Palpate
   {
     std::vector<Vector> all;
     for (const auto &s : state)
-      all.push_back(s.u);
+      all.push_back(ghosted_copy(s.u));
     return all;
   }
 

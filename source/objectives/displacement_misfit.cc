@@ -66,7 +66,7 @@ namespace Palpate
             Vector &g_state,
             FieldDuals &) const override
     {
-      Vector d = du;
+      Vector d = ghosted_copy(du);
       weigh(c, d);
       add_mass(c, 2 * factor * scale(c), d, g_state);
     }
@@ -163,7 +163,8 @@ namespace Palpate
     {
       if (!relative)
         return 0.5;
-      Vector d = c.snapshot.observed, Md = c.discretization.make_vector();
+      Vector d  = ghosted_copy(c.snapshot.observed),
+             Md = c.discretization.make_vector();
       weigh(c, d);
       apply_mass(c, d, Md);
       const double square = d * Md;

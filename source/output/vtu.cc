@@ -4,6 +4,7 @@
 #include <palpate/core/files.h>
 #include <palpate/output/vtu.h>
 
+#include <list>
 #include <sstream>
 
 namespace Palpate
@@ -53,13 +54,18 @@ namespace Palpate
 
     DataOut<dim> out;
     out.attach_dof_handler(D.dof_handler());
+    std::list<Vector> nodal; // with ghosts, whatever the given ones have
     for (const auto &[title, vector] : data.nodal)
-      out.add_data_vector(
-        vector,
+      {
+        nodal.push_back(vector);
+        nodal.back().update_ghost_values();
+        out.add_data_vector(
+        nodal.back(),
         std::vector<std::string>(dim, title),
         DataOut<dim>::type_dof_data,
         std::vector<DataComponentInterpretation::DataComponentInterpretation>(
           dim, DataComponentInterpretation::component_is_part_of_vector));
+      }
     std::vector<dealii::Vector<float>> cells;
     cells.reserve(data.cell.size());
     for (const auto &[title, values] : data.cell)
@@ -77,7 +83,7 @@ namespace Palpate
           by_index[D.iterators[k]->active_cell_index()] = values[k];
         postprocessors.push_back(
           std::make_unique<CellVector<dim>>(title, by_index));
-        out.add_data_vector(data.nodal.front().second, *postprocessors.back());
+        out.add_data_vector(nodal.front(), *postprocessors.back());
       }
     out.build_patches();
     DataOutBase::VtkFlags flags;

@@ -49,6 +49,13 @@ namespace Palpate
       : Error(message, 1)
     {}
   };
+
+  /// A linear or nonlinear solve failed; main() adds the parameter file.
+  class SolverError : public ComputationError
+  {
+  public:
+    using ComputationError::ComputationError;
+  };
 } // namespace Palpate
 
 #endif

@@ -11,6 +11,11 @@
 
 namespace Palpate
 {
+  /// Refuse a parameter file that includes itself, directly or not.
+  /// @throw InputError
+  void
+  check_includes(const std::string &file);
+
   /**
    * deal.II's ParameterHandler plus two things users need: it knows which
    * entries the user wrote (in the file or by --set) and which ones the program

@@ -10,6 +10,24 @@ namespace Palpate
   /// ghosts; entry node * dim + component in local numbering.
   using Vector = dealii::LinearAlgebra::distributed::Vector<double>;
 
+  /**
+   * A copy with its ghost entries. deal.II's copy constructor leaves the ghosts
+   * out, so that a copied vector reads zeros there: use this wherever the copy
+   * is read cell by cell.
+   */
+  inline Vector
+  ghosted_copy(const Vector &v)
+  {
+    Vector copy;
+    copy.reinit(v, true);
+    for (unsigned int i = 0;
+         i < v.locally_owned_size() + v.get_partitioner()->n_ghost_indices();
+         ++i)
+      copy.local_element(i) = v.local_element(i);
+    copy.set_ghost_state(v.has_ghost_elements());
+    return copy;
+  }
+
   using SparseMatrix = dealii::TrilinosWrappers::SparseMatrix;
 } // namespace Palpate
 

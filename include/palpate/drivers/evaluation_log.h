@@ -21,9 +21,12 @@ namespace Palpate
   class EvaluationLog
   {
   public:
+    /// @param fingerprint of everything the answers depend on; a checkpoint with
+    /// another one is refused.
     /// @param resume read what is there; otherwise start anew.
     /// @throw InputError if there is nothing to resume or it does not fit.
-    EvaluationLog(const std::string &directory,
+    EvaluationLog(const std::string  &directory,
+                  const std::uint64_t fingerprint,
                   const bool         resume,
                   const MPI_Comm    &comm);
     ~EvaluationLog();
@@ -60,6 +63,8 @@ namespace Palpate
 
     static std::uint64_t
     checksum(const std::vector<double> &v, std::uint64_t start = 0);
+    static std::uint64_t
+    checksum(const std::string &text);
 
   private:
     std::string

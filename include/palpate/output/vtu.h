@@ -13,7 +13,7 @@ namespace Palpate
   template <int dim>
   struct VtuData
   {
-    std::vector<std::pair<std::string, Vector>> nodal; ///< vectors [dim], ghosted
+    std::vector<std::pair<std::string, Vector>> nodal; ///< vectors [dim]
     /// One number per owned cell.
     std::vector<std::pair<std::string, std::vector<double>>> cell;
     /// A vector per local cell (written constant over the cell's points).

@@ -1,0 +1,116 @@
+#include <palpate/drivers/taylor_tests.h>
+#include <palpate/optimizers/optimizer.h>
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+using namespace Palpate;
+
+namespace
+{
+  /// sum_i c_i (q_i - t_i)^2 / 2 + (q_i - t_i)^4 with targets partly outside
+  /// the bounds: the bounded minimiser is the clamped target.
+  struct Quartic : SmoothFunction
+  {
+    std::vector<double> c, t;
+    explicit Quartic(const unsigned int n)
+    {
+      for (unsigned int i = 0; i < n; ++i)
+        {
+          const unsigned int rank =
+            dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD);
+          c.push_back(std::pow(10., 2 * random_number(1, i + 1000 * rank)));
+          t.push_back(2 * random_number(2, i + 1000 * rank));
+        }
+    }
+    double
+    value(const Q &q) override
+    {
+      double sum = 0;
+      for (unsigned int i = 0; i < q.size(); ++i)
+        sum += c[i] * std::pow(q[i] - t[i], 2) / 2 + std::pow(q[i] - t[i], 4);
+      return dealii::Utilities::MPI::sum(sum, MPI_COMM_WORLD);
+    }
+    void
+    gradient(const Q &q, Q &g) override
+    {
+      for (unsigned int i = 0; i < q.size(); ++i)
+        g[i] = c[i] * (q[i] - t[i]) + 4 * std::pow(q[i] - t[i], 3);
+    }
+    void
+    hessian(const Q &q, const Q &v, Q &Hv) override
+    {
+      for (unsigned int i = 0; i < q.size(); ++i)
+        Hv[i] = (c[i] + 12 * std::pow(q[i] - t[i], 2)) * v[i];
+    }
+  };
+
+  void
+  test(const std::string &method)
+  {
+    const unsigned int  n = 60;
+    Quartic             f(n);
+    OptimizerParameters p;
+    p.method             = method;
+    p.maximum_iterations = 1000;
+    p.gradient_tolerance = (method == "lbfgs" ? 1e-6 : 1e-10);
+    p.step_tolerance     = 0;
+    p.stagnation         = 0;
+    std::vector<double> lower(n, -1), upper(n, 1), start(n, 0), weights(n);
+    for (unsigned int i = 0; i < n; ++i)
+      weights[i] = 1. / n * (1 + i % 3);
+    unsigned int calls  = 0;
+    const auto   result = minimize(
+      f,
+      start,
+      lower,
+      upper,
+      weights,
+      p,
+      MPI_COMM_WORLD,
+      [&](const OptimizerIteration &) { ++calls; },
+      []() { return 0ul; });
+    EXPECT_EQ(result.stop_reason, "gradient tolerance reached");
+    EXPECT_EQ(calls, result.iterations + 1);
+    unsigned int active = 0;
+    for (unsigned int i = 0; i < n; ++i)
+      {
+        const double expected = std::min(1., std::max(-1., f.t[i]));
+        EXPECT_NEAR(result.q[i], expected, 1e-4);
+        active += std::abs(expected) == 1;
+      }
+    EXPECT_GT(active, 5u);
+  }
+} // namespace
+
+TEST(Optimizer, LbfgsFindsTheBoundedMinimum)
+{
+  test("lbfgs");
+}
+TEST(Optimizer, NewtonCgFindsTheBoundedMinimum)
+{
+  test("newton cg");
+}
+
+TEST(Optimizer, StopsOnTheBudgetOfSolves)
+{
+  Quartic             f(10);
+  OptimizerParameters p;
+  p.maximum_solves           = 5;
+  unsigned long       solves = 0;
+  std::vector<double> start(10, 0.), lower(10, -1.), upper(10, 1.),
+    weights(10, 1.);
+  const auto result = minimize(
+    f,
+    start,
+    lower,
+    upper,
+    weights,
+    p,
+    MPI_COMM_WORLD,
+    [&](const OptimizerIteration &) { solves += 2; },
+    [&]() { return solves; });
+  EXPECT_EQ(result.stop_reason, "budget of solves used up");
+  EXPECT_LE(result.iterations, 3u);
+}

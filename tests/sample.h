@@ -1,0 +1,120 @@
+#ifndef palpate_tests_sample_h
+#define palpate_tests_sample_h
+
+// A small body for tests: a box of simplices with some constrained surface,
+// frames that are not the axes, an observation.
+
+#include <palpate/drivers/taylor_tests.h>
+#include <palpate/equilibrium/static_equilibrium.h>
+#include <palpate/geometry/springs.h>
+#include <palpate/mesh/generate.h>
+
+#include <iostream>
+
+namespace Palpate
+{
+  template <int dim>
+  SerialMesh<dim>
+  sample_mesh(const unsigned int n)
+  {
+    ShapeDescription d;
+    d.type               = (dim == 3 ? "box" : "rectangle");
+    d.upper              = {{1., 0.8, 0.6}};
+    d.subdivisions       = {{n, n, n}};
+    SerialMesh<dim> mesh = generate_shape<dim>(d);
+    // Move the vertices, so that no two cells are alike.
+    for (std::size_t v = 0; v < mesh.vertices.size(); ++v)
+      for (unsigned int i = 0; i < dim; ++i)
+        mesh.vertices[v][i] += 0.15 / n * random_number(7, v * dim + i);
+    for (std::size_t k = 0; k < mesh.cells.size(); ++k)
+      mesh.labels[k] = 1 + (mesh.vertices[mesh.cells[k][0]][0] > 0.5);
+    return mesh;
+  }
+
+  /// Frames that turn from cell to cell.
+  template <int dim>
+  std::vector<dealii::Tensor<2, dim>>
+  sample_frames(const Discretization<dim> &D)
+  {
+    std::vector<dealii::Tensor<2, dim>> identity(D.n_cells());
+    for (auto &f : identity)
+      for (unsigned int i = 0; i < dim; ++i)
+        f[i][i] = 1;
+    FrameCounts counts;
+    return registered_frames(
+      D, random_vector(D, 3, 0.05), identity, 1e-6, counts);
+  }
+
+  template <int dim>
+  struct Sample
+  {
+    explicit Sample(const unsigned int n,
+                    const unsigned int degree      = 1,
+                    const unsigned int n_snapshots = 1)
+      : mesh(sample_mesh<dim>(n))
+      , D(mesh, degree, MPI_COMM_WORLD)
+      , constrained(D.n_nodes() * dim, 0)
+      , log(std::cout, false)
+    {
+      dealii::LinearAlgebra::distributed::Vector<double> flags(
+        D.node_partitioner());
+      for (const auto &face : D.boundary_faces)
+        if (face.id == 0) // x = 0
+          for (const unsigned int a : face.nodes)
+            {
+              const unsigned int node =
+                D.cell_nodes[face.cell * D.nodes_per_cell + a];
+              if (node < D.n_owned_nodes())
+                flags.local_element(node) = 1;
+            }
+      flags.update_ghost_values();
+      for (unsigned int i = 0; i < constrained.size(); ++i)
+        constrained[i] = flags.local_element(i / dim) > 0.5;
+      snapshots.resize(n_snapshots);
+      for (unsigned int s = 0; s < n_snapshots; ++s)
+        {
+          snapshots[s].frames             = sample_frames(D);
+          snapshots[s].observed           = random_vector(D, 11 + s, 0.02);
+          snapshots[s].prescribed = ghosted_copy(snapshots[s].observed);
+          snapshots[s].observation_weight = std::vector<double>(D.n_nodes());
+          for (unsigned int i = 0; i < D.n_nodes(); ++i)
+            snapshots[s].observation_weight[i] =
+              1.5 + random_number(5, D.node_vertices[i][0]);
+        }
+      state.u             = random_vector(D, 1, 0.02);
+      fields["stiffness"] = random_field(D, 2, 1000, 0.5);
+      fields["density"]   = random_field(D, 4, 200, 0.1);
+    }
+
+    Context<dim>
+    context() const
+    {
+      return {D, state, fields, snapshots[0], constrained};
+    }
+
+    SerialMesh<dim>            mesh;
+    Discretization<dim>        D;
+    std::vector<char>          constrained;
+    std::vector<Snapshot<dim>> snapshots;
+    State                      state;
+    Fields                     fields;
+    dealii::ConditionalOStream log;
+  };
+
+  /// Parameters of one registered term with some entries set.
+  template <typename Base>
+  std::unique_ptr<Base>
+  make_term(const std::string                        &name,
+            const std::map<std::string, std::string> &entries = {})
+  {
+    Parameters p;
+    Registry<Base>::item(name).declare_parameters(p.handler);
+    for (const auto &[key, value] : entries)
+      p.handler.set(key, value);
+    auto term = Registry<Base>::create(name);
+    term->parse_parameters(p);
+    return term;
+  }
+} // namespace Palpate
+
+#endif
