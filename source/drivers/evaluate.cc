@@ -21,9 +21,9 @@ namespace Palpate
   {
     Timer             timer;
     const std::string directory = parameters.get("Output directory");
-    Problem<dim>      problem(parameters, comm, log, true, false);
-    bool              wants_hessian;
-    unsigned int      seed = 1;
+    Problem<dim> problem(parameters, comm, log, true, false, options.dry_run);
+    bool         wants_hessian;
+    unsigned int seed = 1;
     {
       const Parameters::Section section(parameters, "Evaluate");
       wants_hessian = parameters.get_bool("Hessian product");
@@ -46,8 +46,8 @@ namespace Palpate
                              problem.terms,
                              problem.fixed_fields,
                              comm);
-    const auto          q = per_cell.initial();
-    std::vector<double> g;
+    const auto             q = per_cell.initial();
+    std::vector<double>    g;
     J.value(q);
     J.gradient(q, g);
 

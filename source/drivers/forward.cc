@@ -19,7 +19,7 @@ namespace Palpate
   {
     Timer             timer;
     const std::string directory = parameters.get("Output directory");
-    Problem<dim>      problem(parameters, comm, log, false, false);
+    Problem<dim> problem(parameters, comm, log, false, false, options.dry_run);
     parameters.refuse_unused("forward");
     problem.scale_identified = true; // the stiffness is given
     problem.print_plan("forward");
@@ -34,8 +34,8 @@ namespace Palpate
     problem.write_results(directory, problem.stiffness, {}, nullptr, summary);
     log << "  solved in " << problem.equilibrium->counts.linear_iterations
         << " linear iterations; volume mean of the displacement [m]:";
-    for (const double v :
-         summary["displacement"]["volume_mean_m"].template get<std::vector<double>>())
+    for (const double v : summary["displacement"]["volume_mean_m"]
+                            .template get<std::vector<double>>())
       log << " " << std::setprecision(6) << v;
     log << std::endl
         << "results in " << directory << " (" << std::setprecision(3)

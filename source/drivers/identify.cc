@@ -166,7 +166,7 @@ namespace Palpate
       {
         if (live)
           return;
-        live                        = true;
+        live = true;
         J.restore(log.warm_start());
         problem.equilibrium->counts = latest.counts;
       }
@@ -182,12 +182,12 @@ namespace Palpate
         return nullptr;
       }
 
-      ReducedFunctional<dim>                  &J;
-      Problem<dim>                            &problem;
-      EvaluationLog                           &log;
-      const bool                               gauss_newton, follow;
-      bool                                     live = false;
-      Metrics                                  latest;
+      ReducedFunctional<dim>                 &J;
+      Problem<dim>                           &problem;
+      EvaluationLog                          &log;
+      const bool                              gauss_newton, follow;
+      bool                                    live = false;
+      Metrics                                 latest;
       std::vector<std::pair<double, Metrics>> recent;
     };
   } // namespace
@@ -202,21 +202,23 @@ namespace Palpate
       std::ostringstream text;
       problem.parameters.handler.print_parameters(text, ParameterHandler::JSON);
       auto json = nlohmann::json::parse(text.str());
-      json.erase("Output_20directory");
+      json.erase("Output directory");
       json.erase("Verbosity");
-      for (const char *entry : {"Maximum_20iterations",
-                                "Gradient_20tolerance",
-                                "Step_20tolerance",
-                                "Stagnation_20tolerance",
-                                "Maximum_20solves"})
+      for (const char *entry : {"Maximum iterations",
+                                "Gradient tolerance",
+                                "Step tolerance",
+                                "Stagnation tolerance",
+                                "Maximum solves"})
         json["Optimizer"].erase(entry);
       std::uint64_t hash = EvaluationLog::checksum(json.dump());
       for (const auto &v : problem.data.mesh.vertices)
-        hash = EvaluationLog::checksum(
-          std::vector<double>(v.begin_raw(), v.end_raw()), hash);
+        hash = EvaluationLog::checksum(std::vector<double>(v.begin_raw(),
+                                                           v.end_raw()),
+                                       hash);
       for (const auto &cell : problem.data.mesh.cells)
-        hash = EvaluationLog::checksum(
-          std::vector<double>(cell.begin(), cell.end()), hash);
+        hash =
+          EvaluationLog::checksum(std::vector<double>(cell.begin(), cell.end()),
+                                  hash);
       for (const auto &[name, array] : problem.data.arrays)
         hash = EvaluationLog::checksum(array.values,
                                        hash ^ EvaluationLog::checksum(name));
@@ -237,8 +239,8 @@ namespace Palpate
   {
     Timer             timer;
     const std::string directory = parameters.get("Output directory");
-    Problem<dim>      problem(parameters, comm, log, true, true);
-    const auto       &D = *problem.discretization;
+    Problem<dim> problem(parameters, comm, log, true, true, options.dry_run);
+    const auto  &D = *problem.discretization;
 
     std::unique_ptr<Parameterization<dim>> parameterization;
     {
@@ -386,15 +388,15 @@ namespace Palpate
     J.gradient(result.q, g);
 
     nlohmann::json summary;
-    summary["task"]                   = "identify";
-    summary["objective"]              = problem.objective_json(J.parts());
-    summary["stop_reason"]            = result.stop_reason;
-    summary["iterations"]             = result.iterations;
-    summary["gradient_norm"]          = result.gradient_norm;
+    summary["task"]          = "identify";
+    summary["objective"]     = problem.objective_json(J.parts());
+    summary["stop_reason"]   = result.stop_reason;
+    summary["iterations"]    = result.iterations;
+    summary["gradient_norm"] = result.gradient_norm;
     summary["relative_gradient_norm"] =
-      result.first_gradient_norm > 0 ?
-        result.gradient_norm / result.first_gradient_norm :
-        0.;
+      result.first_gradient_norm > 0
+        ? result.gradient_norm / result.first_gradient_norm
+        : 0.;
     summary["share_at_bound"]     = share_at_bound(result.q);
     summary["seconds"]["elapsed"] = timer.wall_time();
     for (const auto &[name, value] : parameterization->named_values(result.q))
@@ -408,8 +410,8 @@ namespace Palpate
     const auto &counts = problem.equilibrium->counts;
     log << std::endl << "stopped: " << result.stop_reason << std::endl;
     for (const auto &[name, value] : parameterization->named_values(result.q))
-      log << "  " << name << ": " << std::setprecision(10) << value
-          << " Pa" << std::endl;
+      log << "  " << name << ": " << std::setprecision(10) << value << " Pa"
+          << std::endl;
     if (!problem.scale_identified)
       log << "  no load: alpha_k is alpha_relative times the reference "
              "stiffness "

@@ -6,9 +6,8 @@
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 
-#include <boost/program_options.hpp>
-
 #include <Trilinos_version.h>
+#include <boost/program_options.hpp>
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -41,14 +40,12 @@ namespace
   {
     for (const auto &[name, child] : node.items())
       {
-        const std::string plain =
-          dealii::Patterns::Tools::to_string(name); // names are mangled
         if (child.contains("value") && child["value"].is_string())
-          out << "| " << path << plain << " | `"
+          out << "| " << path << name << " | `"
               << child["default_value"].get<std::string>() << "` | "
               << child["documentation"].get<std::string>() << " |\n";
         else if (child.is_object())
-          print_markdown(out, child, path + plain + "/");
+          print_markdown(out, child, path + name + "/");
       }
   }
 
@@ -56,7 +53,8 @@ namespace
   load_libraries(const std::string &list)
   {
     for (const auto &name : dealii::Utilities::split_string_list(list, ','))
-      if (!name.empty() && dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr)
+      if (!name.empty() &&
+          dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr)
         throw InputError(name,
                          std::string("cannot be loaded (Additional shared "
                                      "libraries): ") +
@@ -78,11 +76,12 @@ namespace
       }
     catch (const dealii::ExceptionBase &)
       {} // reported by the real parse
-    std::string       list = probe.handler.get("Additional shared libraries");
-    const std::string name = "Additional shared libraries=";
+    std::string list = probe.handler.get("Additional shared libraries");
     for (const auto &o : overrides)
-      if (o.compare(0, name.size(), name) == 0)
-        list = o.substr(name.size());
+      if (dealii::Utilities::trim(o.substr(0, o.find('='))) ==
+            "Additional shared libraries" &&
+          o.find('=') != std::string::npos)
+        list = o.substr(o.find('=') + 1);
     return list;
   }
 
@@ -135,9 +134,9 @@ namespace
       }
     catch (const po::error &e)
       {
-        throw InputError("command line", std::string(e.what()) +
-                                           ", expected palpate FILE.prm "
-                                           "[options] (see --help)");
+        throw InputError("command line",
+                         std::string(e.what()) + ", expected palpate FILE.prm "
+                                                 "[options] (see --help)");
       }
     if (given.count("help"))
       {
@@ -151,12 +150,12 @@ namespace
         int  length;
         MPI_Get_library_version(library, &length);
         if (root)
-          std::cout << "palpate " << PALPATE_VERSION << "\ndeal.II "
-                    << DEAL_II_PACKAGE_VERSION << "\nTrilinos "
-                    << TRILINOS_VERSION_STRING << "\nMPI "
-                    << std::string(library).substr(
-                         0, std::string(library).find('\n'))
-                    << std::endl;
+          std::cout
+            << "palpate " << PALPATE_VERSION << "\ndeal.II "
+            << DEAL_II_PACKAGE_VERSION << "\nTrilinos "
+            << TRILINOS_VERSION_STRING << "\nMPI "
+            << std::string(library).substr(0, std::string(library).find('\n'))
+            << std::endl;
         return 0;
       }
 
@@ -164,7 +163,8 @@ namespace
     if (given.count("set"))
       overrides = given["set"].as<std::vector<std::string>>();
     if (given.count("file"))
-      load_libraries(find_libraries(given["file"].as<std::string>(), overrides));
+      load_libraries(
+        find_libraries(given["file"].as<std::string>(), overrides));
     if (given.count("list"))
       {
         if (root)
@@ -183,16 +183,16 @@ namespace
         if (root && style == "markdown")
           {
             std::stringstream json;
-            parameters.handler.print_parameters(
-              json, dealii::ParameterHandler::JSON);
+            parameters.handler.print_parameters(json,
+                                                dealii::ParameterHandler::JSON);
             std::cout << "| Entry | Default | Meaning |\n|---|---|---|\n";
             print_markdown(std::cout, nlohmann::json::parse(json.str()), "");
           }
         else if (root)
           parameters.handler.print_parameters(
             std::cout,
-            style == "prm" ? dealii::ParameterHandler::PRM :
-                             dealii::ParameterHandler::JSON);
+            style == "prm" ? dealii::ParameterHandler::PRM
+                           : dealii::ParameterHandler::JSON);
         return 0;
       }
     if (!given.count("file"))
@@ -210,8 +210,9 @@ namespace
     if (options.resume && task != "identify")
       throw InputError("command line",
                        "--resume goes with Task = identify only");
-    const dealii::ConditionalOStream log(
-      std::cout, root && parameters.get("Verbosity") != "quiet");
+    const dealii::ConditionalOStream log(std::cout,
+                                         root && parameters.get("Verbosity") !=
+                                                   "quiet");
     try
       {
         if (case_dimension(parameters) == 2)

@@ -17,15 +17,17 @@ namespace Palpate
   computed_displacement(const std::string        &parameter_file,
                         const SerialMesh<dim>    &mesh,
                         const MPI_Comm           &comm,
-                        const ConditionalOStream &log)
+                        const ConditionalOStream &log,
+                        const bool                dry_run)
   {
     Parameters parameters;
     declare_parameters(parameters.handler);
     parameters.parse(parameter_file, {});
     if (parameters.get("Task") != "forward")
-      parameters.fail("Task",
-                      "expected forward in a file named by Observation/Computed "
-                      "by");
+      parameters.fail(
+        "Task",
+        "expected forward in a file named by Observation/Computed "
+        "by");
     {
       const Parameters::Section section(parameters, "Observation");
       if (!parameters.get("Computed by").empty())
@@ -43,6 +45,17 @@ namespace Palpate
     Problem<dim> other(parameters, comm, log, false, false);
     parameters.refuse_unused("forward");
     other.print_plan("forward");
+    if (dry_run)
+      {
+        log << "dry run: this observation is not computed, a uniform stretch "
+               "stands in for it"
+            << std::endl;
+        std::vector<double> stretch;
+        for (const auto &v : mesh.vertices)
+          for (unsigned int d = 0; d < dim; ++d)
+            stretch.push_back(1e-3 * v[d]);
+        return stretch;
+      }
     other.equilibrium->solve(other.initial_fields());
     const SerialDisplacement<dim> u = other.serial_displacement();
 
@@ -50,9 +63,9 @@ namespace Palpate
     std::vector<double>      values(mesh.vertices.size() * dim, 0.);
     for (std::size_t v = 0; v < mesh.vertices.size(); ++v)
       {
-        const auto  where = locator.locate(mesh.vertices[v]);
-        const auto &cell  = u.mesh.cells[where.cell];
-        const auto &l     = where.barycentric;
+        const auto  where     = locator.locate(mesh.vertices[v]);
+        const auto &cell      = u.mesh.cells[where.cell];
+        const auto &l         = where.barycentric;
         const bool  quadratic = !u.edges.empty();
         for (unsigned int a = 0; a < dim + 1; ++a)
           {
@@ -62,8 +75,8 @@ namespace Palpate
             if (quadratic)
               for (unsigned int b = a + 1; b < dim + 1; ++b)
                 {
-                  const auto &edge = u.edges.at({{std::min(cell[a], cell[b]),
-                                                  std::max(cell[a], cell[b])}});
+                  const auto &edge = u.edges.at(
+                    {{std::min(cell[a], cell[b]), std::max(cell[a], cell[b])}});
                   for (unsigned int d = 0; d < dim; ++d)
                     values[v * dim + d] += 4 * l[a] * l[b] * edge[d];
                 }
@@ -118,9 +131,9 @@ namespace Palpate
                        "expected one because of Model/Frames = pack");
     const std::size_t M = data.mesh.cells.size();
     const std::size_t offset =
-      (axes != data.arrays.end() && axes->second.shape.size() == 4 ?
-         snapshot * M * dim * dim :
-         0);
+      (axes != data.arrays.end() && axes->second.shape.size() == 4
+         ? snapshot * M * dim * dim
+         : 0);
     std::vector<Tensor<2, dim>> frames(D.n_cells());
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
@@ -135,8 +148,9 @@ namespace Palpate
                 {
                   Tensor<1, dim> r;
                   for (unsigned int d = 0; d < dim; ++d)
-                    r[d] = rows->second.values
-                             [(id * dim + l) * dim * (dim + 1) + a * dim + d];
+                    r[d] =
+                      rows->second
+                        .values[(id * dim + l) * dim * (dim + 1) + a * dim + d];
                   if (r.norm() > best.norm())
                     best = r;
                 }
@@ -184,8 +198,7 @@ namespace Palpate
         Tensor<2, dim> J;
         for (unsigned int j = 0; j < dim; ++j)
           J[j] = mesh.vertices[cell[j + 1]] - mesh.vertices[cell[0]];
-        const double volume =
-          std::abs(determinant(J)) / (dim == 3 ? 6. : 2.);
+        const double volume = std::abs(determinant(J)) / (dim == 3 ? 6. : 2.);
         for (const unsigned int v : cell)
           lumped[v] += volume / (dim + 1);
       }
@@ -196,18 +209,19 @@ namespace Palpate
     return density;
   }
 
-#define INSTANTIATE(dim)                                                      \
-  template std::vector<double> computed_displacement(                         \
-    const std::string &,                                                      \
-    const SerialMesh<dim> &,                                                  \
-    const MPI_Comm &,                                                         \
-    const ConditionalOStream &);                                              \
-  template void add_noise<dim>(std::vector<std::vector<double>> &,            \
-                               const double,                                  \
-                               const unsigned int);                           \
-  template std::vector<Tensor<2, dim>> pack_frames(                           \
-    const CaseData<dim> &, const Discretization<dim> &, const std::size_t);   \
-  template std::vector<double> density_from_mass(const SerialMesh<dim> &,     \
+#define INSTANTIATE(dim)                                                    \
+  template std::vector<double> computed_displacement(                       \
+    const std::string &,                                                    \
+    const SerialMesh<dim> &,                                                \
+    const MPI_Comm &,                                                       \
+    const ConditionalOStream &,                                             \
+    const bool);                                                            \
+  template void add_noise<dim>(std::vector<std::vector<double>> &,          \
+                               const double,                                \
+                               const unsigned int);                         \
+  template std::vector<Tensor<2, dim>> pack_frames(                         \
+    const CaseData<dim> &, const Discretization<dim> &, const std::size_t); \
+  template std::vector<double> density_from_mass(const SerialMesh<dim> &,   \
                                                  const std::vector<double> &);
 
   INSTANTIATE(2)

@@ -39,11 +39,19 @@ namespace Palpate
                         const MPI_Comm           &comm,
                         const ConditionalOStream &log,
                         const bool                needs_objective,
-                        const bool                stiffness_from_parameterization)
+                        const bool stiffness_from_parameterization,
+                        const bool dry_run)
     : parameters(parameters)
     , comm(comm)
     , log(log)
   {
+    // What can be wrong is read before anything is computed.
+    if (needs_objective)
+      parse_objective();
+    {
+      const Parameters::Section section(parameters, "Linear solver");
+      solver_parameters.parse_parameters(parameters);
+    }
     read_case();
     {
       const Parameters::Section section(parameters, "Model");
@@ -51,17 +59,12 @@ namespace Palpate
     }
     discretization =
       std::make_unique<Discretization<dim>>(data.mesh, degree, comm);
-    read_snapshots();
+    read_snapshots(dry_run);
     constrain();
     read_frames();
-    {
-      const Parameters::Section section(parameters, "Linear solver");
-      solver_parameters.parse_parameters(parameters);
-    }
     read_forces();
     stiffness = read_stiffness(stiffness_from_parameterization);
-    if (needs_objective)
-      read_objective();
+    check_objective();
     scale_identified = !equilibrium->only_relative_stiffness();
     check_strain();
   }
@@ -76,7 +79,8 @@ namespace Palpate
 
   template <int dim>
   const NpyArray &
-  Problem<dim>::array(const std::string &key, const std::string &wanted_by) const
+  Problem<dim>::array(const std::string &key,
+                      const std::string &wanted_by) const
   {
     const auto it = data.arrays.find(key);
     if (it == data.arrays.end())
@@ -98,17 +102,17 @@ namespace Palpate
     if (shape.empty())
       {
         const std::string unit = parameters.get("Length unit");
-        data = Palpate::read_case<dim>(parameters.get("File"),
-                                   unit == "mm" ? 1e-3 :
-                                   unit == "cm" ? 1e-2 :
-                                                  1.);
+        data                   = Palpate::read_case<dim>(parameters.get("File"),
+                                       unit == "mm"   ? 1e-3
+                                                         : unit == "cm" ? 1e-2
+                                                                        : 1.);
       }
     else
       {
         ShapeDescription          d;
         const Parameters::Section generated(parameters, "Generated shape");
         d.type                = shape;
-        const auto get_corner = [&](const std::string    &name,
+        const auto get_corner = [&](const std::string     &name,
                                     std::array<double, 3> &corner) {
           const auto values = parameters.get_doubles(name);
           if (values.size() < dim)
@@ -150,23 +154,23 @@ namespace Palpate
         run_on_root(comm, [&]() { data.mesh = generate_shape<dim>(d); });
         broadcast_mesh(data.mesh, comm);
       }
-    const bool repair =
-      parameters.get_bool("Repair orientation");
-    quality = check_and_repair(data, repair);
+    const bool repair = parameters.get_bool("Repair orientation");
+    quality           = check_and_repair(data, repair);
     for (const auto &note : data.notes)
       log << "note: " << data.source << ": " << note << std::endl;
   }
 
   template <int dim>
   void
-  Problem<dim>::read_snapshots()
+  Problem<dim>::read_snapshots(const bool dry_run)
   {
     const std::size_t n = data.mesh.vertices.size() * dim;
     {
       const Parameters::Section section(parameters, "Observation");
       const std::string         file = parameters.get("Computed by");
       if (!file.empty())
-        registered = {computed_displacement<dim>(file, data.mesh, comm, log)};
+        registered = {
+          computed_displacement<dim>(file, data.mesh, comm, log, dry_run)};
       else if (data.arrays.count("displacement_steps"))
         {
           const auto &steps = data.arrays["displacement_steps"];
@@ -203,7 +207,10 @@ namespace Palpate
       for (std::size_t i = 0; i < n; ++i)
         if (!(std::abs(registered[s][i]) < 1e6 * extent))
           throw InputError(data.source,
-                           "the displacement of vertex " +
+                           (data.arrays.count("displacement_steps")
+                              ? "key 'displacement_steps'"
+                              : "key 'displacement_field'") +
+                             std::string(": the displacement of vertex ") +
                              std::to_string(i / dim) + " in snapshot " +
                              std::to_string(s) +
                              " is more than 1e6 times the size of the body, "
@@ -218,11 +225,11 @@ namespace Palpate
   void
   Problem<dim>::constrain()
   {
-    const auto                &D = *discretization;
-    const std::size_t          n = data.mesh.vertices.size();
-    std::vector<char>          vertex(n, 0);
-    const Parameters::Section  section(parameters, "Boundary conditions");
-    const std::string          kind = parameters.get("Constrained vertices");
+    const auto               &D = *discretization;
+    const std::size_t         n = data.mesh.vertices.size();
+    std::vector<char>         vertex(n, 0);
+    const Parameters::Section section(parameters, "Boundary conditions");
+    const std::string         kind = parameters.get("Constrained vertices");
     std::set<std::array<unsigned int, 2>> edges; // constrained edges
     std::set<unsigned int>                ids;
     if (kind == "boundary_nodes")
@@ -300,8 +307,8 @@ namespace Palpate
                         " has no displacement_field or displacement_steps, "
                         "expected one (or Prescribed values = zero)");
     for (auto &s : snapshots)
-      s.prescribed = (values == "registered" ? ghosted_copy(s.observed) :
-                                               D.make_vector());
+      s.prescribed =
+        (values == "registered" ? ghosted_copy(s.observed) : D.make_vector());
 
     double held_fraction = 0;
     long   held_seed     = 1;
@@ -330,8 +337,8 @@ namespace Palpate
           {
             double w = 1e300;
             for (const unsigned int v : D.node_vertices[i])
-              w = std::min(w,
-                           held[v] && !constrained[i * dim] ? 0. : weight[v]);
+              w =
+                std::min(w, held[v] && !constrained[i * dim] ? 0. : weight[v]);
             snapshots[s].observation_weight[i] = w;
             if (D.is_vertex(i) && held[D.node_vertices[i][0]] &&
                 !constrained[i * dim])
@@ -342,7 +349,8 @@ namespace Palpate
       {
         bool all = true;
         for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
-          all = all && constrained[D.cell_nodes[k * D.nodes_per_cell + a] * dim];
+          all =
+            all && constrained[D.cell_nodes[k * D.nodes_per_cell + a] * dim];
         n_unobservable += all;
       }
     n_unobservable = Utilities::MPI::sum(n_unobservable, comm);
@@ -400,7 +408,8 @@ namespace Palpate
           for (const unsigned int v : held[c])
             {
               const Tensor<1, dim> d = data.mesh.vertices[v] - p0;
-              span = std::max(span, (d - (d * e) / (length * length) * e).norm());
+              span =
+                std::max(span, (d - (d * e) / (length * length) * e).norm());
             }
         if (length == 0 || (dim == 3 && span < 1e-9 * length))
           throw InputError(where,
@@ -431,12 +440,11 @@ namespace Palpate
                           data.source +
                             " has no displacement_field or displacement_steps, "
                             "expected one");
-        const double tolerance =
-          parameters.get_double("Near rigid tolerance");
+        const double tolerance = parameters.get_double("Near rigid tolerance");
         for (auto &s : snapshots)
           {
-            frames = registered_frames(
-              D, s.observed, frames, tolerance, frame_counts);
+            frames =
+              registered_frames(D, s.observed, frames, tolerance, frame_counts);
             s.frames = frames;
           }
         for (unsigned long *c : {&frame_counts.registered,
@@ -459,12 +467,11 @@ namespace Palpate
   void
   Problem<dim>::read_forces()
   {
-    const auto &D = *discretization;
+    const auto                              &D = *discretization;
     std::vector<std::unique_ptr<Force<dim>>> forces;
     {
       const Parameters::Section section(parameters, "Model");
-      forces.push_back(
-        Registry<Force<dim>>::create(parameters.get("Type")));
+      forces.push_back(Registry<Force<dim>>::create(parameters.get("Type")));
       forces.back()->parse_parameters(parameters);
     }
     {
@@ -486,9 +493,8 @@ namespace Palpate
               for (const auto &[id, value] : surface->loads)
                 if (Utilities::MPI::max(
                       static_cast<unsigned int>(ids.count(id)), comm) == 0)
-                  parameters.fail(std::string(name) == "traction" ?
-                                    "Traction" :
-                                    "Pressure",
+                  parameters.fail(std::string(name) == "traction" ? "Traction"
+                                                                  : "Pressure",
                                   "no face of " + data.source + " has id " +
                                     std::to_string(id));
             }
@@ -504,8 +510,9 @@ namespace Palpate
           if (source == "pack" && data.arrays.count("density"))
             rho = data.arrays["density"].values;
           else if (source == "pack")
-            rho = density_from_mass(
-              data.mesh, array("mass", "Loads/Density = pack").values);
+            rho =
+              density_from_mass(data.mesh,
+                                array("mass", "Loads/Density = pack").values);
           else if (source == "from HU")
             {
               const double floor = parameters.get_double("HU density floor");
@@ -532,14 +539,13 @@ namespace Palpate
         const Parameters::Section section(parameters, "Newton");
         newton_parameters.parse_parameters(parameters);
       }
-    equilibrium =
-      std::make_unique<StaticEquilibrium<dim>>(D,
-                                               constrained,
-                                               snapshots,
-                                               std::move(forces),
-                                               solver_parameters,
-                                               newton_parameters,
-                                               log);
+    equilibrium = std::make_unique<StaticEquilibrium<dim>>(D,
+                                                           constrained,
+                                                           snapshots,
+                                                           std::move(forces),
+                                                           solver_parameters,
+                                                           newton_parameters,
+                                                           log);
   }
 
   template <int dim>
@@ -547,8 +553,9 @@ namespace Palpate
   Problem<dim>::read_stiffness(const bool from_parameterization)
   {
     const auto               &D = *discretization;
-    const Parameters::Section section(
-      parameters, from_parameterization ? "Parameterization" : "Stiffness");
+    const Parameters::Section section(parameters,
+                                      from_parameterization ? "Parameterization"
+                                                            : "Stiffness");
     const std::string entry = from_parameterization ? "Initial value" : "Value";
     std::string       source;
     if (from_parameterization)
@@ -620,10 +627,17 @@ namespace Palpate
       }
     for (std::size_t k = 0; k < M; ++k)
       if (!(alpha[k] > 1e-20 && alpha[k] < 1e20))
-        throw InputError(source == "pack" ? data.source : parameters.filename,
-                         "the stiffness of cell " + std::to_string(k) + " is " +
-                           std::to_string(alpha[k]) +
-                           ", expected a value between 1e-20 and 1e20 Pa");
+        {
+          const std::string expected =
+            "the stiffness of cell " + std::to_string(k) +
+            " is out of range, expected a value between 1e-20 and 1e20 Pa";
+          if (source == "pack")
+            throw InputError(data.source, "key 'alpha_k': " + expected);
+          parameters.fail(source == "constant"    ? entry
+                          : source == "per label" ? "Values"
+                                                  : "Function",
+                          expected);
+        }
     const Field field = D.scatter_cells(alpha);
     if (from_parameterization)
       {
@@ -644,7 +658,7 @@ namespace Palpate
 
   template <int dim>
   void
-  Problem<dim>::read_objective()
+  Problem<dim>::parse_objective()
   {
     const Parameters::Section section(parameters, "Objective");
     for (const auto &[name, item] : Registry<Objective<dim>>::items())
@@ -655,14 +669,21 @@ namespace Palpate
         term.objective->parse_parameters(parameters);
         term.weight = parameters.get_double("Weight");
         term.name   = name;
-        if (term.weight > 0 && term.objective->needs_observation() &&
-            registered.empty())
-          throw InputError(data.source,
-                           "has no displacement_field or displacement_steps, "
-                           "expected one because of Objective/" +
-                             name);
         terms.push_back(std::move(term));
       }
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::check_objective() const
+  {
+    for (const auto &term : terms)
+      if (term.weight > 0 && term.objective->needs_observation() &&
+          registered.empty())
+        throw InputError(data.source,
+                         "has no displacement_field or displacement_steps, "
+                         "expected one because of Objective/" +
+                           term.name);
     // Fails where the observation is zero at all free vertices.
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       for (const auto &term : terms)

@@ -61,11 +61,11 @@ namespace Palpate
                               nlohmann::json            &summary,
                               NpzArrays                  arrays)
   {
-    const auto       &D = *discretization;
+    const auto &D = *discretization;
     // Whole or not at all: a failure takes back what this call wrote.
     CleanUp           written;
-    const std::size_t N = data.mesh.vertices.size(),
-                      M = data.mesh.cells.size(), S = snapshots.size();
+    const std::size_t N = data.mesh.vertices.size(), M = data.mesh.cells.size(),
+                      S = snapshots.size();
 
     // Geometric mean of alpha over every label.
     std::map<int, std::pair<double, double>> labels;
@@ -79,7 +79,7 @@ namespace Palpate
       }
 
     // Relative and absolute stiffness.
-    const double mean  = geometric_mean(D, alpha);
+    const double mean   = geometric_mean(D, alpha);
     Field        scaled = alpha, relative = alpha, observable(D.n_cells(), 1.);
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
@@ -107,9 +107,9 @@ namespace Palpate
           all.insert(all.end(), one.begin(), one.end());
         }
       // A pack with displacement_steps gets (S,N,dim) back, S = 1 included.
-      return S > 1 || data.arrays.count("displacement_steps") ?
-               NpyArray({S, N, dim}, all) :
-               NpyArray({N, dim}, all);
+      return S > 1 || data.arrays.count("displacement_steps")
+               ? NpyArray({S, N, dim}, all)
+               : NpyArray({N, dim}, all);
     };
     arrays["displacement"] = stacked(
       [&](const std::size_t s) { return equilibrium->context(s).state.u; });
@@ -128,10 +128,27 @@ namespace Palpate
           g[k] *= alpha[k];
         arrays["gradient"] = NpyArray({M}, D.gather_cells(g));
       }
+    if (data.source.compare(0, 9, "generated") == 0)
+      {
+        // Nobody else has this mesh.
+        std::vector<double>       points, labels_of_cells;
+        std::vector<std::int64_t> cells;
+        for (const auto &v : data.mesh.vertices)
+          points.insert(points.end(), v.begin_raw(), v.end_raw());
+        for (const auto &cell : data.mesh.cells)
+          cells.insert(cells.end(), cell.begin(), cell.end());
+        for (const int label : data.mesh.labels)
+          labels_of_cells.push_back(label);
+        arrays["mesh_points"] = NpyArray({N, dim}, points);
+        arrays["tetrahedra"]  = NpyArray::integers({M, dim + 1}, cells);
+        arrays["labels"] =
+          NpyArray::integers({M}, as_integers(labels_of_cells));
+      }
     std::vector<double> norms;
     for (std::size_t s = 0; s < S; ++s)
       norms.push_back(equilibrium->residual_norm(s));
-    arrays["residual_norm"] = S > 1 ? NpyArray({S}, norms) : NpyArray({}, norms);
+    arrays["residual_norm"] =
+      S > 1 ? NpyArray({S}, norms) : NpyArray({}, norms);
 
     // ParaView.
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(comm);
@@ -152,10 +169,10 @@ namespace Palpate
         if (!adjoints.empty())
           out.nodal.emplace_back("adjoint", adjoints[s]);
         const auto add = [&](const std::string &name, const Field &f) {
-          out.cell.emplace_back(
-            name,
-            std::vector<double>(f.values.begin(),
-                                f.values.begin() + D.n_owned_cells()));
+          out.cell.emplace_back(name,
+                                std::vector<double>(f.values.begin(),
+                                                    f.values.begin() +
+                                                      D.n_owned_cells()));
         };
         add(scale_identified ? "alpha_Pa" : "alpha_Pa_of_stated_reference",
             scaled);
@@ -187,11 +204,11 @@ namespace Palpate
           written.add(directory + "/solution_" +
                       Utilities::int_to_string(s, 4) + end);
         if (n_ranks > 1)
-          written.add(directory + "/solution_" +
-                      Utilities::int_to_string(s, 4) + "." +
-                      Utilities::int_to_string(
-                        Utilities::MPI::this_mpi_process(comm), 4) +
-                      ".vtu");
+          written.add(
+            directory + "/solution_" + Utilities::int_to_string(s, 4) + "." +
+            Utilities::int_to_string(Utilities::MPI::this_mpi_process(comm),
+                                     4) +
+            ".vtu");
         files.emplace_back(double(s),
                            write_vtu(directory,
                                      "solution_" +
@@ -204,33 +221,33 @@ namespace Palpate
       written.add(directory + "/" + name);
     write_pvd(directory, "solution", files, comm);
 
-    const auto &counts     = equilibrium->counts;
-    summary["version"]     = PALPATE_VERSION;
-    summary["case"]        = data.source;
-    summary["ranks"]       = Utilities::MPI::n_mpi_processes(comm);
-    summary["sizes"]       = {{"vertices", N},
-                              {"cells", M},
-                              {"degrees_of_freedom", D.dof_handler().n_dofs()},
-                              {"degree", degree},
-                              {"constrained_vertices", n_constrained_vertices},
-                              {"free_vertices", n_free_vertices},
-                              {"unobservable_cells", n_unobservable},
-                              {"components", quality.n_components},
-                              {"reordered_cells", quality.n_reordered},
-                              {"snapshots", S}};
-    summary["frames"]      = {{"kind", frames_kind},
-                              {"registered", frame_counts.registered},
-                              {"near_rigid", frame_counts.near_rigid},
-                              {"inverted", frame_counts.inverted},
-                              {"collapsed", frame_counts.collapsed},
-                              {"motionless", frame_counts.motionless}};
-    summary["linear_solver"]    = equilibrium->solver_description();
-    summary["solves"]           = {{"forward", counts.forward},
-                                   {"adjoint", counts.adjoint},
-                                   {"incremental", counts.incremental},
-                                   {"set_ups", counts.set_ups},
-                                   {"newton_iterations", counts.newton_iterations},
-                                   {"linear_iterations", counts.linear_iterations}};
+    const auto &counts                = equilibrium->counts;
+    summary["version"]                = PALPATE_VERSION;
+    summary["case"]                   = data.source;
+    summary["ranks"]                  = Utilities::MPI::n_mpi_processes(comm);
+    summary["sizes"]                  = {{"vertices", N},
+                                         {"cells", M},
+                                         {"degrees_of_freedom", D.dof_handler().n_dofs()},
+                                         {"degree", degree},
+                                         {"constrained_vertices", n_constrained_vertices},
+                                         {"free_vertices", n_free_vertices},
+                                         {"unobservable_cells", n_unobservable},
+                                         {"components", quality.n_components},
+                                         {"reordered_cells", quality.n_reordered},
+                                         {"snapshots", S}};
+    summary["frames"]                 = {{"kind", frames_kind},
+                                         {"registered", frame_counts.registered},
+                                         {"near_rigid", frame_counts.near_rigid},
+                                         {"inverted", frame_counts.inverted},
+                                         {"collapsed", frame_counts.collapsed},
+                                         {"motionless", frame_counts.motionless}};
+    summary["linear_solver"]          = equilibrium->solver_description();
+    summary["solves"]                 = {{"forward", counts.forward},
+                                         {"adjoint", counts.adjoint},
+                                         {"incremental", counts.incremental},
+                                         {"set_ups", counts.set_ups},
+                                         {"newton_iterations", counts.newton_iterations},
+                                         {"linear_iterations", counts.linear_iterations}};
     summary["seconds"]["assembly"]    = counts.seconds_assembly;
     summary["seconds"]["set_up"]      = counts.seconds_setup;
     summary["seconds"]["forward"]     = counts.seconds_forward;
@@ -246,16 +263,17 @@ namespace Palpate
          "alpha_relative times this stated value, not a measurement"}};
     if (!strain_statistics.is_null())
       {
-        summary["strain"] = strain_statistics;
-        const auto errors = mean_errors();
+        summary["strain"]       = strain_statistics;
+        const auto errors       = mean_errors();
         summary["mean_error_m"] = errors.first;
         if (errors.second > 0)
           summary["held_out_mean_error_m"] = errors.second;
       }
     summary["volume"] = quality.volume;
     // Volume mean of the displacement: a number to compare with others.
-    std::vector<double> mean_u(dim, 0.), lowest(dim, 1e300), highest(dim, -1e300);
-    const auto         &u0 = equilibrium->context(0).state.u;
+    std::vector<double> mean_u(dim, 0.), lowest(dim, 1e300),
+      highest(dim, -1e300);
+    const auto                 &u0 = equilibrium->context(0).state.u;
     std::vector<Tensor<1, dim>> u;
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
       {
@@ -279,8 +297,7 @@ namespace Palpate
                                {"highest_m", highest}};
     summary["warnings"]     = warnings;
 
-    run_on_root(comm,
-                [&]() { write_npz(directory + "/result.npz", arrays); });
+    run_on_root(comm, [&]() { write_npz(directory + "/result.npz", arrays); });
     run_on_root(comm, [&]() {
       write_file(directory + "/summary.json", summary.dump(2) + "\n");
     });
@@ -292,14 +309,14 @@ namespace Palpate
     written.keep();
   }
 
-#define INSTANTIATE(dim)                                                      \
-  template nlohmann::json Problem<dim>::objective_json(                       \
-    const std::vector<double> &) const;                                       \
-  template void Problem<dim>::write_results(const std::string &,              \
-                                            const Field &,                    \
-                                            const std::vector<Vector> &,      \
-                                            const Field *,                    \
-                                            nlohmann::json &,                 \
+#define INSTANTIATE(dim)                                                 \
+  template nlohmann::json Problem<dim>::objective_json(                  \
+    const std::vector<double> &) const;                                  \
+  template void Problem<dim>::write_results(const std::string &,         \
+                                            const Field &,               \
+                                            const std::vector<Vector> &, \
+                                            const Field *,               \
+                                            nlohmann::json &,            \
                                             NpzArrays);
 
   INSTANTIATE(2)

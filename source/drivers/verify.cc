@@ -17,7 +17,7 @@ namespace Palpate
              const ConditionalOStream &log)
   {
     parameters.get("Output directory"); // nothing is written
-    Problem<dim> problem(parameters, comm, log, true, true);
+    Problem<dim> problem(parameters, comm, log, true, true, options.dry_run);
     unsigned int n, seed;
     {
       const Parameters::Section section(parameters, "Verify");
@@ -32,7 +32,8 @@ namespace Palpate
       parameterization = Registry<Parameterization<dim>>::create(type);
       parameterization->parse_parameters(parameters);
     }
-    parameters.mark_section_used("Optimizer"); // verify an identify file as it is
+    parameters.mark_section_used(
+      "Optimizer"); // verify an identify file as it is
     parameters.refuse_unused("verify");
     parameterization->bind(*problem.discretization, problem.stiffness);
     problem.print_plan("verify");
@@ -53,11 +54,11 @@ namespace Palpate
     for (unsigned int i = 0; i < n; ++i)
       {
         for (const auto &force : problem.equilibrium->forces)
-          add(verify_force<dim>(
-            force->scales_with_stiffness() ? "force" : "load",
-            *force,
-            context,
-            seed + 100 * i));
+          add(
+            verify_force<dim>(force->scales_with_stiffness() ? "force" : "load",
+                              *force,
+                              context,
+                              seed + 100 * i));
         for (const auto &term : problem.terms)
           if (term.weight > 0)
             add(verify_objective<dim>(
@@ -85,10 +86,9 @@ namespace Palpate
             << v.taylor.text() << (good ? "" : "   FAILED") << std::endl;
       }
     if (failed > 0)
-      throw ComputationError(parameters.filename + ": " +
-                             std::to_string(failed) + " of " +
-                             std::to_string(all.size()) +
-                             " derivatives failed their Taylor test");
+      throw ComputationError(
+        parameters.filename + ": " + std::to_string(failed) + " of " +
+        std::to_string(all.size()) + " derivatives failed their Taylor test");
     log << "all " << all.size() << " derivatives passed" << std::endl;
     return 0;
   }

@@ -287,8 +287,12 @@ namespace Palpate
               {
                 if (binary)
                   element = integer();
+                // Group, entity, and from the third on the number of
+                // partitions with their list.
                 for (int i = 0; i < n_tags; ++i)
-                  integer();
+                  if (const int tag = integer(); i == 2 && tag != n_tags - 3)
+                    fail("has element " + std::to_string(element) +
+                         " with a bad list of partitions");
                 for (unsigned int j = 0; j < element_size(type); ++j)
                   element_node(element, integer());
               }

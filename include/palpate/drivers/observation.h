@@ -7,15 +7,18 @@ namespace Palpate
 {
   /**
    * Run the forward problem of another parameter file and interpolate its
-   * displacement (with its own degree) to the vertices of a mesh, (N * dim) [m].
-   * Vertices outside the other mesh take the value of its nearest point.
+   * displacement (with its own degree) to the vertices of a mesh, (N * dim)
+   * [m]. Vertices outside the other mesh take the value of its nearest point.
+   * @param dry_run build and check that problem, but return a stand-in (a small
+   * uniform stretch) instead of solving it.
    */
   template <int dim>
   std::vector<double>
   computed_displacement(const std::string                &parameter_file,
                         const SerialMesh<dim>            &mesh,
                         const MPI_Comm                   &comm,
-                        const dealii::ConditionalOStream &log);
+                        const dealii::ConditionalOStream &log,
+                        const bool                        dry_run);
 
   /**
    * Add independent Gaussian noise to every component: standard deviation
@@ -40,8 +43,8 @@ namespace Palpate
               const Discretization<dim> &discretization,
               const std::size_t          snapshot);
 
-  /// Density per cell [kg/m^3] from lumped vertex masses [kg]: the mean over its
-  /// vertices of mass / lumped volume.
+  /// Density per cell [kg/m^3] from lumped vertex masses [kg]: the mean over
+  /// its vertices of mass / lumped volume.
   template <int dim>
   std::vector<double>
   density_from_mass(const SerialMesh<dim>     &mesh,

@@ -41,18 +41,21 @@ namespace Palpate
      * @param needs_objective read the Objective section (evaluate, identify)
      * @param stiffness_from_parameterization the stiffness starts from
      * Parameterization/Initial value instead of the Stiffness section
+     * @param dry_run only checks are wanted: an observation that must be
+     * computed is replaced by a stand-in
      */
     Problem(Parameters                       &parameters,
             const MPI_Comm                   &comm,
             const dealii::ConditionalOStream &log,
             const bool                        needs_objective,
-            const bool                        stiffness_from_parameterization);
+            const bool                        stiffness_from_parameterization,
+            const bool                        dry_run = false);
 
     /// Fields of the forces with the stiffness to start from.
     Fields
     initial_fields() const
     {
-      Fields all         = fixed_fields;
+      Fields all       = fixed_fields;
       all["stiffness"] = stiffness;
       return all;
     }
@@ -86,11 +89,11 @@ namespace Palpate
     nlohmann::json
     objective_json(const std::vector<double> &parts) const;
 
-    Parameters                        &parameters;
-    const MPI_Comm                     comm;
-    const dealii::ConditionalOStream  &log;
-    CaseData<dim>                      data;
-    QualityReport<dim>                 quality;
+    Parameters                             &parameters;
+    const MPI_Comm                          comm;
+    const dealii::ConditionalOStream       &log;
+    CaseData<dim>                           data;
+    QualityReport<dim>                      quality;
     std::unique_ptr<Discretization<dim>>    discretization;
     std::vector<char>                       constrained;
     std::vector<Snapshot<dim>>              snapshots;
@@ -101,7 +104,7 @@ namespace Palpate
     Fields                                  fixed_fields;
     Field                                   stiffness;
     std::vector<WeightedTerm<dim>>          terms;
-    bool                                    scale_identified = true;
+    bool                                    scale_identified    = true;
     double                                  reference_stiffness = 0;
     std::vector<std::string>                warnings;
     nlohmann::json                          strain_statistics;
@@ -110,7 +113,7 @@ namespace Palpate
     void
     read_case();
     void
-    read_snapshots();
+    read_snapshots(const bool dry_run);
     void
     constrain();
     void
@@ -122,7 +125,9 @@ namespace Palpate
     Field
     read_stiffness(const bool from_parameterization);
     void
-    read_objective();
+    parse_objective();
+    void
+    check_objective() const;
     void
     check_strain();
     const NpyArray &

@@ -1,0 +1,461 @@
+#!/usr/bin/env python3
+"""The program as users run it: program.py PALPATE MPIRUN TEST.
+
+Each test asserts agreement with something independent, a rate, or equality of
+two ways to the same answer; it runs in a temporary folder with the project's
+parameter files. Exit code 77: skipped (the shared data is not there).
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+PALPATE, MPIRUN, TEST = sys.argv[1:4]
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+os.environ.setdefault("OMPI_MCA_rmaps_base_oversubscribe", "1")
+OUT = Path(tempfile.mkdtemp(prefix="palpate-test-"))
+LUNG = SHARED / "data/lungs/lung_case002.npz"
+
+
+def check(condition, text):
+    if not condition:
+        sys.exit("FAILED: " + text)
+    print("ok: " + text)
+
+
+def close(value, expected, tolerance, text):
+    check(abs(value - expected) <= tolerance,
+          f"{text}: {value:.8g}, expected {expected:.8g} +- {tolerance:.2g}")
+
+
+def run(prm, settings=(), ranks=1, options=(), name="run", timeout=500, code=0):
+    """Run a parameter file; returns (result arrays, summary, output folder)."""
+    out = OUT / name
+    command = [PALPATE, str(prm), "--set", f"Output directory={out}"]
+    for s in settings:
+        command += ["--set", s]
+    command += options
+    if ranks > 1:
+        command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+    done = subprocess.run(command, cwd=ROOT, timeout=timeout, text=True,
+                          capture_output=True)
+    if done.returncode != code:
+        sys.exit(f"FAILED: exit code {done.returncode} of {' '.join(command)}\n"
+                 + done.stdout[-2000:] + done.stderr[-2000:])
+    if code != 0 or "--dry-run" in options:
+        return done
+    return (np.load(out / "result.npz"),
+            json.loads((out / "summary.json").read_text()), out)
+
+
+def write(name, text):
+    path = OUT / name
+    path.write_text(text)
+    return path
+
+
+def history(out):
+    lines = (out / "history.csv").read_text().splitlines()
+    head = lines[0].split(",")
+    return [dict(zip(head, map(float, line.split(",")))) for line in lines[1:]]
+
+
+def relative(a, b):
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+CONE = """
+set Task = {task}
+subsection Case
+  set Shape = truncated cone
+  subsection Generated shape
+    set Mesh size = {size}
+    set Wedge angle = 90
+  end
+end
+subsection Boundary conditions
+  set Constrained vertices = boundary ids
+  set Boundary ids = 2
+  set Prescribed values = zero
+end
+subsection Loads
+  set Gravity = 0, 0, -9.81
+  set Density = 200
+end
+"""
+TRUTH = """
+subsection Stiffness
+  set Source = per label
+  set Values = 1: 1785.714285714286; 2: 3571.428571428571
+end
+subsection Linear solver
+  set Relative tolerance = 1e-12
+end
+"""
+
+
+def pack(name, steps=1, n=3, seed=1):
+    """A box of n^3 cubes, 6 tets each, with smooth motions, stiffness, HU."""
+    rng = np.random.default_rng(seed)
+    axis = np.linspace(0, 0.1, n + 1)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    points = points.reshape(-1, 3)
+    index = np.arange((n + 1) ** 3).reshape(n + 1, n + 1, n + 1)
+    tets = []
+    for i, j, k in np.ndindex(n, n, n):
+        for order in ([0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1],
+                      [2, 1, 0]):
+            corner = [i, j, k]
+            tet = [index[tuple(corner)]]
+            for d in order:
+                corner[d] += 1
+                tet.append(index[tuple(corner)])
+            tets.append(tet)
+    tets = np.array(tets)
+    u = np.stack([0.01 * np.sin(20 * points @ rng.normal(size=(3, 3)) + s)
+                  for s in range(steps)])
+    boundary = ((points < 1e-9) | (points > 0.1 - 1e-9)).any(axis=1)
+    centre = points[tets].mean(axis=1)
+    arrays = dict(mesh_points=points, tetrahedra=tets,
+                  boundary_nodes=boundary.astype(int),
+                  labels=1 + (centre[:, 0] > 0.05),
+                  alpha_k=1000 * np.exp(np.sin(60 * centre).sum(axis=1)),
+                  hu_tetra_mean=(-700 + 100 * rng.normal(size=(len(tets), 1))))
+    if steps == 1:
+        arrays["displacement_field"] = u[0]
+    else:
+        arrays["displacement_steps"] = u
+    path = OUT / name
+    np.savez_compressed(path, **arrays)
+    return path, arrays
+
+
+def command_line():
+    def call(*arguments):
+        return subprocess.run([PALPATE, *arguments], text=True,
+                              capture_output=True, timeout=60, cwd=ROOT)
+    done = call("--version")
+    check(done.returncode == 0 and all(
+        w in done.stdout for w in ("palpate", "deal.II", "Trilinos", "MPI")),
+        "--version names program and libraries")
+    done = call("--list")
+    check("Displacement misfit" in done.stdout and "sms" in done.stdout and
+          "per cell" in done.stdout, "--list shows the registered terms")
+    done = call("--print-parameters", "json")
+    check("Model" in json.loads(done.stdout), "--print-parameters json")
+    done = call("--print-parameters", "markdown")
+    check("| Model/Poisson ratio |" in done.stdout, "--print-parameters markdown")
+    done = call("--print-parameters", "prm")
+    # What it prints can be read back.
+    path = write("all.prm", done.stdout)
+    done = call(str(path), "--dry-run")
+    check(done.returncode == 2 and "Task" in done.stderr,
+          "the printed parameters are read back (they have no task)")
+    for prm in sorted((ROOT / "parameter_files").glob("*.prm")):
+        settings = []
+        if prm.name == "real_lung.prm":
+            settings = [f"Case/File={pack('own.npz')[0]}"]
+        run(prm, settings, options=["--dry-run"])
+        check(True, f"{prm.name} parses and passes its checks (--dry-run)")
+    check(not (OUT / "run").exists(), "--dry-run writes nothing")
+
+
+def ranks():
+    """1, 2 and 3 ranks: the same numbers to 1e-10 (tolerance 1e-13)."""
+    path, arrays = pack("case.npz", steps=2, n=4)
+    prm = write("evaluate.prm", """
+set Task = evaluate
+subsection Case
+  set File = %s
+end
+subsection Model
+  set Shear ratio = 1.3
+end
+subsection Stiffness
+  set Source = pack
+end
+subsection Loads
+  set Gravity = 0, 1, -9.81
+  set Density = from HU
+end
+subsection Objective
+  subsection Displacement total variation
+    set Weight = 0.5
+  end
+  subsection Stiffness log total variation
+    set Weight = 0.3
+    set Discretisation = vertex gradient
+  end
+end
+subsection Linear solver
+  set Relative tolerance = 1e-13
+end
+subsection Evaluate
+  set Hessian product = true
+end
+""" % path)
+    for extra in ([], ["Linear solver/Type=direct", "Model/Degree=2"],
+                  ["Model/Type=sms finite strain", "Newton/Relative tolerance=1e-12",
+                   "Boundary conditions/Prescribed scale=0.2"]):
+        results = [run(prm, extra, ranks=n, name=f"ranks{n}") for n in (1, 2, 3)]
+        for n in (1, 2):
+            for key in ("displacement", "adjoint", "gradient", "hessian_product"):
+                d = relative(results[n][0][key], results[0][0][key])
+                check(d < 1e-10, f"{extra} {key} on {n + 1} ranks: {d:.1e}")
+            close(results[n][1]["objective"]["total"],
+                  results[0][1]["objective"]["total"], 1e-10, "objective")
+        check(results[0][0]["displacement"].shape == (2, 125, 3),
+              "two snapshots, input numbering")
+    # The numbers in the file are where the input is: prescribed vertices.
+    result = run(prm, name="again")[0]
+    flag = arrays["boundary_nodes"] == 1
+    check(np.array_equal(result["displacement"][:, flag],
+                         arrays["displacement_steps"][:, flag]),
+          "prescribed vertices have the registered displacement bit by bit")
+    check(np.array_equal(result["alpha_k"], arrays["alpha_k"]) or
+          np.allclose(result["alpha_k"], arrays["alpha_k"], rtol=1e-13),
+          "alpha_k comes back in input numbering")
+    # identify: 5 iterations, solves alike.
+    prm = write("identify.prm", """
+set Task = identify
+subsection Case
+  set File = %s
+end
+subsection Objective
+  subsection Stiffness log total variation
+    set Weight = 0.1
+  end
+end
+subsection Optimizer
+  set Maximum iterations = 5
+end
+subsection Linear solver
+  set Relative tolerance = 1e-13
+end
+""" % path)
+    results = [run(prm, ranks=n, name=f"identify{n}")[0] for n in (1, 2, 3)]
+    for n in (1, 2):
+        d = np.abs(np.log(results[n]["alpha_k"] / results[0]["alpha_k"])).max()
+        check(d < 1e-6, f"identify on {n + 1} ranks: log alpha differs by {d:.1e}")
+    # Central differences of the program's own objective.
+    evaluate = (OUT / "evaluate.prm").read_text()
+    alpha = arrays["alpha_k"]
+    direction = np.cos(np.arange(len(alpha)))
+    base, summary, _ = run(OUT / "evaluate.prm",
+                           ["Linear solver/Type=direct"], name="base")
+    totals = []
+    for sign in (1, -1):
+        arrays["alpha_k"] = alpha * np.exp(sign * 1e-4 * direction)
+        np.savez(OUT / "moved.npz", **arrays)
+        totals.append(run(OUT / "evaluate.prm",
+                          [f"Case/File={OUT / 'moved.npz'}",
+                           "Linear solver/Type=direct"],
+                          name="moved")[1]["objective"]["total"])
+    slope = (totals[0] - totals[1]) / 2e-4
+    close(base["gradient"] @ direction / slope, 1, 1e-6,
+          "gradient against central differences of two runs")
+
+
+def resume():
+    """kill -9 at any iteration, --resume: the result of an uninterrupted run."""
+    path, _ = pack("case.npz", steps=2, n=5)
+    prm = write("identify.prm", """
+set Task = identify
+subsection Case
+  set File = %s
+end
+subsection Objective
+  subsection Stiffness log total variation
+    set Weight = 0.05
+  end
+end
+subsection Optimizer
+  set Maximum iterations = 12
+  set Gradient tolerance = 1e-12
+end
+""" % path)
+    for method, ranks_ in (("lbfgs", 1), ("lbfgs", 2), ("newton cg", 1)):
+        settings = [f"Optimizer/Method={method}"]
+        whole, summary, _ = run(prm, settings, ranks=ranks_, name="whole")
+        for rows in (1, 4, 9):
+            out = OUT / "cut"
+            subprocess.run(["rm", "-rf", str(out)])
+            command = [PALPATE, str(prm), "--set", f"Output directory={out}",
+                       "--set", settings[0]]
+            if ranks_ > 1:
+                command = [MPIRUN, "--quiet", "-np", str(ranks_)] + command
+            process = subprocess.Popen(command, cwd=ROOT, start_new_session=True,
+                                       stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            limit = time.time() + 60
+            while time.time() < limit and process.poll() is None:
+                try:
+                    if len((out / "history.csv").read_text().splitlines()) > rows:
+                        break
+                except OSError:
+                    pass
+                time.sleep(0.001)
+            killed = process.poll() is None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            time.sleep(0.2)
+            done, after, _ = run(prm, settings, ranks=ranks_,
+                                 options=["--resume"], name="cut")
+            for key in ("alpha_k", "displacement", "adjoint", "gradient"):
+                d = relative(done[key], whole[key])
+                check(d < 1e-12, f"{method}, {ranks_} rank(s), "
+                      f"{'killed' if killed else 'ended'} after {rows} rows, "
+                      f"{key}: {d:.1e}")
+            check(after["solves"]["forward"] == summary["solves"]["forward"],
+                  "the same number of forward solves in all")
+    # More iterations than the first time: goes on where it stopped.
+    run(prm, ["Optimizer/Maximum iterations=5"], name="longer")
+    more, summary, out = run(prm, options=["--resume"], name="longer")
+    whole = run(prm, name="whole")[0]
+    check(relative(more["alpha_k"], whole["alpha_k"]) < 1e-12,
+          "a finished run resumed with a higher iteration limit")
+
+
+def cones():
+    """Droop cone against an independent program; two moduli recovered."""
+    droop = ROOT / "parameter_files/droop_cone.prm"
+    _, summary, _ = run(droop)
+    close(summary["displacement"]["volume_mean_m"][2], -0.0462, 1e-4,
+          "droop cone, quadratic: volume mean of u_z")
+    _, summary, _ = run(droop, ["Model/Degree=1",
+                                "Case/Generated shape/Mesh size=0.0298"])
+    close(summary["displacement"]["volume_mean_m"][2], -0.04470, 2e-4,
+          "droop cone, 8.1k linear tets: volume mean of u_z")
+    # Same mesh and model, no noise: both moduli to 1e-6 (a test, no result).
+    data = write("data.prm", CONE.format(task="forward", size=0.05) + TRUTH)
+    prm = write("two.prm", CONE.format(task="identify", size=0.05) + """
+subsection Observation
+  set Computed by = %s
+end
+subsection Parameterization
+  set Type = per label
+end
+subsection Optimizer
+  set Gradient tolerance = 1e-9
+end
+subsection Linear solver
+  set Relative tolerance = 1e-10
+end
+""" % data)
+    for method in ("lbfgs", "newton cg"):
+        _, summary, out = run(prm, [f"Optimizer/Method={method}"])
+        close(summary["alpha_Pa"]["label 1"] / 1785.714285714286, 1, 1e-6,
+              f"{method}, label 1")
+        close(summary["alpha_Pa"]["label 2"] / 3571.428571428571, 1, 1e-6,
+              f"{method}, label 2")
+        check(summary["solves"]["forward"] <= 40,
+              f"{method}: {summary['solves']['forward']} forward solves")
+        check(summary["scale_identified"], "a load gives the scale")
+    rows = history(out)
+    check(rows[0]["iteration"] == 0 and rows[-1]["total"] < 1e-12 and
+          abs(rows[-1]["displacement_misfit"] - rows[-1]["total"]) < 1e-15,
+          "history.csv: columns by name, row 0 the start")
+
+
+def convergence():
+    """Linear tets are too stiff by what the independent program found."""
+    droop = ROOT / "parameter_files/droop_cone.prm"
+    for size, expected in ((0.0485, -0.04395), (0.0298, -0.04470),
+                           (0.02, -0.04529), (0.014, -0.04562)):
+        _, s, _ = run(droop, ["Model/Degree=1",
+                              f"Case/Generated shape/Mesh size={size}"])
+        close(s["displacement"]["volume_mean_m"][2], expected, 2.5e-4,
+              f"{s['sizes']['cells']} linear tets")
+    _, s, _ = run(droop, ["Case/Generated shape/Mesh size=0.0298"])
+    close(s["displacement"]["volume_mean_m"][2], -0.0462, 5e-5,
+          f"{s['sizes']['cells']} quadratic tets")
+    close(s["displacement"]["lowest_m"][2], -0.0580, 2e-4, "lowest u_z")
+
+
+def parameter_files():
+    """Every example gives the numbers written in it."""
+    files = ROOT / "parameter_files"
+    _, s, _ = run(files / "two_region_cone.prm")
+    close(s["alpha_Pa"]["label 1"] / 1785.714, 1, 0.01, "two regions, soft")
+    close(s["alpha_Pa"]["label 2"] / 3571.429, 1, 0.02, "two regions, stiff")
+    check(s["solves"]["forward"] <= 40, "at most 40 forward solves")
+    _, s, _ = run(files / "two_region_cone.prm", ["Model/Degree=1"])
+    check(s["alpha_Pa"]["label 1"] < 0.96 * 1785.714,
+          "linear tetrahedra show their bias")
+    r, s, _ = run(files / "two_lungs.prm")
+    centre = r["mesh_points"][r["tetrahedra"]].mean(axis=1)
+    truth = 1500 * (1 + 2 * centre[:, 2])
+    bump = 1.0
+    for x, y, z, w in ((-0.075, 0, 0.04, 0.025), (0.075, 0.02, -0.05, 0.025),
+                       (0.08, -0.03, 0.05, 0.02)):
+        bump = bump + 2 * np.exp(-((centre - [x, y, z]) ** 2).sum(1) / w ** 2)
+    truth = np.log(truth * bump)
+    seen = r["observable"] == 1
+    c = np.corrcoef(truth[seen], np.log(r["alpha_k"][seen]))[0, 1]
+    check(c > 0.8, f"two lungs: correlation of log alpha with the truth {c:.3f}")
+    check(s["held_out_mean_error_m"] < 1e-5, "held-out error below 0.01 mm")
+    _, s, out = run(files / "two_region_cone_per_cell.prm")
+    means = s["alpha_Pa_mean_by_label"]
+    ratio = means["2"] / means["1"]
+    check(ratio > 1.4, f"per cell: contrast of the region means {ratio:.2f}")
+
+
+def acceptance():
+    """The parameter files that fix names: they run as they are."""
+    if not (SHARED / "acceptance/forward.prm").exists():
+        print("skipped: no shared folder")
+        sys.exit(77)
+    prm = SHARED / "acceptance"
+    path, _ = pack("case.npz", n=4)
+    for ranks_ in (1, 2):
+        r, s, _ = run(prm / "forward.prm", [f"Case/File={path}"], ranks=ranks_)
+        check(s["residual_norm"][0] < 1e-8, "forward.prm")
+        r, s, _ = run(prm / "evaluate.prm", [f"Case/File={path}"], ranks=ranks_)
+        parts = s["objective"]
+        close(sum(v for k, v in parts.items() if k != "total"), parts["total"],
+              1e-12 * parts["total"], "evaluate.prm: parts sum to the total")
+    if not LUNG.exists():
+        return
+    _, s, out = run(prm / "identify.prm")
+    check(s["stop_reason"] in ("iteration limit", "gradient tolerance reached",
+                               "stagnation: the objective no longer falls"),
+          "identify.prm: " + s["stop_reason"])
+    rows = history(out)
+    # An independent program at the constant start.
+    close(rows[0]["displacement_misfit"], 0.0260046, 1e-6, "misfit at the start")
+    close(rows[0]["stiffness_log_tv"], 3.8424e-4, 1e-7, "log-TV at the start")
+    close(rows[0]["mean_error_m"], 1.2025e-3, 1e-6, "mean error at the start")
+    check(rows[5]["total"] <= 0.011339, f"after 5 iterations {rows[5]['total']}")
+    check(rows[5]["mean_error_m"] <= 0.697e-3, "mean error after 5 iterations")
+    check(s["sizes"]["unobservable_cells"] == 1375, "1,375 unobservable cells")
+    check(not s["scale_identified"], "no load: only relative stiffness")
+    r = np.load(out / "result.npz")
+    check(abs(np.exp(np.log(r["alpha_k"] / r["alpha_relative"]).std()) - 1) < 1e-9,
+          "alpha_k is alpha_relative times one number")
+
+
+def lung():
+    """Real lung, one fifth of the free vertices held out."""
+    if not LUNG.exists():
+        print("skipped: no shared data")
+        sys.exit(77)
+    prm = ROOT / "parameter_files/real_lung.prm"
+    _, s, out = run(prm, [f"Case/File={LUNG}"], ranks=2)
+    rows = history(out)
+    check(s["held_out_mean_error_m"] < 0.8 * rows[0]["held_out_mean_error_m"],
+          "held-out error %.3f mm, homogeneous %.3f mm" %
+          (1e3 * s["held_out_mean_error_m"],
+           1e3 * rows[0]["held_out_mean_error_m"]))
+
+
+try:
+    globals()[TEST]()
+finally:
+    subprocess.run(["rm", "-rf", str(OUT)])
