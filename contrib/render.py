@@ -2,7 +2,6 @@
 """Renders a result of Palpate to a PNG, without a screen.
 
 Example: contrib/render.py output/real_lung/solution.pvd lung.png --clip y
-
 Needs Debian's python3-vtk9 and python3-numpy and, without a display, xvfb and
 xauth; no part of the build, the runs or the tests needs this file.
 """
@@ -19,11 +18,9 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-VIRIDIS = "440154 414487 2a788e 22a884 7ad151 fde725".split()
-
 
 def new(name, **settings):
-    """A VTK object after its Set...(value) or, for tuples, Set...(*value)."""
+    """A VTK object after SetKEY(value) or, for tuples, SetKEY(*value)."""
     result = getattr(vtk, "vtk" + name)()
     for key, value in settings.items():
         arguments = value if isinstance(value, tuple) else (value,)
@@ -32,7 +29,6 @@ def new(name, **settings):
 
 
 def output(name, **settings):
-    """What a VTK filter or reader makes."""
     algorithm = new(name, **settings)
     algorithm.Update()
     return algorithm.GetOutput()
@@ -58,50 +54,66 @@ def magnitude(grid, name):
 
 p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 p.add_argument("result", help=".pvd, .vtu or .pvtu")
-p.add_argument("png")
-p.add_argument("--field", default="alpha_relative", help="colours; alpha... on "
-               "a log scale, vectors by their length")
+p.add_argument("png", help="to write")
+p.add_argument("--field", default="alpha_relative", help="for the colours")
 p.add_argument("--title", help="of the colour bar (default: the field)")
-p.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"))
+p.add_argument("--range", type=float, nargs=2, help="of the colour bar")
 p.add_argument("--warp", metavar="VECTOR", help="deforms the body")
 p.add_argument("--scale", type=float, default=1, help="of the warp")
-p.add_argument("--clip", metavar="AXIS[=METRES]",
-               help="cut open across x, y or z; default: at the middle")
-p.add_argument("--view", type=float, nargs=3, default=(0.5, -1, 0.3),
-               metavar=("X", "Y", "Z"), help="from the body to the camera")
+p.add_argument("--clip", metavar="AXIS[=METRES]", help="cut open across AXIS")
+p.add_argument("--view", type=float, nargs=3, default=[0.5, -1, 0.3])
 p.add_argument("--size", type=int, nargs=2, default=(700, 600))
 a = p.parse_args()
+if not os.path.isfile(a.result):
+    p.error(f"{a.result}: no such file")
 
 grid = read(a.result)
 values = magnitude(grid, a.field)
-log = a.field.startswith("alpha")
+log = a.field.startswith("alpha")  # stiffness
 limits = a.range or np.percentile(values, (2, 98) if log else (0, 100))
 shown = numpy_to_vtk(values, deep=True)
 shown.SetName("shown")
 grid.GetPointData().SetScalars(shown)
 if a.warp:
-    magnitude(grid, a.warp)  # complains if there is no such field
+    magnitude(grid, a.warp)  # is it there?
     grid.GetPointData().SetActiveVectors(a.warp)
     grid = output("WarpVector", InputData=grid, ScaleFactor=a.scale)
 if a.clip:
     axis, _, metres = a.clip.partition("=")
     d, point, normal = "xyz".index(axis), list(grid.GetCenter()), [0, 0, 0]
     point[d] = float(metres or point[d])
-    normal[d] = 1 if a.view[d] < 0 else -1  # what hides the plane goes
+    normal[d] = -a.view[d]  # what hides the plane goes
     plane = new("Plane", Origin=tuple(point), Normal=tuple(normal))
     grid = output("TableBasedClipDataSet", InputData=grid, ClipFunction=plane)
 
-stops = [[int(c[i:i + 2], 16) / 255 for c in VIRIDIS] for i in (0, 2, 4)]
-table = new("LookupTable", NumberOfTableValues=256, Scale=int(log))
-for i, x in enumerate(np.linspace(0, len(VIRIDIS) - 1, 256)):
+viridis = "440154 414487 2a788e 22a884 7ad151 fde725".split()
+stops = [[int(c[i:i + 2], 16) / 255 for c in viridis] for i in (0, 2, 4)]
+table = new("LookupTable", NumberOfTableValues=256, Scale=int(log),
+            TableRange=tuple(limits))
+for i, x in enumerate(np.linspace(0, 5, 256)):
     table.SetTableValue(i, *(np.interp(x, range(6), c) for c in stops), 1)
-table.SetTableRange(*limits)
 mapper = new("PolyDataMapper", LookupTable=table, UseLookupTableScalarRange=1,
              InputData=output("DataSetSurfaceFilter", InputData=grid),
              InterpolateScalarsBeforeMapping=1)
 text = new("TextProperty", Color=(0, 0, 0), FontSize=16)
 bar = new("ScalarBarActor", LookupTable=table, Title=a.title or a.field,
-          NumberOfLabels=5, LabelFormat="%.3g", Orientation=0, BarRatio=0.3,
-          TitleTextProperty=text, LabelTextProperty=text, Position=(0.1, 0.05),
-          UnconstrainedFontSize=True, Width=0.8, Height=0.9,
-          TextPositionToPrecedeScalarBar=None) if False else None
+          NumberOfLabels=5, LabelFormat="%.4g", Orientation=0, TextPosition=0,
+          TitleTextProperty=text, LabelTextProperty=text, BarRatio=0.3,
+          UnconstrainedFontSize=1, Position=(0.1, 0.05), Width=0.8, Height=0.9)
+look = new("Property", Ambient=0.4, Diffuse=0.6)  # sum 1: the bar's colours
+body = new("Actor", Mapper=mapper, Property=look)
+
+window = new("RenderWindow", OffScreenRendering=1, Size=tuple(a.size))
+for prop, low, high in ((body, 0.17, 1), (bar, 0, 0.17)):
+    renderer = new("Renderer", Viewport=(0, low, 1, high), Background=(1, 1, 1))
+    renderer.AddViewProp(prop)
+    window.AddRenderer(renderer)
+    if prop is body:
+        camera = renderer.GetActiveCamera()
+        camera.SetFocalPoint(grid.GetCenter())
+        camera.SetPosition(np.add(grid.GetCenter(), a.view))
+        camera.SetViewUp((0, 1, 0) if a.view[:2] == [0, 0] else (0, 0, 1))
+        renderer.ResetCameraScreenSpace()
+window.Render()
+picture = output("WindowToImageFilter", Input=window, ReadFrontBuffer=0)
+new("PNGWriter", InputData=picture, FileName=a.png).Write()

@@ -252,7 +252,7 @@ namespace Palpate
       std::vector<Snapshot<3>> snapshots = x.snapshots;
       for (auto &f : snapshots[0].frames)
         f = R_frames * f;
-      snapshots[0].prescribed = D.make_vector();
+      snapshots[0].prescribed = ghosted_copy(D.make_vector());
       std::vector<std::unique_ptr<Force<3>>> forces;
       forces.push_back(sms<3>("1.3"));
       auto gravity     = std::make_unique<Gravity<3>>();
@@ -302,7 +302,7 @@ namespace Palpate
             constrained[3 * n + d] = D.node_position(n)[0] < 1e-12;
         std::vector<Snapshot<3>> snapshots(1);
         snapshots[0].frames     = sample_frames(D);
-        snapshots[0].prescribed = D.make_vector();
+        snapshots[0].prescribed = ghosted_copy(D.make_vector());
         Fields fields;
         fields["stiffness"] = Field(D.n_cells(), 250.); // E = 4 alpha = 1000 Pa
         std::vector<std::unique_ptr<Force<3>>> forces;
@@ -399,7 +399,7 @@ namespace Palpate
               constrained[i] = D.surface_node[i / 2];
             std::vector<Snapshot<2>> snapshots(1);
             snapshots[0].frames     = sample_frames(D);
-            snapshots[0].prescribed = D.make_vector();
+            snapshots[0].prescribed = ghosted_copy(D.make_vector());
             Fields fields;
             fields["stiffness"] = Field(D.n_cells(), alpha);
             std::vector<std::unique_ptr<Force<2>>> forces;

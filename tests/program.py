@@ -313,8 +313,8 @@ end
                 check(d < 1e-12, f"{method}, {ranks_} rank(s), "
                       f"{'killed' if killed else 'ended'} after {rows} rows, "
                       f"{key}: {d:.1e}")
-            check(after["solves"]["forward"] == summary["solves"]["forward"],
-                  "the same number of forward solves in all")
+            check(after["solves"] == summary["solves"],
+                  "the same numbers of solves in all")
     # More iterations than the first time: goes on where it stopped.
     run(prm, ["Optimizer/Maximum iterations=5"], name="longer")
     more, summary, out = run(prm, options=["--resume"], name="longer")

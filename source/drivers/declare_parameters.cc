@@ -38,12 +38,12 @@ namespace Palpate
                         Patterns::Bool(),
                         "Reorder negatively oriented cells (they are counted); "
                         "false: refuse them.");
-      prm.declare_entry(
-        "Shape",
-        "",
-        Patterns::Selection("|box|truncated cone|ball|ellipsoid pair|"
-                            "rectangle|disk"),
-        "Mesh this shape instead of reading a file.");
+      prm.declare_entry("Shape",
+                        "",
+                        Patterns::Selection(
+                          "|box|truncated cone|ball|ellipsoid pair|"
+                          "rectangle|disk"),
+                        "Mesh this shape instead of reading a file.");
       prm.enter_subsection("Generated shape");
       prm.declare_entry("Mesh size",
                         "0.05",
@@ -98,24 +98,31 @@ namespace Palpate
     void
     declare_observation(ParameterHandler &prm)
     {
-      prm.declare_entry("Computed by",
-                        "",
-                        Patterns::Anything(),
-                        "A parameter file with Task = forward: its displacement, "
-                        "interpolated to this mesh, is the registered one. Use "
-                        "another mesh or model than this file's.");
+      prm.declare_entry(
+        "Computed by",
+        "",
+        Patterns::Anything(),
+        "A parameter file with Task = forward: its displacement, "
+        "interpolated to this mesh, is the registered one. Use "
+        "another mesh or model than this file's.");
       prm.declare_entry("Noise",
                         "0",
                         Patterns::Double(0),
                         "Gaussian noise per component, as a fraction of the "
                         "root-mean-square displacement magnitude / sqrt(dim).");
-      prm.declare_entry("Noise seed", "1", Patterns::Integer(0), "");
+      prm.declare_entry("Noise seed",
+                        "1",
+                        Patterns::Integer(0),
+                        "The same noise on every machine.");
       prm.declare_entry("Held out fraction",
                         "0",
                         Patterns::Double(0, 0.95),
                         "Share of the free vertices left out of the misfit; "
                         "their error is reported.");
-      prm.declare_entry("Held out seed", "1", Patterns::Integer(0), "");
+      prm.declare_entry("Held out seed",
+                        "1",
+                        Patterns::Integer(0),
+                        "Of the random choice of vertices.");
     }
   } // namespace
 
@@ -192,7 +199,10 @@ namespace Palpate
           types += (types.empty() ? "" : "|") + name;
           item.declare_parameters(prm);
         }
-    prm.declare_entry("Type", "sms", Patterns::Selection(types), "The material.");
+    prm.declare_entry("Type",
+                      "sms",
+                      Patterns::Selection(types),
+                      "The material.");
     prm.declare_entry("Degree",
                       "1",
                       Patterns::Selection("1|2"),
@@ -251,11 +261,12 @@ namespace Palpate
                       "2236",
                       Patterns::Anything(),
                       "alpha [Pa], or pack (its alpha_k).");
-    prm.declare_entry("Reference stiffness",
-                      "",
-                      Patterns::Anything(),
-                      "Geometric mean of alpha [Pa] where the data give no "
-                      "scale; empty: that of the initial value, an assumption.");
+    prm.declare_entry(
+      "Reference stiffness",
+      "",
+      Patterns::Anything(),
+      "Geometric mean of alpha [Pa] where the data give no "
+      "scale; empty: that of the initial value, an assumption.");
     declare_all<Parameterization<3>>(prm);
     prm.leave_subsection();
 
@@ -285,7 +296,10 @@ namespace Palpate
                       "2",
                       Patterns::Integer(1),
                       "Random points and directions per term.");
-    prm.declare_entry("Seed", "1", Patterns::Integer(0), "");
+    prm.declare_entry("Seed",
+                      "1",
+                      Patterns::Integer(0),
+                      "Of points and directions.");
     prm.leave_subsection();
   }
 } // namespace Palpate

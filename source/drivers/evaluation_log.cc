@@ -54,8 +54,8 @@ namespace Palpate
 
   EvaluationLog::EvaluationLog(const std::string  &directory,
                                const std::uint64_t fingerprint,
-                               const bool         resume,
-                               const MPI_Comm    &comm)
+                               const bool          resume,
+                               const MPI_Comm     &comm)
     : directory(directory)
     , comm(comm)
   {
@@ -69,12 +69,12 @@ namespace Palpate
     if (!resume)
       run_on_root(comm,
                   [&]() { write_file(mark, std::to_string(fingerprint)); });
-    std::size_t       good = 0; // bytes of whole records
+    std::size_t              good = 0; // bytes of whole records
     std::vector<std::size_t> ends;
     if (resume)
       {
-        if (Utilities::MPI::min(
-              static_cast<int>(std::filesystem::exists(name)), comm) == 0)
+        if (Utilities::MPI::min(static_cast<int>(std::filesystem::exists(name)),
+                                comm) == 0)
           throw InputError(directory,
                            "holds no checkpoint of a run with " +
                              std::to_string(
@@ -107,15 +107,15 @@ namespace Palpate
             ends.push_back(good);
           }
       }
-    n_records = Utilities::MPI::min(
-      static_cast<unsigned long>(records.size()), comm);
+    n_records =
+      Utilities::MPI::min(static_cast<unsigned long>(records.size()), comm);
     // The warm start may lie one record behind on some rank: go back to the
     // last number of records for which every rank has one.
-    while (n_records > 0 &&
-           Utilities::MPI::min(
-             static_cast<int>(std::filesystem::exists(
-               file_name("warm_start_" + std::to_string(n_records)))),
-             comm) == 0)
+    while (
+      n_records > 0 &&
+      Utilities::MPI::min(static_cast<int>(std::filesystem::exists(file_name(
+                            "warm_start_" + std::to_string(n_records)))),
+                          comm) == 0)
       --n_records;
     records.resize(n_records);
     good = (n_records > 0 ? ends[n_records - 1] : 0);
@@ -161,28 +161,26 @@ namespace Palpate
     try
       {
         const std::uint64_t sum = checksum(warm_start);
-        write_file(file_name("warm_start_" + std::to_string(n_records + 1)),
-                   std::string(reinterpret_cast<const char *>(&sum),
-                               sizeof sum) +
-                     std::string(reinterpret_cast<const char *>(
-                                   warm_start.data()),
-                                 warm_start.size() * sizeof(double)));
+        write_file(
+          file_name("warm_start_" + std::to_string(n_records + 1)),
+          std::string(reinterpret_cast<const char *>(&sum), sizeof sum) +
+            std::string(reinterpret_cast<const char *>(warm_start.data()),
+                        warm_start.size() * sizeof(double)));
         const Header h{magic,
                        static_cast<std::uint64_t>(record.kind),
                        record.question,
                        record.answer.size(),
                        checksum(record.answer, record.question)};
-        const bool   good =
-          std::fwrite(&h, sizeof h, 1, file) == 1 &&
-          std::fwrite(record.answer.data(),
-                      sizeof(double),
-                      record.answer.size(),
-                      file) == record.answer.size() &&
-          std::fflush(file) == 0;
+        const bool   good = std::fwrite(&h, sizeof h, 1, file) == 1 &&
+                          std::fwrite(record.answer.data(),
+                                      sizeof(double),
+                                      record.answer.size(),
+                                      file) == record.answer.size() &&
+                          std::fflush(file) == 0;
         if (!good)
-          throw ComputationError(file_name("evaluations") +
-                                 ": cannot be written: " +
-                                 std::strerror(errno));
+          throw ComputationError(
+            file_name("evaluations") +
+            ": cannot be written: " + std::strerror(errno));
       }
     catch (const Error &e)
       {
@@ -205,22 +203,24 @@ namespace Palpate
       return {};
     const std::string text =
       read_file(file_name("warm_start_" + std::to_string(n_records)));
-    std::uint64_t     sum = 0;
+    std::uint64_t       sum = 0;
     std::vector<double> v(text.size() / sizeof(double));
     if (!v.empty())
       {
         v.pop_back();
         std::memcpy(&sum, text.data(), sizeof sum);
-        std::memcpy(v.data(), text.data() + sizeof sum, v.size() * sizeof(double));
+        std::memcpy(v.data(),
+                    text.data() + sizeof sum,
+                    v.size() * sizeof(double));
       }
     const int good = (v.size() * sizeof(double) + sizeof sum == text.size() &&
                       checksum(v) == sum);
     if (Utilities::MPI::min(good, comm) == 0)
-      throw InputError(directory,
-                       "is damaged: the state after evaluation " +
-                         std::to_string(n_records) +
-                         " does not fit its checksum, expected the files of the "
-                         "interrupted run");
+      throw InputError(
+        directory,
+        "is damaged: the state after evaluation " + std::to_string(n_records) +
+          " does not fit its checksum, expected the files of the "
+          "interrupted run");
     return v;
   }
 } // namespace Palpate

@@ -7,6 +7,7 @@
 #include <palpate/drivers/tasks.h>
 #include <palpate/optimizers/optimizer.h>
 
+#include <algorithm>
 #include <iomanip>
 #include <sstream>
 
@@ -108,11 +109,11 @@ namespace Palpate
       {
         const auto question = EvaluationLog::checksum(q);
         if (const auto *record = replay('G', question))
-          g = record->answer;
+          g = with_counts_taken(record->answer);
         else
           {
             J.gradient(q, g);
-            log.append({'G', question, g}, J.checkpoint());
+            log.append({'G', question, with_counts(g)}, J.checkpoint());
           }
       }
 
@@ -122,11 +123,11 @@ namespace Palpate
         const auto question =
           EvaluationLog::checksum(v, EvaluationLog::checksum(q));
         if (const auto *record = replay('H', question))
-          Hv = record->answer;
+          Hv = with_counts_taken(record->answer);
         else
           {
             J.hessian(q, v, gauss_newton, Hv);
-            log.append({'H', question, Hv}, J.checkpoint());
+            log.append({'H', question, with_counts(Hv)}, J.checkpoint());
           }
       }
 
@@ -172,6 +173,28 @@ namespace Palpate
       }
 
     private:
+      /// Derivatives travel with the solve counts behind them.
+      std::vector<double>
+      with_counts(const std::vector<double> &v) const
+      {
+        Metrics m;
+        m.counts                   = problem.equilibrium->counts;
+        std::vector<double> counts = m.pack(0);
+        std::vector<double> result = v;
+        result.insert(result.end(), counts.begin(), counts.end());
+        return result;
+      }
+      std::vector<double>
+      with_counts_taken(std::vector<double> v)
+      {
+        const std::size_t n = Metrics().pack(0).size();
+        Metrics           m;
+        m.unpack(std::vector<double>(v.end() - n, v.end()));
+        latest.counts = m.counts;
+        v.resize(v.size() - n);
+        return v;
+      }
+
       const EvaluationLog::Record *
       replay(const char kind, const std::uint64_t question)
       {
@@ -333,7 +356,8 @@ namespace Palpate
            "   elapsed  remaining"
         << std::endl;
 
-    const auto callback = [&](const OptimizerIteration &it) {
+    double     last_value = 0;
+    const auto callback   = [&](const OptimizerIteration &it) {
       const Metrics m       = function.metrics_of(it.value);
       const double  seconds = timer.wall_time();
       history << it.iteration;
@@ -363,6 +387,9 @@ namespace Palpate
             << seconds / it.iteration *
                  (optimizer.maximum_iterations - it.iteration)
             << "s";
+      if (it.iteration > 0 && it.value == last_value)
+        row << "  (step rejected)";
+      last_value = it.value;
       log << row.str() << std::endl;
     };
 
@@ -387,6 +414,15 @@ namespace Palpate
     std::vector<double> g;
     J.gradient(result.q, g);
 
+    // Fixed labels pin the scale to the values the user gave them.
+    const auto   fixed  = parameterization->fixed_cells();
+    const bool   pinned = D.sum(std::count(fixed.begin(), fixed.end(), 1)) > 0;
+    const double mean   = geometric_mean(D, J.fields()["stiffness"]);
+    if (!problem.scale_identified && pinned)
+      problem.reference_stiffness = mean;
+    const double scale =
+      problem.scale_identified ? 1. : problem.reference_stiffness / mean;
+
     nlohmann::json summary;
     summary["task"]          = "identify";
     summary["objective"]     = problem.objective_json(J.parts());
@@ -400,7 +436,7 @@ namespace Palpate
     summary["share_at_bound"]     = share_at_bound(result.q);
     summary["seconds"]["elapsed"] = timer.wall_time();
     for (const auto &[name, value] : parameterization->named_values(result.q))
-      summary["alpha_Pa"][name] = value;
+      summary["alpha_Pa"][name] = value * scale;
     problem.write_results(directory,
                           J.fields()["stiffness"],
                           J.adjoints(),
@@ -410,8 +446,8 @@ namespace Palpate
     const auto &counts = problem.equilibrium->counts;
     log << std::endl << "stopped: " << result.stop_reason << std::endl;
     for (const auto &[name, value] : parameterization->named_values(result.q))
-      log << "  " << name << ": " << std::setprecision(10) << value << " Pa"
-          << std::endl;
+      log << "  " << name << ": " << std::setprecision(10) << value * scale
+          << " Pa" << std::endl;
     if (!problem.scale_identified)
       log << "  no load: alpha_k is alpha_relative times the reference "
              "stiffness "

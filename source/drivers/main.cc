@@ -32,6 +32,16 @@ namespace
     print("parameterizations", Registry<Parameterization<3>>::items());
   }
 
+  /// A bar would end the cell of a Markdown table.
+  std::string
+  escaped(const std::string &text)
+  {
+    std::string result;
+    for (const char c : text)
+      result += (c == '|' ? std::string("\\|") : std::string(1, c));
+    return result;
+  }
+
   /// Entries as a Markdown table.
   void
   print_markdown(std::ostream         &out,
@@ -41,9 +51,20 @@ namespace
     for (const auto &[name, child] : node.items())
       {
         if (child.contains("value") && child["value"].is_string())
-          out << "| " << path << name << " | `"
-              << child["default_value"].get<std::string>() << "` | "
-              << child["documentation"].get<std::string>() << " |\n";
+          {
+            const std::string value   = child["default_value"];
+            std::string       choices = child["pattern_description"];
+            if (choices.compare(0, 11, "[Selection ") != 0)
+              choices.clear();
+            else
+              choices =
+                " Choices: " +
+                choices.substr(11, choices.find_last_not_of(" ]") - 10) + ".";
+            out << "| " << path << name << " | "
+                << (value.empty() ? "" : "`" + escaped(value) + "`") << " | "
+                << escaped(child["documentation"].get<std::string>() + choices)
+                << " |\n";
+          }
         else if (child.is_object())
           print_markdown(out, child, path + name + "/");
       }

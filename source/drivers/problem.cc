@@ -65,7 +65,22 @@ namespace Palpate
     read_forces();
     stiffness = read_stiffness(stiffness_from_parameterization);
     check_objective();
-    scale_identified = !equilibrium->only_relative_stiffness();
+    // A load vector that is zero on all free DoFs gives no scale.
+    Vector load = discretization->make_vector();
+    for (const auto &force : equilibrium->forces)
+      if (!force->scales_with_stiffness())
+        {
+          Fields fields       = fixed_fields;
+          fields["stiffness"] = stiffness;
+          State zero;
+          zero.u = discretization->make_vector();
+          force->residual(
+            {*discretization, zero, fields, snapshots[0], constrained}, load);
+        }
+    for (unsigned int i = 0; i < load.locally_owned_size(); ++i)
+      if (constrained[i])
+        load.local_element(i) = 0;
+    scale_identified = load.l2_norm() > 0;
     check_strain();
   }
 
@@ -308,7 +323,7 @@ namespace Palpate
                         "expected one (or Prescribed values = zero)");
     for (auto &s : snapshots)
       s.prescribed =
-        (values == "registered" ? ghosted_copy(s.observed) : D.make_vector());
+        ghosted_copy(values == "registered" ? s.observed : D.make_vector());
 
     double held_fraction = 0;
     long   held_seed     = 1;
@@ -328,10 +343,8 @@ namespace Palpate
     if (it != data.arrays.end())
       weight = it->second.values;
     const std::vector<char> held = choose(n, held_fraction, held_seed);
-    held_out.resize(snapshots.size());
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       {
-        held_out[s].assign(D.n_nodes(), 0);
         snapshots[s].observation_weight.assign(D.n_nodes(), 0.);
         for (unsigned int i = 0; i < D.n_nodes(); ++i)
           {
@@ -340,9 +353,6 @@ namespace Palpate
               w =
                 std::min(w, held[v] && !constrained[i * dim] ? 0. : weight[v]);
             snapshots[s].observation_weight[i] = w;
-            if (D.is_vertex(i) && held[D.node_vertices[i][0]] &&
-                !constrained[i * dim])
-              held_out[s][i] = 1;
           }
       }
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
@@ -771,9 +781,9 @@ namespace Palpate
           for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
             if (D.is_vertex(i) && !constrained[i * dim])
               {
-                const unsigned int which = held_out[s][i] ? 2 : 0;
-                if (which == 0 && snapshots[s].observation_weight[i] == 0)
-                  continue;
+                // Weight 0 in the pack is held out too.
+                const unsigned int which =
+                  snapshots[s].observation_weight[i] == 0 ? 2 : 0;
                 double square = 0;
                 for (unsigned int d = 0; d < dim; ++d)
                   square +=

@@ -296,6 +296,11 @@ namespace Palpate
                                {"lowest_m", lowest},
                                {"highest_m", highest}};
     summary["warnings"]     = warnings;
+    {
+      std::ostringstream text;
+      parameters.handler.print_parameters(text, ParameterHandler::ShortJSON);
+      summary["parameters"] = nlohmann::json::parse(text.str());
+    }
 
     run_on_root(comm, [&]() { write_npz(directory + "/result.npz", arrays); });
     run_on_root(comm, [&]() {

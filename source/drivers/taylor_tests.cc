@@ -33,11 +33,11 @@ namespace Palpate
     for (unsigned int n = 0; n < D.n_nodes(); ++n)
       for (unsigned int d = 0; d < dim; ++d)
         v.local_element(n * dim + d) =
-          size * random_number(seed,
-                               (D.node_vertices[n][0] * N +
-                                D.node_vertices[n][1]) *
-                                   dim +
-                                 d);
+          size *
+          random_number(seed,
+                        (D.node_vertices[n][0] * N + D.node_vertices[n][1]) *
+                            dim +
+                          d);
     v.set_ghost_state(true);
     return v;
   }
@@ -188,8 +188,7 @@ namespace Palpate
     const auto               &D = c.discretization;
     Sample<dim>               x(c, force.field_names(), seed);
     std::vector<Verification> result;
-    const auto                add = [&](const std::string  &what,
-                         const TaylorResult &r) {
+    const auto add = [&](const std::string &what, const TaylorResult &r) {
       result.push_back({name, what, r});
     };
     const auto residual = [&](const double t, const double s) {
@@ -198,8 +197,8 @@ namespace Palpate
       return h;
     };
 
-    const double e0 = D.sum(force.energy(x.at(0, 0)));
-    const Vector h0 = residual(0, 0);
+    const double e0    = D.sum(force.energy(x.at(0, 0)));
+    const Vector h0    = residual(0, 0);
     const double slope = h0 * x.du;
     add("energy by state",
         taylor_test(
@@ -282,8 +281,7 @@ namespace Palpate
     };
     Vector     g_state = D.make_vector();
     FieldDuals g_fields(x.fields);
-    force.second_vjp(
-      x.at(0, 0), x.lambda, x.du, x.dfields, g_state, g_fields);
+    force.second_vjp(x.at(0, 0), x.lambda, x.du, x.dfields, g_state, g_fields);
     std::vector<double> second = flat(D, g_fields);
     second.insert(second.end(), g_state.begin(), g_state.end());
     const auto g0 = gradient(0);
@@ -488,39 +486,40 @@ namespace Palpate
     const double difference = std::abs(product(w, Hv) - product(v, Hw));
     TaylorResult symmetry;
     symmetry.best =
-      difference / std::max(std::abs(product(w, Hv)),
-                            1e-6 * norm(w, comm) * norm(Hv, comm));
+      difference /
+      std::max(std::abs(product(w, Hv)), 1e-6 * norm(w, comm) * norm(Hv, comm));
     symmetry.round_off = symmetry.best < 1e-10;
-    result.push_back({"reduced functional", "symmetry of the Hessian", symmetry});
+    result.push_back(
+      {"reduced functional", "symmetry of the Hessian", symmetry});
     return result;
   }
 
-#define INSTANTIATE(dim)                                                      \
-  template Vector random_vector(const Discretization<dim> &,                  \
-                                const unsigned int,                           \
-                                const double);                                \
-  template Field random_field(const Discretization<dim> &,                    \
-                              const unsigned int,                             \
-                              const double,                                   \
-                              const double);                                  \
-  template std::vector<Verification> verify_force(const std::string &,        \
-                                                  const Force<dim> &,         \
-                                                  const Context<dim> &,       \
-                                                  const unsigned int);        \
-  template std::vector<Verification> verify_objective(const std::string &,    \
-                                                      const Objective<dim> &, \
-                                                      const Context<dim> &,   \
-                                                      const unsigned int);    \
-  template std::vector<Verification> verify_parameterization(                 \
-    const std::string &,                                                      \
-    const Parameterization<dim> &,                                            \
-    const Discretization<dim> &,                                              \
-    const unsigned int);                                                      \
-  template std::vector<Verification> verify_reduced(                          \
-    ReducedFunctional<dim> &,                                                 \
-    const std::vector<double> &,                                              \
-    const MPI_Comm &,                                                         \
-    const unsigned int,                                                       \
+#define INSTANTIATE(dim)                                                        \
+  template Vector                    random_vector(const Discretization<dim> &, \
+                                                   const unsigned int,          \
+                                                   const double);               \
+  template Field                     random_field(const Discretization<dim> &,  \
+                                                  const unsigned int,           \
+                                                  const double,                 \
+                                                  const double);                \
+  template std::vector<Verification> verify_force(const std::string &,          \
+                                                  const Force<dim> &,           \
+                                                  const Context<dim> &,         \
+                                                  const unsigned int);          \
+  template std::vector<Verification> verify_objective(const std::string &,      \
+                                                      const Objective<dim> &,   \
+                                                      const Context<dim> &,     \
+                                                      const unsigned int);      \
+  template std::vector<Verification> verify_parameterization(                   \
+    const std::string &,                                                        \
+    const Parameterization<dim> &,                                              \
+    const Discretization<dim> &,                                                \
+    const unsigned int);                                                        \
+  template std::vector<Verification> verify_reduced(                            \
+    ReducedFunctional<dim> &,                                                   \
+    const std::vector<double> &,                                                \
+    const MPI_Comm &,                                                           \
+    const unsigned int,                                                         \
     const double);
 
   INSTANTIATE(2)

@@ -41,13 +41,13 @@ namespace Palpate
 
   template <int dim>
   StaticEquilibrium<dim>::StaticEquilibrium(
-    const Discretization<dim>                &discretization,
-    const std::vector<char>                  &constrained,
-    const std::vector<Snapshot<dim>>         &snapshots,
+    const Discretization<dim>                 &discretization,
+    const std::vector<char>                   &constrained,
+    const std::vector<Snapshot<dim>>          &snapshots,
     std::vector<std::unique_ptr<Force<dim>>> &&forces,
-    const SolverParameters                   &solver_parameters,
-    const NewtonParameters                   &newton_parameters,
-    const ConditionalOStream                 &log)
+    const SolverParameters                    &solver_parameters,
+    const NewtonParameters                    &newton_parameters,
+    const ConditionalOStream                  &log)
     : forces(std::move(forces))
     , discretization(discretization)
     , constrained(constrained)
@@ -65,7 +65,7 @@ namespace Palpate
         depends.frames = depends.frames || force->tangent_depends_on().frames;
       }
     for (auto &s : state)
-      s.u = discretization.make_vector();
+      s.u = ghosted_copy(discretization.make_vector());
     const unsigned int n =
       (depends.state || depends.frames) ? snapshots.size() : 1;
     for (unsigned int i = 0; i < n; ++i)
@@ -127,8 +127,8 @@ namespace Palpate
   {
     double sum = 0;
     for (const auto &force : forces)
-      sum += (force->scales_with_stiffness() ? 1. : load_factor) *
-             force->energy(c);
+      sum +=
+        (force->scales_with_stiffness() ? 1. : load_factor) * force->energy(c);
     return discretization.sum(sum);
   }
 
@@ -180,7 +180,7 @@ namespace Palpate
     Timer  timer;
     Vector start = ghosted_copy(state[s].u);
     auto  &u     = state[s].u;
-    Vector h     = discretization.make_vector(), du = h;
+    Vector h = discretization.make_vector(), du = h;
 
     // |b|: the residual with the prescribed values and zero elsewhere.
     for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
@@ -213,6 +213,11 @@ namespace Palpate
           {
             residual(c, h);
             residual_norms[s] = h.l2_norm();
+            // Rounding may stop it just above the tolerance, not elsewhere.
+            if (residual_norms[s] > std::max(10 * tolerance, 1e-9) * size)
+              throw SolverError("the equilibrium was left with a residual of " +
+                                std::to_string(residual_norms[s] / size) +
+                                " of the right-hand side");
           }
       }
     this->counts.seconds_forward += timer.wall_time();
@@ -229,8 +234,7 @@ namespace Palpate
     const auto prescribe = [&](const double part) {
       for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
         if (constrained[i])
-          u.local_element(i) =
-            part * snapshots[s].prescribed.local_element(i);
+          u.local_element(i) = part * snapshots[s].prescribed.local_element(i);
     };
     // Size of the problem: residual of the full prescribed motion and loads at
     // zero interior displacement.

@@ -1,5 +1,4 @@
 #include <deal.II/base/symmetric_tensor.h>
-
 #include <deal.II/lac/dynamic_sparsity_pattern.h>
 
 #include <palpate/geometry/springs.h>
@@ -71,7 +70,7 @@ namespace Palpate
   {
     const Tensor<2, dim> F = Tensor<2, dim>(unit_symmetric_tensor<dim>()) + H;
     // Right singular vectors of F are eigenvectors of F^T F.
-    const auto eigen = eigenvectors(symmetrize(transpose(F) * F));
+    const auto              eigen = eigenvectors(symmetrize(transpose(F) * F));
     std::array<double, dim> sigma;
     bool                    rigid = true;
     for (unsigned int d = 0; d < dim; ++d)
@@ -79,12 +78,12 @@ namespace Palpate
         sigma[d] = std::sqrt(std::max(0., eigen[d].first));
         rigid    = rigid && std::abs(sigma[d] - 1) < rigid_tolerance;
       }
-    if (rigid)
+    const bool inverted = determinant(F) <= 0;
+    if (rigid && !inverted)
       {
         ++counts.near_rigid;
         return previous;
       }
-    const bool inverted  = determinant(F) <= 0;
     const bool collapsed = sigma[1] < 1e-3 * sigma[0];
     if (!inverted && !collapsed)
       {
@@ -97,7 +96,7 @@ namespace Palpate
     double size = 0;
     for (const auto &e : edges)
       size = std::max(size, e.norm());
-    if (mean_displacement.norm() < rigid_tolerance * size)
+    if (mean_displacement.norm() <= rigid_tolerance * size)
       {
         ++counts.motionless;
         return previous;
@@ -139,8 +138,8 @@ namespace Palpate
             mean += u[a] / (dim + 1.);
           }
         edges.clear();
-        const auto &cell = discretization.serial_mesh.cells
-                             [discretization.cell_id[k]];
+        const auto &cell =
+          discretization.serial_mesh.cells[discretization.cell_id[k]];
         for (unsigned int a = 0; a < dim + 1; ++a)
           for (unsigned int b = a + 1; b < dim + 1; ++b)
             edges.push_back(discretization.serial_mesh.vertices[cell[b]] -
@@ -151,8 +150,8 @@ namespace Palpate
                            edges,
                            previous[k],
                            rigid_tolerance,
-                           k < discretization.n_owned_cells() ? counts :
-                                                                ghosts);
+                           k < discretization.n_owned_cells() ? counts
+                                                              : ghosts);
       }
     return frames;
   }
@@ -182,11 +181,10 @@ namespace Palpate
               }
             for (unsigned int a = 0; a < dim + 1; ++a)
               C[2 * l + s][a] =
-                (a == out[s] ?
-                   0. :
-                   std::max(0.,
-                            at_barycentre +
-                              (s == 0 ? 1 : -1) * t[s] * (g[a] * e)));
+                (a == out[s] ? 0.
+                             : std::max(0.,
+                                        at_barycentre + (s == 0 ? 1 : -1) *
+                                                          t[s] * (g[a] * e)));
           }
         rest_length[l] = t[0] + t[1];
         for (unsigned int a = 0; a < dim + 1; ++a)
@@ -207,22 +205,20 @@ namespace Palpate
           unsigned int pair    = 0;
           for (unsigned int l = 0; l < dim; ++l)
             {
-              const double sl = springs.difference[l][a] /
-                                springs.rest_length[l];
+              const double sl =
+                springs.difference[l][a] / springs.rest_length[l];
               axis[l][i] = sl * frame[d][l];
               for (unsigned int m = l + 1; m < dim; ++m, ++pair)
-                shear[pair][i] =
-                  0.5 * (sl * frame[d][m] + springs.difference[m][a] /
-                                              springs.rest_length[m] *
-                                              frame[d][l]);
+                shear[pair][i] = 0.5 * (sl * frame[d][m] +
+                                        springs.difference[m][a] /
+                                          springs.rest_length[m] * frame[d][l]);
             }
         }
   }
 
   template <int dim>
-  SpringOperators::SpringOperators(
-    const Discretization<dim>         &discretization,
-    const std::vector<Tensor<2, dim>> &frames)
+  SpringOperators::SpringOperators(const Discretization<dim> &discretization,
+                                   const std::vector<Tensor<2, dim>> &frames)
   {
     AssertThrow(discretization.degree == 1, ExcNotImplemented());
     const MPI_Comm     comm = discretization.comm;
@@ -233,8 +229,8 @@ namespace Palpate
     };
     const IndexSet points  = rows(2 * dim * dim);
     const IndexSet vectors = rows(dim * dim);
-    const IndexSet dofs    = discretization.dof_partitioner()
-                            ->locally_owned_range();
+    const IndexSet dofs =
+      discretization.dof_partitioner()->locally_owned_range();
     const auto first = [](const IndexSet &set) {
       return set.n_elements() > 0 ? set.nth_index_in_set(0) : 0;
     };
@@ -281,22 +277,23 @@ namespace Palpate
     M.mmult(A0, B);
   }
 
-#define INSTANTIATE(dim)                                                      \
-  template Tensor<2, dim> registered_frame(const Tensor<2, dim> &,            \
-                                           const Tensor<1, dim> &,            \
-                                           const std::vector<Tensor<1, dim>> &, \
-                                           const Tensor<2, dim> &,            \
-                                           const double,                      \
-                                           FrameCounts &);                    \
-  template std::vector<Tensor<2, dim>> registered_frames(                     \
-    const Discretization<dim> &,                                              \
-    const Vector &,                                                           \
-    const std::vector<Tensor<2, dim>> &,                                      \
-    const double,                                                             \
-    FrameCounts &);                                                           \
-  template struct IntersectionSprings<dim>;                                   \
-  template struct SmsRows<dim>;                                               \
-  template SpringOperators::SpringOperators(                                  \
+#define INSTANTIATE(dim)                                  \
+  template Tensor<2, dim> registered_frame(               \
+    const Tensor<2, dim> &,                               \
+    const Tensor<1, dim> &,                               \
+    const std::vector<Tensor<1, dim>> &,                  \
+    const Tensor<2, dim> &,                               \
+    const double,                                         \
+    FrameCounts &);                                       \
+  template std::vector<Tensor<2, dim>> registered_frames( \
+    const Discretization<dim> &,                          \
+    const Vector &,                                       \
+    const std::vector<Tensor<2, dim>> &,                  \
+    const double,                                         \
+    FrameCounts &);                                       \
+  template struct IntersectionSprings<dim>;               \
+  template struct SmsRows<dim>;                           \
+  template SpringOperators::SpringOperators(              \
     const Discretization<dim> &, const std::vector<Tensor<2, dim>> &);
 
   INSTANTIATE(2)

@@ -114,6 +114,7 @@ namespace Palpate
         d.local_element(i) =
           root_weight(c, i) * (c.state.u.local_element(i) -
                                c.snapshot.observed.local_element(i));
+      d.set_ghost_state(true);
       return d;
     }
 

@@ -131,7 +131,7 @@ namespace Palpate
       Nodal       g_nodal(D.node_partitioner()), h_nodal(D.node_partitioner());
       for (unsigned int k = 0; k < D.n_cells(); ++k)
         {
-          const Cell cell(*this, D, nodal, k);
+          const Cell                  cell(*this, D, nodal, k);
           std::array<double, dim + 1> d, hd;
           for (unsigned int a = 0; a < dim + 1; ++a)
             d[a] = dnodal.local_element(node(D, k, a));
@@ -148,7 +148,7 @@ namespace Palpate
       transposed_average(D, g_nodal, g);
       // From alpha to x = log alpha.
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-        h[k] = alpha[k] * h[k] + alpha[k] * dx[k] * g[k];
+        h[k] = alpha[k] * (h[k] + (gauss_newton ? 0. : dx[k] * g[k]));
     }
 
   private:
@@ -233,9 +233,9 @@ namespace Palpate
             G += v * g[a];
             mean += v / (dim + 1.);
           }
-        m    = mean + 0.5 * term.division;
-        root = std::sqrt(G.norm_square() / (m * m) +
-                         term.epsilon * term.epsilon);
+        m = mean + 0.5 * term.division;
+        root =
+          std::sqrt(G.norm_square() / (m * m) + term.epsilon * term.epsilon);
         for (unsigned int a = 0; a < dim + 1; ++a)
           gradient[a] = square_gradient(a) / (2 * root);
       }
@@ -271,14 +271,12 @@ namespace Palpate
         const double G2 = G.norm_square();
         for (unsigned int a = 0; a < dim + 1; ++a)
           {
-            const double second =
-              2 * (dG * g[a]) / (m * m) -
-              4 * (G * g[a]) / (m * m * m) * dm -
-              4 * (G * dG) / (m * m * m) / (dim + 1.) +
-              6 * G2 / (m * m * m * m) * dm / (dim + 1.);
+            const double second = 2 * (dG * g[a]) / (m * m) -
+                                  4 * (G * g[a]) / (m * m * m) * dm -
+                                  4 * (G * dG) / (m * m * m) / (dim + 1.) +
+                                  6 * G2 / (m * m * m * m) * dm / (dim + 1.);
             result[a] = second / (2 * root) -
-                        square_gradient(a) * dsquare /
-                          (4 * root * root * root);
+                        square_gradient(a) * dsquare / (4 * root * root * root);
           }
       }
 

@@ -22,7 +22,10 @@ namespace Palpate
                       Patterns::Selection("lbfgs|newton cg"),
                       "Bounded trust region with limited-memory BFGS, or with "
                       "exact Hessian products (two incremental solves each).");
-    prm.declare_entry("Maximum iterations", "50", Patterns::Integer(0), "");
+    prm.declare_entry("Maximum iterations",
+                      "50",
+                      Patterns::Integer(0),
+                      "Rejected steps count.");
     prm.declare_entry("Gradient tolerance",
                       "1e-4",
                       Patterns::Double(0),
@@ -43,11 +46,12 @@ namespace Palpate
                       Patterns::Integer(0),
                       "Budget of forward, adjoint and incremental solves; 0: "
                       "none.");
-    prm.declare_entry("Gauss Newton",
-                      "false",
-                      Patterns::Bool(),
-                      "newton cg: drop the terms with the adjoint state and use "
-                      "positive forms of the total variations.");
+    prm.declare_entry(
+      "Gauss Newton",
+      "false",
+      Patterns::Bool(),
+      "newton cg: drop the terms with the adjoint state and use "
+      "positive forms of the total variations.");
   }
 
   void
@@ -202,9 +206,9 @@ namespace Palpate
       std::vector<double> data;
 
     private:
-      std::shared_ptr<const Space>             space;
-      bool                                     is_dual;
-      mutable ROL::Ptr<WeightedVector>         dual_vector;
+      std::shared_ptr<const Space>     space;
+      bool                             is_dual;
+      mutable ROL::Ptr<WeightedVector> dual_vector;
     };
 
     class RolObjective : public ROL::Objective<double>
@@ -262,7 +266,7 @@ namespace Palpate
         if (state.iter == 0)
           result.first_gradient_norm = state.gnorm;
         // ROL also reports rejected steps as iterations: the value stays.
-        const bool moved = (state.iter == 0 || state.value < last_value);
+        const bool moved     = (state.iter == 0 || state.value < last_value);
         result.iterations    = state.iter;
         result.value         = state.value;
         result.gradient_norm = state.gnorm;
@@ -272,15 +276,14 @@ namespace Palpate
                   state.gnorm,
                   state.iter == 0 ? 0. : state.snorm,
                   &result.q});
-        function.accept(result.first_gradient_norm > 0 ?
-                          state.gnorm / result.first_gradient_norm :
-                          0.);
+        function.accept(result.first_gradient_norm > 0
+                          ? state.gnorm / result.first_gradient_norm
+                          : 0.);
         if (moved && state.iter > 0)
-          small_steps =
-            (last_value - state.value <
-                 parameters.stagnation * std::abs(state.value) ?
-               small_steps + 1 :
-               0);
+          small_steps = (last_value - state.value <
+                             parameters.stagnation * std::abs(state.value)
+                           ? small_steps + 1
+                           : 0);
         last_value        = state.value;
         std::string &stop = result.stop_reason;
         if (!std::isfinite(state.value) || !std::isfinite(state.gnorm))
@@ -324,7 +327,7 @@ namespace Palpate
            const OptimizerParameters                             &parameters,
            const MPI_Comm                                        &comm,
            const std::function<void(const OptimizerIteration &)> &callback,
-           const std::function<unsigned long()> &solves_so_far)
+           const std::function<unsigned long()>                  &solves_so_far)
   {
     auto space       = std::make_shared<Space>();
     space->weights   = weights;
@@ -337,9 +340,10 @@ namespace Palpate
       v->data = values;
       return v;
     };
-    const auto x       = make(start);
-    auto       problem = ROL::makePtr<ROL::Problem<double>>(
-      ROL::makePtr<RolObjective>(function), x);
+    const auto x = make(start);
+    auto       problem =
+      ROL::makePtr<ROL::Problem<double>>(ROL::makePtr<RolObjective>(function),
+                                         x);
     problem->addBoundConstraint(
       ROL::makePtr<ROL::Bounds<double>>(make(lower), make(upper)));
     problem->finalize(false, false);
@@ -362,8 +366,8 @@ namespace Palpate
         secant.set("Use as Preconditioner", false);
       }
     OptimizerResult result;
-    result.q     = start;
-    auto  status = ROL::makePtr<Status>(
+    result.q    = start;
+    auto status = ROL::makePtr<Status>(
       parameters, function, callback, solves_so_far, result);
     ROL::Solver<double> solver(problem, list);
     std::ostream        silent(nullptr);

@@ -97,7 +97,6 @@ namespace Palpate
     std::unique_ptr<Discretization<dim>>    discretization;
     std::vector<char>                       constrained;
     std::vector<Snapshot<dim>>              snapshots;
-    std::vector<std::vector<char>>          held_out; ///< per local node
     SolverParameters                        solver_parameters;
     NewtonParameters                        newton_parameters;
     std::unique_ptr<StaticEquilibrium<dim>> equilibrium;

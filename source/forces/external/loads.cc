@@ -121,6 +121,19 @@ namespace Palpate
 
   template <int dim>
   void
+  SurfaceLoad<dim>::drop_zeros()
+  {
+    for (auto it = loads.begin(); it != loads.end();)
+      {
+        double size = 0;
+        for (const double v : it->second)
+          size += std::abs(v);
+        it = (size > 0 ? std::next(it) : loads.erase(it));
+      }
+  }
+
+  template <int dim>
+  void
   Traction<dim>::declare_parameters(ParameterHandler &prm)
   {
     prm.declare_entry("Traction",
@@ -135,6 +148,7 @@ namespace Palpate
   Traction<dim>::parse_parameters(Parameters &parameters)
   {
     this->loads = parameters.get_map("Traction", dim);
+    this->drop_zeros();
   }
 
   template <int dim>
@@ -165,6 +179,7 @@ namespace Palpate
   Pressure<dim>::parse_parameters(Parameters &parameters)
   {
     this->loads = parameters.get_map("Pressure", 1);
+    this->drop_zeros();
   }
 
   template <int dim>
@@ -175,20 +190,20 @@ namespace Palpate
     return -value[0] * normal;
   }
 
-#define INSTANTIATE(dim)                                                     \
-  template class DeadLoad<dim>;                                              \
-  template class Gravity<dim>;                                               \
-  template class SurfaceLoad<dim>;                                           \
-  template class Traction<dim>;                                              \
-  template class Pressure<dim>;                                              \
-  namespace                                                                  \
-  {                                                                          \
-    const Registry<Force<dim>>::Entry<Gravity<dim>> gravity_##dim(           \
-      "gravity", "weight of the body, by its density field");                \
-    const Registry<Force<dim>>::Entry<Traction<dim>> traction_##dim(         \
-      "traction", "force per reference area on boundary ids");               \
-    const Registry<Force<dim>>::Entry<Pressure<dim>> pressure_##dim(         \
-      "pressure", "dead pressure on boundary ids");                          \
+#define INSTANTIATE(dim)                                                      \
+  template class DeadLoad<dim>;                                               \
+  template class Gravity<dim>;                                                \
+  template class SurfaceLoad<dim>;                                            \
+  template class Traction<dim>;                                               \
+  template class Pressure<dim>;                                               \
+  namespace                                                                   \
+  {                                                                           \
+    const Registry<Force<dim>>::Entry<Gravity<dim>>                           \
+      gravity_##dim("gravity", "weight of the body, by its density field");   \
+    const Registry<Force<dim>>::Entry<Traction<dim>>                          \
+      traction_##dim("traction", "force per reference area on boundary ids"); \
+    const Registry<Force<dim>>::Entry<Pressure<dim>>                          \
+      pressure_##dim("pressure", "dead pressure on boundary ids");            \
   }
 
   INSTANTIATE(2)

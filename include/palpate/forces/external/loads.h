@@ -118,6 +118,9 @@ namespace Palpate
     std::map<int, std::vector<double>> loads; ///< by boundary id
 
   protected:
+    /// A load of zero is none.
+    void
+    drop_zeros();
     virtual dealii::Tensor<1, dim>
     traction(const std::vector<double>    &value,
              const dealii::Tensor<1, dim> &normal) const = 0;
