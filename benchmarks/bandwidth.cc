@@ -2,9 +2,8 @@
 // own that do not fit into any cache. Prints one JSON line, GB/s over all
 // ranks: `triad` (a = b + s c, 24 bytes per entry counted, as STREAM does) and
 // `read` (sum of b, 8 bytes per entry: a matrix product mostly reads).
-#include <mpi.h>
-
 #include <boost/program_options.hpp>
+#include <mpi.h>
 
 #include <algorithm>
 #include <iostream>
@@ -38,12 +37,12 @@ namespace
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     const std::size_t   n = std::size_t(mebibytes) * (1 << 17);
     std::vector<double> a(n, 0.), b(n, 1.), c(n, 2.);
-    double              sum = 0;
+    double              sum   = 0;
     const double        triad = best_seconds(repeat, [&]() {
       for (std::size_t i = 0; i < n; ++i)
         a[i] = b[i] + 3. * c[i];
     });
-    const double read = best_seconds(repeat, [&]() {
+    const double        read  = best_seconds(repeat, [&]() {
       double s[8] = {0, 0, 0, 0, 0, 0, 0, 0}; // eight sums hide the latency
       for (std::size_t i = 0; i < n; i += 8)
         for (unsigned int j = 0; j < 8; ++j)

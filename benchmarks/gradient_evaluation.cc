@@ -16,7 +16,6 @@
 #include <palpate/parameterizations/log_linear.h>
 
 #include <boost/program_options.hpp>
-
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -35,9 +34,9 @@ namespace
   struct Options
   {
     unsigned int subdivisions = 20, tets_per_cube = 6, snapshots = 1,
-                 repeat = 1;
-    double       tolerance = 1e-8;
-    std::string  solver    = "cg amg", file;
+                 repeat   = 1;
+    double      tolerance = 1e-8;
+    std::string solver    = "cg amg", file;
   };
 
   /// @return false if only help was asked for.
@@ -45,8 +44,7 @@ namespace
   parse(int argc, char **argv, const bool root, Options &o)
   {
     namespace po = boost::program_options;
-    int                     n = o.subdivisions, t = o.tets_per_cube,
-        s = o.snapshots, r = o.repeat;
+    int n = o.subdivisions, t = o.tets_per_cube, s = o.snapshots, r = o.repeat;
     po::options_description options("usage: gradient_evaluation [options]");
     options.add_options()("help", "this text")(
       "subdivisions", po::value(&n), "cubes per side of the unit cube [20]")(
@@ -179,9 +177,9 @@ namespace
           b += D.serial_mesh.vertices[v] / (dim + 1.);
         const double x = (b[0] - lower[0]) / (upper[0] - lower[0]),
                      y = (b[1] - lower[1]) / (upper[1] - lower[1]);
-        alpha[k]       = std::exp(
-          std::log(500.) + (std::log(1e4) - std::log(500.)) *
-                             (0.5 + 0.5 * std::sin(7 * x) * std::cos(5 * y)));
+        alpha[k]       = std::exp(std::log(500.) +
+                            (std::log(1e4) - std::log(500.)) *
+                              (0.5 + 0.5 * std::sin(7 * x) * std::cos(5 * y)));
       }
     return alpha;
   }
@@ -247,11 +245,11 @@ namespace
         shot.observed   = D.make_vector();
         for (unsigned int i = 0; i < D.n_nodes(); ++i)
           {
-            const Point<dim> x = D.node_position(i);
-            const double     c = 0.1 * part * (1 - x[2]);
-            const double u[dim] = {c * std::sin(3 * x[1]),
-                                   c * std::cos(2 * x[0] + s),
-                                   -c * (1 + x[0] * x[1])};
+            const Point<dim> x      = D.node_position(i);
+            const double     c      = 0.1 * part * (1 - x[2]);
+            const double     u[dim] = {c * std::sin(3 * x[1]),
+                                       c * std::cos(2 * x[0] + s),
+                                       -c * (1 + x[0] * x[1])};
             for (unsigned int d = 0; d < dim; ++d)
               shot.observed.local_element(i * dim + d) = u[d];
           }
@@ -297,9 +295,9 @@ namespace
     SolverParameters solver_parameters;
     solver_parameters.direct             = (o.solver == "direct");
     solver_parameters.relative_tolerance = o.tolerance;
-    const NewtonParameters   newton_parameters;
-    const ConditionalOStream log(std::cout, false);
-    StaticEquilibrium<dim>   equilibrium(D,
+    const NewtonParameters         newton_parameters;
+    const ConditionalOStream       log(std::cout, false);
+    StaticEquilibrium<dim>         equilibrium(D,
                                        constrained,
                                        snapshots,
                                        std::move(forces),
@@ -343,7 +341,7 @@ namespace
         adjoint_iterations = counts.linear_iterations - forward_iterations;
         norm_u             = equilibrium.context(0).state.u.l2_norm();
 
-        double known = 0;
+        double       known   = 0;
         const double parts[] = {counts.seconds_assembly,
                                 counts.seconds_setup,
                                 counts.seconds_forward,
@@ -378,13 +376,13 @@ namespace
           total += median(seconds[stage]);
         out[stage] = (stage == "total" ? total : median(seconds[stage]));
       }
-    out["iterations_forward"]  = forward_iterations;
-    out["iterations_adjoint"]  = adjoint_iterations;
-    out["peak_memory"]         = memory;
-    out["nonzeros"]            = count_nonzeros(D);
-    out["norm_u"]              = norm_u;
-    out["objective"]           = objective;
-    out["norm_gradient"]       = std::sqrt(D.sum(square));
+    out["iterations_forward"] = forward_iterations;
+    out["iterations_adjoint"] = adjoint_iterations;
+    out["peak_memory"]        = memory;
+    out["nonzeros"]           = count_nonzeros(D);
+    out["norm_u"]             = norm_u;
+    out["objective"]          = objective;
+    out["norm_gradient"]      = std::sqrt(D.sum(square));
     if (rank == 0)
       std::cout << out.dump() << std::endl;
   }

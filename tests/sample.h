@@ -75,7 +75,7 @@ namespace Palpate
         {
           snapshots[s].frames             = sample_frames(D);
           snapshots[s].observed           = random_vector(D, 11 + s, 0.02);
-          snapshots[s].prescribed = ghosted_copy(snapshots[s].observed);
+          snapshots[s].prescribed         = ghosted_copy(snapshots[s].observed);
           snapshots[s].observation_weight = std::vector<double>(D.n_nodes());
           for (unsigned int i = 0; i < D.n_nodes(); ++i)
             snapshots[s].observation_weight[i] =

@@ -21,9 +21,8 @@ namespace Palpate
     bool       good = (file != nullptr);
     if (good)
       {
-        good =
-          std::fwrite(content.data(), 1, content.size(), file) ==
-          content.size();
+        good = std::fwrite(content.data(), 1, content.size(), file) ==
+               content.size();
         good = (std::fclose(file) == 0) && good;
       }
     if (good)
@@ -63,10 +62,17 @@ namespace Palpate
     if (file == nullptr)
       throw InputError(directory,
                        "cannot be written to (Output directory): " +
-                         (error ? error.message() :
-                                  std::string(std::strerror(errno))));
+                         (error ? error.message()
+                                : std::string(std::strerror(errno))));
     std::fclose(file);
     std::remove(probe.c_str());
+    // What an earlier run left must not look like this one's.
+    for (const char *name : {"solution.pvd",
+                             "result.npz",
+                             "summary.json",
+                             "history.csv",
+                             "parameters.prm"})
+      std::remove((directory + "/" + name).c_str());
   }
 
   void

@@ -139,10 +139,11 @@ namespace Palpate
                       "output",
                       Patterns::Anything(),
                       "Created if needed.");
-    prm.declare_entry("Verbosity",
-                      "normal",
-                      Patterns::Selection("quiet|normal"),
-                      "quiet: only warnings and the end.");
+    prm.declare_entry(
+      "Verbosity",
+      "normal",
+      Patterns::Selection("quiet|normal"),
+      "quiet: nothing but errors; warnings are in summary.json.");
     prm.declare_entry("Additional shared libraries",
                       "",
                       Patterns::Anything(),

@@ -89,12 +89,25 @@ namespace Palpate
           }
         else
           {
-            result           = J.value(q);
-            m.parts          = J.parts();
-            const auto error = problem.mean_errors();
-            m.mean_error     = error.first;
-            m.held_out_error = error.second;
-            m.counts         = problem.equilibrium->counts;
+            try
+              {
+                result           = J.value(q);
+                m.parts          = J.parts();
+                const auto error = problem.mean_errors();
+                m.mean_error     = error.first;
+                m.held_out_error = error.second;
+              }
+            catch (const SolverError &e)
+              {
+                // A trial the body cannot follow: the trust region shrinks.
+                if (recent.empty())
+                  throw;
+                problem.log << "  trial step rejected: " << e.what()
+                            << std::endl;
+                m      = latest;
+                result = 1e100;
+              }
+            m.counts = problem.equilibrium->counts;
             log.append({'V', question, m.pack(result)}, J.checkpoint());
           }
         latest = m;
@@ -266,11 +279,14 @@ namespace Palpate
     const auto  &D = *problem.discretization;
 
     std::unique_ptr<Parameterization<dim>> parameterization;
+    double                                 lowest, highest; // Pa
     {
       const Parameters::Section section(parameters, "Parameterization");
       parameterization =
         Registry<Parameterization<dim>>::create(parameters.get("Type"));
       parameterization->parse_parameters(parameters);
+      lowest  = parameters.get_double("Lower bound");
+      highest = parameters.get_double("Upper bound");
       // An initial number outside the bounds is a mistake; a pack's field is
       // moved to them.
       if (parameters.get("Initial value") != "pack")
@@ -283,6 +299,12 @@ namespace Palpate
                             "bound");
         }
     }
+    if (std::none_of(problem.terms.begin(),
+                     problem.terms.end(),
+                     [](const auto &term) { return term.weight > 0; }))
+      throw InputError(parameters.filename,
+                       "all weights in Objective are 0, expected something to "
+                       "minimise");
     OptimizerParameters optimizer;
     {
       const Parameters::Section section(parameters, "Optimizer");
@@ -331,11 +353,16 @@ namespace Palpate
 
     std::vector<double> lower, upper;
     parameterization->bounds(lower, upper);
+    // Share of the cells whose stiffness is at a bound (or beyond, where it is
+    // a sum of unknowns).
     const auto share_at_bound = [&](const std::vector<double> &q) {
+      Fields fields;
+      parameterization->apply(q, fields);
       double at = 0;
-      for (unsigned int i = 0; i < q.size(); ++i)
-        at += (q[i] <= lower[i] + 1e-9 || q[i] >= upper[i] - 1e-9);
-      return D.sum(at) / std::max(1., D.sum(q.size()));
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        at += (fields["stiffness"][k] <= lowest * (1 + 1e-9) ||
+               fields["stiffness"][k] >= highest * (1 - 1e-9));
+      return D.sum(at) / D.n_global_cells();
     };
 
     std::ostringstream history;
@@ -423,6 +450,9 @@ namespace Palpate
     const double scale =
       problem.scale_identified ? 1. : problem.reference_stiffness / mean;
 
+    if (!problem.scale_identified)
+      problem.warnings.push_back(
+        "without loads only relative stiffness can be found");
     nlohmann::json summary;
     summary["task"]          = "identify";
     summary["objective"]     = problem.objective_json(J.parts());

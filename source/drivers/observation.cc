@@ -169,7 +169,8 @@ namespace Palpate
           for (unsigned int l = 0; l < dim; ++l)
             frames[k][d][l] =
               axes->second.values[offset + (id * dim + d) * dim + l];
-        if (rows != data.arrays.end())
+        // The rows are of one timestamp, the first.
+        if (rows != data.arrays.end() && snapshot == 0)
           for (unsigned int l = 0; l < dim; ++l)
             {
               double dot = 0;

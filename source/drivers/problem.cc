@@ -81,6 +81,18 @@ namespace Palpate
       if (constrained[i])
         load.local_element(i) = 0;
     scale_identified = load.l2_norm() > 0;
+    if (!scale_identified && stiffness_from_parameterization)
+      {
+        const Parameters::Section section(parameters, "Parameterization");
+        if (!parameters.get("Reference stiffness").empty())
+          {
+            reference_stated    = true;
+            reference_stiffness = parameters.get_double("Reference stiffness");
+            if (!(reference_stiffness > 0))
+              parameters.fail("Reference stiffness",
+                              "expected a positive value");
+          }
+      }
     check_strain();
   }
 
@@ -207,7 +219,8 @@ namespace Palpate
     }
     {
       const Parameters::Section section(parameters, "Boundary conditions");
-      if (!registered.empty() && parameters.is_set("Prescribed scale"))
+      if (!registered.empty() &&
+          parameters.get("Prescribed values") == "registered")
         {
           prescribed_scale = parameters.get_double("Prescribed scale");
           for (auto &u : registered)
@@ -648,21 +661,8 @@ namespace Palpate
                                                   : "Function",
                           expected);
         }
-    const Field field = D.scatter_cells(alpha);
-    if (from_parameterization)
-      {
-        const std::string text = parameters.get("Reference stiffness");
-        reference_stiffness    = geometric_mean(D, field);
-        if (!text.empty())
-          {
-            reference_stiffness = parameters.get_double("Reference stiffness");
-            if (!(reference_stiffness > 0))
-              parameters.fail("Reference stiffness",
-                              "expected a positive value");
-          }
-      }
-    else
-      reference_stiffness = geometric_mean(D, field);
+    const Field field   = D.scatter_cells(alpha);
+    reference_stiffness = geometric_mean(D, field);
     return field;
   }
 
@@ -708,7 +708,7 @@ namespace Palpate
     if (registered.empty())
       return;
     const auto                 &D = *discretization;
-    std::vector<double>         stretches;
+    std::vector<double>         smallest, largest; // principal stretches
     unsigned long               beyond = 0, inverted = 0, total = 0;
     std::vector<Tensor<1, dim>> u;
     for (const auto &s : snapshots)
@@ -725,8 +725,12 @@ namespace Palpate
           double     worst  = 0;
           for (unsigned int d = 0; d < dim; ++d)
             {
-              stretches.push_back(std::sqrt(std::max(0., lambda[d])));
-              worst = std::max(worst, std::abs(stretches.back() - 1));
+              const double stretch = std::sqrt(std::max(0., lambda[d]));
+              worst                = std::max(worst, std::abs(stretch - 1));
+              if (d == 0)
+                largest.push_back(stretch); // eigenvalues descend
+              if (d == dim - 1)
+                smallest.push_back(stretch);
             }
           beyond += worst > 0.1;
           inverted += determinant(F) <= 0;
@@ -735,18 +739,20 @@ namespace Palpate
     beyond   = Utilities::MPI::sum(beyond, comm);
     inverted = Utilities::MPI::sum(inverted, comm);
     total    = Utilities::MPI::sum(total, comm);
-    std::vector<double> all;
-    for (const auto &part : Utilities::MPI::gather(comm, stretches, 0))
-      all.insert(all.end(), part.begin(), part.end());
-    double low = 0, high = 0;
-    if (!all.empty())
-      {
-        std::sort(all.begin(), all.end());
-        low  = all[static_cast<std::size_t>(0.01 * (all.size() - 1))];
-        high = all[static_cast<std::size_t>(0.99 * (all.size() - 1))];
-      }
-    low               = Utilities::MPI::broadcast(comm, low, 0);
-    high              = Utilities::MPI::broadcast(comm, high, 0);
+    // The 1st percentile of the smallest, the 99th of the largest stretch.
+    const auto percentile = [&](const std::vector<double> &mine,
+                                const double               share) {
+      std::vector<double> all;
+      for (const auto &part : Utilities::MPI::gather(comm, mine, 0))
+        all.insert(all.end(), part.begin(), part.end());
+      std::sort(all.begin(), all.end());
+      const double value =
+        all.empty() ? 0.
+                    : all[static_cast<std::size_t>(share * (all.size() - 1))];
+      return Utilities::MPI::broadcast(comm, value, 0);
+    };
+    const double low  = percentile(smallest, 0.01),
+                 high = percentile(largest, 0.99);
     strain_statistics = {{"principal_stretch_percentile_1", low},
                          {"principal_stretch_percentile_99", high},
                          {"share_of_cells_above_10_percent",

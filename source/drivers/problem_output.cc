@@ -259,8 +259,10 @@ namespace Palpate
       summary["reference_stiffness"] = {
         {"value_Pa", reference_stiffness},
         {"meaning",
-         "without loads only relative stiffness can be found; alpha_k is "
-         "alpha_relative times this stated value, not a measurement"}};
+         std::string("without loads only relative stiffness can be found; "
+                     "alpha_k is alpha_relative times this ") +
+           (reference_stated ? "stated" : "assumed (initial)") +
+           " value, not a measurement"}};
     if (!strain_statistics.is_null())
       {
         summary["strain"]       = strain_statistics;
@@ -270,6 +272,37 @@ namespace Palpate
           summary["held_out_mean_error_m"] = errors.second;
       }
     summary["volume"] = quality.volume;
+    {
+      // Cells the solution turns inside out.
+      unsigned long inverted = 0, first = N * M;
+      for (std::size_t s = 0; s < S; ++s)
+        {
+          std::vector<Tensor<1, dim>> u;
+          for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+            {
+              D.gather(equilibrium->context(s).state.u, k, u);
+              bool bad = false;
+              for (unsigned int q = 0; q < D.n_q; ++q)
+                {
+                  Tensor<2, dim> F = D.displacement_gradient(u, k, q);
+                  for (unsigned int d = 0; d < dim; ++d)
+                    F[d][d] += 1;
+                  bad = bad || determinant(F) <= 0;
+                }
+              if (bad)
+                {
+                  ++inverted;
+                  first = std::min<unsigned long>(first, D.cell_id[k]);
+                }
+            }
+        }
+      inverted                  = Utilities::MPI::sum(inverted, comm);
+      first                     = Utilities::MPI::min(first, comm);
+      summary["inverted_cells"] = inverted;
+      if (inverted > 0)
+        warn("the solution inverts " + std::to_string(inverted) +
+             " cells (det F <= 0), the first is cell " + std::to_string(first));
+    }
     // Volume mean of the displacement: a number to compare with others.
     std::vector<double> mean_u(dim, 0.), lowest(dim, 1e300),
       highest(dim, -1e300);

@@ -1,5 +1,4 @@
 #include <deal.II/dofs/dof_tools.h>
-
 #include <deal.II/lac/solver_cg.h>
 #include <deal.II/lac/trilinos_precondition.h>
 
@@ -54,12 +53,12 @@ namespace Palpate
   template <int dim>
   struct LinearSolver<dim>::Implementation
   {
-    TrilinosWrappers::PreconditionAMG amg;
+    TrilinosWrappers::PreconditionAMG   amg;
     std::unique_ptr<Epetra_MultiVector> modes;
 
-    std::string                         direct_name;
-    Epetra_LinearProblem                problem;
-    std::unique_ptr<Amesos_BaseSolver>  direct;
+    std::string                        direct_name;
+    Epetra_LinearProblem               problem;
+    std::unique_ptr<Amesos_BaseSolver> direct;
   };
 
   template <int dim>
@@ -80,9 +79,9 @@ namespace Palpate
   std::string
   LinearSolver<dim>::description() const
   {
-    return parameters.direct ?
-             "sparse direct (" + implementation->direct_name.substr(7) + ")" :
-             "conjugate gradients with AMG on rigid-body modes";
+    return parameters.direct
+             ? "sparse direct (" + implementation->direct_name.substr(7) + ")"
+             : "conjugate gradients with AMG on rigid-body modes";
   }
 
   namespace
@@ -126,9 +125,9 @@ namespace Palpate
   void
   LinearSolver<dim>::set_up(const TangentMatrix<dim> &matrix)
   {
-    K                = &matrix;
-    auto       &I    = *implementation;
-    const auto &A    = matrix.matrix();
+    K             = &matrix;
+    auto       &I = *implementation;
+    const auto &A = matrix.matrix();
     if (parameters.direct)
       {
         auto &epetra = const_cast<Epetra_CrsMatrix &>(A.trilinos_matrix());
@@ -143,10 +142,10 @@ namespace Palpate
           ierr = I.direct->NumericFactorization();
         if (ierr != 0)
           throw SolverError("the sparse factorization failed (code " +
-                                 std::to_string(ierr) + "): " + remedy);
+                            std::to_string(ierr) + "): " + remedy);
         return;
       }
-    const auto &D = matrix.discretization;
+    const auto                                       &D = matrix.discretization;
     TrilinosWrappers::PreconditionAMG::AdditionalData data;
     data.elliptic              = true;
     data.higher_order_elements = (D.degree > 1);
@@ -199,7 +198,7 @@ namespace Palpate
         dx                  = 0;
         if (parameters.direct)
           {
-            const auto  &map = A.trilinos_matrix().OperatorDomainMap();
+            const auto   &map = A.trilinos_matrix().OperatorDomainMap();
             Epetra_Vector lhs(View, map, dx.begin()), rhs(View, map, r.begin());
             I.problem.SetLHS(&lhs);
             I.problem.SetRHS(&rhs);
@@ -207,7 +206,7 @@ namespace Palpate
             const int ierr = I.direct->Solve();
             if (ierr != 0)
               throw SolverError("the sparse direct solve failed (code " +
-                                     std::to_string(ierr) + "): " + remedy);
+                                std::to_string(ierr) + "): " + remedy);
           }
         else
           {
@@ -228,9 +227,8 @@ namespace Palpate
                   throw SolverError(
                     std::string("conjugate gradients broke down: ") + remedy);
                 std::ostringstream out;
-                out << "conjugate gradients did not converge in "
-                    << e.last_step << " iterations (residual "
-                    << e.last_residual / b.l2_norm()
+                out << "conjugate gradients did not converge in " << e.last_step
+                    << " iterations (residual " << e.last_residual / b.l2_norm()
                     << " of the right-hand side, wanted "
                     << tolerance / b.l2_norm() << "): raise Linear solver/"
                     << "Maximum iterations or Relative tolerance; or "
@@ -249,10 +247,11 @@ namespace Palpate
         // One refinement at least; stop where rounding does not let it fall.
         if (norm > tolerance && (attempt >= 3 || !(norm < 0.5 * before)))
           {
-            const double limit = 1e-9 * b.l2_norm();
+            const double limit = 1e-10 * b.l2_norm();
             if (attempt >= 1 && norm < std::max(limit, tolerance))
               break;
-            if (attempt >= 3 || !std::isfinite(norm) || norm > 1e-6 * b.l2_norm())
+            if (attempt >= 3 || !std::isfinite(norm) ||
+                norm > 1e-6 * b.l2_norm())
               {
                 std::ostringstream out;
                 out << "the linear solve left a residual of "

@@ -162,7 +162,22 @@ namespace Palpate
         if (is_linear())
           solve_linear(s);
         else
-          solve_nonlinear(s);
+          try
+            {
+              solve_nonlinear(s);
+            }
+          catch (const SolverError &)
+            {
+              // From the last solution in vain: again from the start, with all
+              // load steps.
+              if (state[s].u.l2_norm() == 0)
+                throw;
+              log << "  Newton from the last solution failed, starting anew"
+                  << std::endl;
+              state[s].u.zero_out_ghost_values();
+              state[s].u = 0;
+              solve_nonlinear(s);
+            }
         ++this->counts.forward;
       }
   }
@@ -214,7 +229,7 @@ namespace Palpate
             residual(c, h);
             residual_norms[s] = h.l2_norm();
             // Rounding may stop it just above the tolerance, not elsewhere.
-            if (residual_norms[s] > std::max(10 * tolerance, 1e-9) * size)
+            if (residual_norms[s] > std::max(10 * tolerance, 1e-10) * size)
               throw SolverError("the equilibrium was left with a residual of " +
                                 std::to_string(residual_norms[s] / size) +
                                 " of the right-hand side");
@@ -462,6 +477,12 @@ namespace Palpate
     set_states(states);
     for (auto &sys : systems)
       sys->current = false;
+    for (unsigned int s = 0; s < state.size(); ++s)
+      {
+        Vector h = discretization.make_vector();
+        residual(context(s), h);
+        residual_norms[s] = h.l2_norm();
+      }
   }
 
   template <int dim>

@@ -1,7 +1,5 @@
 #include <deal.II/base/quadrature_lib.h>
-
 #include <deal.II/dofs/dof_tools.h>
-
 #include <deal.II/fe/fe_simplex_p.h>
 
 #include <palpate/geometry/discretization.h>
@@ -50,7 +48,7 @@ namespace Palpate
         if (owned)
           n_owned = iterators.size();
       }
-    IndexSet   owned(n_global_cells()), ghosts(n_global_cells());
+    IndexSet     owned(n_global_cells()), ghosts(n_global_cells());
     unsigned int offset = 0;
     MPI_Exscan(&n_owned, &offset, 1, MPI_UNSIGNED, MPI_SUM, comm);
     if (Utilities::MPI::this_mpi_process(comm) == 0)
@@ -80,9 +78,8 @@ namespace Palpate
 
     n_owned_node              = owned.n_elements() / dim;
     const unsigned int n_node = n_owned_node + dofs->n_ghost_indices() / dim;
-    node_vertices.resize(n_node,
-                         {{numbers::invalid_unsigned_int,
-                           numbers::invalid_unsigned_int}});
+    node_vertices.resize(
+      n_node, {{numbers::invalid_unsigned_int, numbers::invalid_unsigned_int}});
     IndexSet owned_nodes(handler.n_dofs() / dim),
       ghost_nodes(handler.n_dofs() / dim);
     if (n_owned_node > 0)
@@ -99,7 +96,7 @@ namespace Palpate
     std::vector<std::array<unsigned int, 2>> ends(nodes_per_cell);
     for (unsigned int a = 0; a < nodes_per_cell; ++a)
       {
-        const Point<dim> p = fe.base_element(0).unit_support_point(a);
+        const Point<dim>          p = fe.base_element(0).unit_support_point(a);
         std::vector<unsigned int> found;
         double                    first = 1;
         for (unsigned int d = 0; d < dim; ++d)
@@ -187,8 +184,7 @@ namespace Palpate
     std::vector<std::array<unsigned int, 2>> ends;
     for (unsigned int a = dim + 1; a < nodes_per_cell; ++a)
       {
-        const auto l =
-          barycentric(fe.base_element(0).unit_support_point(a));
+        const auto l = barycentric(fe.base_element(0).unit_support_point(a));
         std::vector<unsigned int> found;
         for (unsigned int v = 0; v < dim + 1; ++v)
           if (l[v] > 0.25)
@@ -226,8 +222,7 @@ namespace Palpate
     for (unsigned int q = 0; q < fine.size(); ++q)
       for (unsigned int a = 0; a < nodes_per_cell; ++a)
         {
-          const double N =
-            fe.base_element(0).shape_value(a, fine.point(q));
+          const double N = fe.base_element(0).shape_value(a, fine.point(q));
           mean_shape[a] += fine.weight(q) / reference_sum * N;
           for (unsigned int b = 0; b < nodes_per_cell; ++b)
             mass_matrix[a * nodes_per_cell + b] +=
@@ -294,10 +289,10 @@ namespace Palpate
                       continue; // not on the face
                     // Integral of shape functions over a face: linear 1/dim
                     // each; quadratic triangle 0 and 1/3, edge 1/6 and 2/3.
-                    const double weight =
-                      degree == 1 ? 1. / dim :
-                      dim == 3    ? (a < dim + 1 ? 0. : 1. / 3) :
-                                    (a < dim + 1 ? 1. / 6 : 2. / 3);
+                    const double weight = degree == 1 ? 1. / dim
+                                          : dim == 3
+                                            ? (a < dim + 1 ? 0. : 1. / 3)
+                                            : (a < dim + 1 ? 1. / 6 : 2. / 3);
                     face.nodes.push_back(a);
                     face.weights.push_back(weight);
                   }
@@ -333,8 +328,7 @@ namespace Palpate
           v.local_element(k) = field[k * field.n_components + c];
         v.update_ghost_values();
         for (unsigned int k = n_owned; k < n_cells(); ++k)
-          field[k * field.n_components + c] =
-            v.local_element(ghost_of_cell[k]);
+          field[k * field.n_components + c] = v.local_element(ghost_of_cell[k]);
       }
   }
 

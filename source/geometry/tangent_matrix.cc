@@ -39,11 +39,8 @@ namespace Palpate
     std::vector<int> global_columns;
     for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
       global_columns.push_back(partitioner.local_to_global(i));
-    const Epetra_Map columns(-1,
-                             global_columns.size(),
-                             global_columns.data(),
-                             0,
-                             rows.Comm());
+    const Epetra_Map columns(
+      -1, global_columns.size(), global_columns.data(), 0, rows.Comm());
     std::vector<int> lengths(n_owned * dim), row;
     for (unsigned int node = 0; node < n_owned; ++node)
       {
@@ -73,7 +70,8 @@ namespace Palpate
 
     const Epetra_CrsMatrix &K = sparse_matrix.trilinos_matrix();
     int                    *row_pointer, *column_index;
-    const int ierr = K.ExtractCrsDataPointers(row_pointer, column_index, values);
+    const int               ierr =
+      K.ExtractCrsDataPointers(row_pointer, column_index, values);
     AssertThrow(ierr == 0, ExcTrilinosError(ierr));
     row_start.assign(row_pointer, row_pointer + n_owned * dim + 1);
 
@@ -90,7 +88,8 @@ namespace Palpate
             {
               const int  wanted = D.cell_nodes[k * nn + b] * dim;
               const int *found  = std::find(begin, end, wanted);
-              AssertThrow(found + dim <= end && found[dim - 1] == wanted + dim - 1,
+              AssertThrow(found + dim <= end &&
+                            found[dim - 1] == wanted + dim - 1,
                           ExcInternalError());
               offset[(k * nn + a) * nn + b] = found - begin;
             }

@@ -46,6 +46,7 @@ namespace Palpate
     current.adjoints     = previous.adjoints;
     current.valid        = false;
     current.has_gradient = false;
+    current.rederive     = false;
     current.q            = q;
     parameterization.apply(q, current.fields);
     Fields all = fixed_fields;
@@ -90,9 +91,10 @@ namespace Palpate
   {
     if (current.has_gradient)
       return;
-    const unsigned int S = problem.n_snapshots();
-    current.duals        = std::make_shared<FieldDuals>(current.fields);
-    current.direct_duals = std::make_shared<FieldDuals>(current.fields);
+    const SolveCounts  before = problem.counts;
+    const unsigned int S      = problem.n_snapshots();
+    current.duals             = std::make_shared<FieldDuals>(current.fields);
+    current.direct_duals      = std::make_shared<FieldDuals>(current.fields);
     current.adjoints.resize(S);
     for (unsigned int s = 0; s < S; ++s)
       {
@@ -122,6 +124,9 @@ namespace Palpate
       }
     current.duals->add(1., *current.direct_duals);
     current.has_gradient = true;
+    if (current.rederive)
+      problem.counts = before;
+    current.rederive = false;
   }
 
   template <int dim>
@@ -174,12 +179,12 @@ namespace Palpate
         if (!gauss_newton)
           {
             Vector h_state = c.discretization.make_vector();
-            problem.second_vjp(
-              s, current.adjoints[s], du, dfields, h_state, h);
+            problem.second_vjp(s, current.adjoints[s], du, dfields, h_state, h);
             rhs -= h_state;
           }
         problem.solve_incremental(s, rhs, true, dlambda);
-        // H v = J_qq v + J_qu u' - h_q^T lambda' - (h_qu[u'] + h_qq[v])^T lambda
+        // H v = J_qq v + J_qu u' - h_q^T lambda' - (h_qu[u'] + h_qq[v])^T
+        // lambda
         problem.field_vjp(s, dlambda, h);
         result.add(-1., h);
       }
@@ -216,6 +221,7 @@ namespace Palpate
         data.push_back(p->valid);
         if (!p->valid)
           continue;
+        data.push_back(p->has_gradient || p->rederive);
         put(data, p->q);
         put(data, p->parts);
         data.push_back(p->value);
@@ -240,15 +246,16 @@ namespace Palpate
         p->valid = (data.at(at++) != 0);
         if (!p->valid)
           continue;
-        p->q     = take(data, at);
-        p->parts = take(data, at);
-        p->value = data.at(at++);
+        p->rederive = (data.at(at++) != 0);
+        p->q        = take(data, at);
+        p->parts    = take(data, at);
+        p->value    = data.at(at++);
         for (auto *vectors : {&p->states, &p->adjoints})
           {
             vectors->resize(static_cast<std::size_t>(data.at(at++)));
             for (Vector &v : *vectors)
               {
-                v              = problem.context(0).discretization.make_vector();
+                v = problem.context(0).discretization.make_vector();
                 const auto all = take(data, at);
                 std::copy(all.begin(), all.end(), v.begin());
                 v.update_ghost_values();

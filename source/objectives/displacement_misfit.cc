@@ -93,7 +93,8 @@ namespace Palpate
     root_weight(const Context<dim> &c, const unsigned int dof) const
     {
       const unsigned int node = dof / dim;
-      if (!integral && (c.constrained[dof] || !c.discretization.is_vertex(node)))
+      if (!integral &&
+          (c.constrained[dof] || !c.discretization.is_vertex(node)))
         return 0;
       return std::sqrt(c.snapshot.observation_weight[node]);
     }
@@ -112,8 +113,8 @@ namespace Palpate
       Vector d = c.discretization.make_vector();
       for (unsigned int i = 0; i < c.discretization.n_nodes() * dim; ++i)
         d.local_element(i) =
-          root_weight(c, i) * (c.state.u.local_element(i) -
-                               c.snapshot.observed.local_element(i));
+          root_weight(c, i) *
+          (c.state.u.local_element(i) - c.snapshot.observed.local_element(i));
       d.set_ghost_state(true);
       return d;
     }
@@ -154,8 +155,7 @@ namespace Palpate
       Vector Md = c.discretization.make_vector();
       apply_mass(c, d, Md);
       for (unsigned int i = 0; i < c.discretization.n_owned_nodes() * dim; ++i)
-        g.local_element(i) +=
-          factor * root_weight(c, i) * Md.local_element(i);
+        g.local_element(i) += factor * root_weight(c, i) * Md.local_element(i);
     }
 
     /// What |d|^2 is multiplied by.

@@ -47,8 +47,8 @@ namespace Palpate
             const Discretization<dim> &D,
             const VtuData<dim>        &data)
   {
-    const unsigned int rank     = Utilities::MPI::this_mpi_process(D.comm);
-    const unsigned int n_ranks  = Utilities::MPI::n_mpi_processes(D.comm);
+    const unsigned int rank    = Utilities::MPI::this_mpi_process(D.comm);
+    const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(D.comm);
     const unsigned int n_active =
       D.dof_handler().get_triangulation().n_active_cells();
 
@@ -60,11 +60,11 @@ namespace Palpate
         nodal.push_back(vector);
         nodal.back().update_ghost_values();
         out.add_data_vector(
-        nodal.back(),
-        std::vector<std::string>(dim, title),
-        DataOut<dim>::type_dof_data,
-        std::vector<DataComponentInterpretation::DataComponentInterpretation>(
-          dim, DataComponentInterpretation::component_is_part_of_vector));
+          nodal.back(),
+          std::vector<std::string>(dim, title),
+          DataOut<dim>::type_dof_data,
+          std::vector<DataComponentInterpretation::DataComponentInterpretation>(
+            dim, DataComponentInterpretation::component_is_part_of_vector));
       }
     std::vector<dealii::Vector<float>> cells;
     cells.reserve(data.cell.size());
@@ -91,8 +91,9 @@ namespace Palpate
     out.set_flags(flags);
 
     const auto piece = [&](const unsigned int r) {
-      return n_ranks == 1 ? name + ".vtu" :
-                            name + "." + Utilities::int_to_string(r, 4) + ".vtu";
+      return n_ranks == 1
+               ? name + ".vtu"
+               : name + "." + Utilities::int_to_string(r, 4) + ".vtu";
     };
     std::string message;
     try

@@ -42,8 +42,8 @@ namespace Palpate
     prm.declare_entry("Deviation factor",
                       "20",
                       Patterns::Double(),
-                      "global plus per cell: the largest factor between a cell "
-                      "and the global value.");
+                      "global (or per label) plus per cell: the largest factor "
+                      "between a cell and its group.");
   }
 
   template <int dim>
@@ -59,7 +59,7 @@ namespace Palpate
                       "expected a value above Lower bound = " +
                         parameters.get("Lower bound"));
     fixed_labels = parameters.get_integers("Fixed labels");
-    if (with_global && with_cells)
+    if ((with_global || with_labels) && with_cells)
       {
         const double factor = parameters.get_double("Deviation factor");
         if (!(factor > 1))
@@ -109,12 +109,11 @@ namespace Palpate
         if (!free_cell[k])
           base[k] = cell_start[k];
         else if (n_groups > 0)
-          group[k] = with_labels ?
-                       std::lower_bound(group_label.begin(),
-                                        group_label.end(),
-                                        label) -
-                         group_label.begin() :
-                       0;
+          group[k] = with_labels ? std::lower_bound(group_label.begin(),
+                                                    group_label.end(),
+                                                    label) -
+                                     group_label.begin()
+                                 : 0;
         if (k < D->n_owned_cells())
           {
             sums.back() += D->volume[k];
@@ -136,8 +135,7 @@ namespace Palpate
         group_volume[i] = sums[2 * i];
         group_start[i]  = sums[2 * i + 1] / sums[2 * i];
       }
-    n_on_root =
-      (Utilities::MPI::this_mpi_process(D->comm) == 0 ? n_groups : 0);
+    n_on_root = (Utilities::MPI::this_mpi_process(D->comm) == 0 ? n_groups : 0);
   }
 
   template <int dim>
@@ -154,12 +152,12 @@ namespace Palpate
     if (with_cells)
       for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
         if (free_cell[k])
-          q.push_back(group[k] < 0 ?
-                        clamp(cell_start[k]) :
-                        std::min(std::max(cell_start[k] -
-                                            clamp(group_start[group[k]]),
-                                          -range),
-                                 range));
+          q.push_back(
+            group[k] < 0
+              ? clamp(cell_start[k])
+              : std::min(std::max(cell_start[k] - clamp(group_start[group[k]]),
+                                  -range),
+                         range));
     return q;
   }
 
@@ -298,9 +296,9 @@ namespace Palpate
       MPI_Bcast(groups.data(), n_groups, MPI_DOUBLE, 0, D->comm);
     std::vector<std::pair<std::string, double>> result;
     for (unsigned int i = 0; i < n_groups; ++i)
-      result.emplace_back(with_labels ?
-                            "label " + std::to_string(group_label[i]) :
-                            std::string("global"),
+      result.emplace_back(with_labels
+                            ? "label " + std::to_string(group_label[i])
+                            : std::string("global"),
                           groups[i]);
     return result;
   }
@@ -350,6 +348,14 @@ namespace Palpate
     };
 
     template <int dim>
+    struct PerLabelPlusPerCell : LogLinear<dim>
+    {
+      PerLabelPlusPerCell()
+        : LogLinear<dim>(false, true, true)
+      {}
+    };
+
+    template <int dim>
     struct Entries
     {
       template <typename T>
@@ -360,7 +366,11 @@ namespace Palpate
       Entry<Global<dim>>   global{"global", "one log alpha for the body"};
       Entry<GlobalPlusPerCell<dim>> sum{
         "global plus per cell",
-        "one log alpha plus a deviation of every cell"};
+        "one log alpha plus a deviation of every cell (alpha may leave the bounds "
+        "by Deviation factor)"};
+      Entry<PerLabelPlusPerCell<dim>> label_sum{
+        "per label plus per cell",
+        "log alpha of every label plus a deviation of every cell (likewise)"};
     };
     const Entries<2> entries_2d;
     const Entries<3> entries_3d;

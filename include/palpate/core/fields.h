@@ -9,7 +9,8 @@ namespace Palpate
 {
   /**
    * Values attached to the cells of this rank: n_components per cell, owned
-   * cells first, then ghost cells (Discretization::update_ghosts() fills those).
+   * cells first, then ghost cells (Discretization::update_ghosts() fills
+   * those).
    */
   struct Field
   {

@@ -20,7 +20,8 @@ namespace Palpate
   read_file(const std::string &filename);
 
   /**
-   * Create a folder (and its parents) and check that it can be written.
+   * Create a folder (and its parents), check that it can be written, and remove
+   * the result files of an earlier run from it.
    * @throw InputError if not.
    */
   void

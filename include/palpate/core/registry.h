@@ -17,11 +17,12 @@ namespace Palpate
    * Name -> factory and one-line description, one registry per base class. A
    * term puts itself in by one static line in its own .cc file:
    * @code
-   * const Registry<Objective<3>>::Entry<MyTerm<3>> r("my term", "what it does");
+   * const Registry<Objective<3>>::Entry<MyTerm<3>> r("my term", "what it
+   * does");
    * @endcode
    * @tparam Base must have a virtual destructor; Derived needs a default
-   * constructor and `static void declare_parameters(ParameterHandler &)`, called
-   * in the subsection the base class decides on.
+   * constructor and `static void declare_parameters(ParameterHandler &)`,
+   * called in the subsection the base class decides on.
    */
   template <typename Base>
   class Registry
@@ -29,8 +30,8 @@ namespace Palpate
   public:
     struct Item
     {
-      std::string                                      description;
-      std::function<std::unique_ptr<Base>()>           create;
+      std::string                                     description;
+      std::function<std::unique_ptr<Base>()>          create;
       std::function<void(dealii::ParameterHandler &)> declare_parameters;
     };
 

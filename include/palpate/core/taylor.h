@@ -14,19 +14,19 @@ namespace Palpate
    */
   struct TaylorResult
   {
-    double rate      = 0; ///< observed, over the best three decades
-    double best      = 0; ///< smallest |difference quotient - dJ.v| / |dJ.v|
+    double rate = 0; ///< observed, over the best three decades
+    double best = 0; ///< smallest |difference quotient - dJ.v| / |dJ.v|
     /// Remainder / (step * max(slope, scale)) at the smallest step above
     /// round-off.
     double at_smallest_step = 0;
-    bool   round_off        = false; ///< remainder below 1e-11 of the value throughout
+    bool   round_off = false; ///< remainder below 1e-11 of the value throughout
     std::vector<double> steps, remainders;
 
     bool
     passed(const double lowest = 1.95, const double highest = 2.05) const
     {
-      return round_off || (rate >= lowest && rate <= highest &&
-                           at_smallest_step < 1e-5);
+      return round_off ||
+             (rate >= lowest && rate <= highest && at_smallest_step < 1e-5);
     }
     /// "rate 2.00, agreement 3e-9" or "exact to round-off".
     std::string

@@ -15,26 +15,26 @@ namespace Palpate
    * order, this rank's part in its own file. An optimizer that is deterministic
    * and gets the same answers takes the same path, so a resumed run replays the
    * log (no solves) and goes on where the log ends. A record cut off by a kill
-   * is dropped on all ranks. Beside the log lies what the next evaluation starts
-   * from (warm starts), for the last two numbers of records.
+   * is dropped on all ranks. Beside the log lies what the next evaluation
+   * starts from (warm starts), for the last two numbers of records.
    */
   class EvaluationLog
   {
   public:
-    /// @param fingerprint of everything the answers depend on; a checkpoint with
-    /// another one is refused.
+    /// @param fingerprint of everything the answers depend on; a checkpoint
+    /// with another one is refused.
     /// @param resume read what is there; otherwise start anew.
     /// @throw InputError if there is nothing to resume or it does not fit.
     EvaluationLog(const std::string  &directory,
                   const std::uint64_t fingerprint,
-                  const bool         resume,
-                  const MPI_Comm    &comm);
+                  const bool          resume,
+                  const MPI_Comm     &comm);
     ~EvaluationLog();
 
     struct Record
     {
-      char                kind; ///< 'V' value, 'G' gradient, 'H' Hessian product
-      std::uint64_t       question = 0; ///< checksum of the arguments
+      char          kind; ///< 'V' value, 'G' gradient, 'H' Hessian product
+      std::uint64_t question = 0; ///< checksum of the arguments
       std::vector<double> answer;
     };
 

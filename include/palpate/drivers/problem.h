@@ -105,6 +105,7 @@ namespace Palpate
     std::vector<WeightedTerm<dim>>          terms;
     bool                                    scale_identified    = true;
     double                                  reference_stiffness = 0;
+    bool                                    reference_stated    = false;
     std::vector<std::string>                warnings;
     nlohmann::json                          strain_statistics;
 

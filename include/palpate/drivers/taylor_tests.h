@@ -40,9 +40,9 @@ namespace Palpate
                const double               size);
 
   /**
-   * All derivatives of a force at a random state of about 10 % strain and random
-   * fields: energy -> residual -> tangent (assembled and matrix-free), field
-   * derivative and its transpose, second derivatives. Collective.
+   * All derivatives of a force at a random state of about 10 % strain and
+   * random fields: energy -> residual -> tangent (assembled and matrix-free),
+   * field derivative and its transpose, second derivatives. Collective.
    */
   template <int dim>
   std::vector<Verification>

@@ -25,7 +25,8 @@ namespace Palpate
    * Solves with one assembled matrix: conjugate gradients with smoothed
    * aggregation AMG on the rigid-body modes (Trilinos ML), or a sparse direct
    * factorization (Amesos: MUMPS where there is one, else KLU) that serves all
-   * right-hand sides. One set-up serves forward, adjoint and incremental solves.
+   * right-hand sides. One set-up serves forward, adjoint and incremental
+   * solves.
    */
   template <int dim>
   class LinearSolver

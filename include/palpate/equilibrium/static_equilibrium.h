@@ -31,13 +31,13 @@ namespace Palpate
   class StaticEquilibrium : public StateProblem<dim>
   {
   public:
-    StaticEquilibrium(const Discretization<dim>             &discretization,
-                      const std::vector<char>               &constrained,
-                      const std::vector<Snapshot<dim>>      &snapshots,
+    StaticEquilibrium(const Discretization<dim>                 &discretization,
+                      const std::vector<char>                   &constrained,
+                      const std::vector<Snapshot<dim>>          &snapshots,
                       std::vector<std::unique_ptr<Force<dim>>> &&forces,
-                      const SolverParameters                &solver_parameters,
-                      const NewtonParameters                &newton_parameters,
-                      const dealii::ConditionalOStream      &log);
+                      const SolverParameters           &solver_parameters,
+                      const NewtonParameters           &newton_parameters,
+                      const dealii::ConditionalOStream &log);
 
     unsigned int
     n_snapshots() const override
@@ -76,8 +76,7 @@ namespace Palpate
                Vector            &g_state,
                FieldDuals        &g_fields) const override;
     void
-    restore(const Fields              &fields,
-            const std::vector<Vector> &states) override;
+    restore(const Fields &fields, const std::vector<Vector> &states) override;
     std::vector<Vector>
     states() const override;
     void
@@ -153,20 +152,20 @@ namespace Palpate
                  const bool         transposed,
                  Vector            &x);
 
-    const Discretization<dim>             &discretization;
-    const std::vector<char>               &constrained;
-    const std::vector<Snapshot<dim>>      &snapshots;
-    const SolverParameters                &solver_parameters;
-    const NewtonParameters                &newton_parameters;
-    const dealii::ConditionalOStream      &log;
-    Depends                                depends;
-    double                                 tolerance;
+    const Discretization<dim>        &discretization;
+    const std::vector<char>          &constrained;
+    const std::vector<Snapshot<dim>> &snapshots;
+    const SolverParameters           &solver_parameters;
+    const NewtonParameters           &newton_parameters;
+    const dealii::ConditionalOStream &log;
+    Depends                           depends;
+    double                            tolerance;
     /// Part of the external forces in force (load steps).
-    double                                 load_factor = 1;
-    Fields                                 fields;
-    std::vector<State>                     state;
-    std::vector<double>                    residual_norms;
-    std::vector<std::unique_ptr<System>>   systems;
+    double                               load_factor = 1;
+    Fields                               fields;
+    std::vector<State>                   state;
+    std::vector<double>                  residual_norms;
+    std::vector<std::unique_ptr<System>> systems;
   };
 } // namespace Palpate
 

@@ -40,8 +40,8 @@ namespace Palpate
         {
           u.load(D, k);
           for (unsigned int q = 0; q < D.n_q; ++q)
-            sum += D.JxW(k, q) * material.energy(
-                                   D.displacement_gradient(u.values, k, q),
+            sum += D.JxW(k, q) *
+                   material.energy(D.displacement_gradient(u.values, k, q),
                                    c.snapshot.frames[k],
                                    p[k]);
         }
@@ -54,10 +54,11 @@ namespace Palpate
       const auto &p = c.fields[field];
       Cells       u(c.state.u);
       loop(c, h, u, [&](const unsigned int k, const unsigned int q) {
-        return material.stress(
-          c.discretization.displacement_gradient(u.values, k, q),
-          c.snapshot.frames[k],
-          p[k]);
+        return material.stress(c.discretization.displacement_gradient(u.values,
+                                                                      k,
+                                                                      q),
+                               c.snapshot.frames[k],
+                               p[k]);
       });
     }
 
@@ -92,10 +93,11 @@ namespace Palpate
       const auto &p = direction[field];
       Cells       u(c.state.u);
       loop(c, dh, u, [&](const unsigned int k, const unsigned int q) {
-        return material.stress(
-          c.discretization.displacement_gradient(u.values, k, q),
-          c.snapshot.frames[k],
-          p[k]);
+        return material.stress(c.discretization.displacement_gradient(u.values,
+                                                                      k,
+                                                                      q),
+                               c.snapshot.frames[k],
+                               p[k]);
       });
     }
 
@@ -114,13 +116,12 @@ namespace Palpate
           u.load(D, k);
           l.load(D, k);
           for (unsigned int q = 0; q < D.n_q; ++q)
-            out[k] +=
-              D.JxW(k, q) *
-              scalar_product(
-                material.stress(D.displacement_gradient(u.values, k, q),
-                                c.snapshot.frames[k],
-                                1.),
-                D.displacement_gradient(l.values, k, q));
+            out[k] += D.JxW(k, q) *
+                      scalar_product(
+                        material.stress(D.displacement_gradient(u.values, k, q),
+                                        c.snapshot.frames[k],
+                                        1.),
+                        D.displacement_gradient(l.values, k, q));
         }
     }
 
@@ -136,11 +137,10 @@ namespace Palpate
       const Field &p  = c.fields[field];
       const Field *dp = dfields.has(field) ? &dfields[field] : nullptr;
       Cells        u(c.state.u), l(lambda), d(du);
-      const auto   gradient = [&](const Cells       &x,
-                                const unsigned int k,
-                                const unsigned int q) {
-        return D.displacement_gradient(x.values, k, q);
-      };
+      const auto   gradient =
+        [&](const Cells &x, const unsigned int k, const unsigned int q) {
+          return D.displacement_gradient(x.values, k, q);
+        };
       loop(
         c,
         g_state,
@@ -167,13 +167,13 @@ namespace Palpate
           l.load(D, k);
           d.load(D, k);
           for (unsigned int q = 0; q < D.n_q; ++q)
-            out[k] += D.JxW(k, q) *
-                      scalar_product(
-                        material.stress_derivative(gradient(u, k, q),
-                                                   gradient(d, k, q),
-                                                   c.snapshot.frames[k],
-                                                   1.),
-                        gradient(l, k, q));
+            out[k] +=
+              D.JxW(k, q) *
+              scalar_product(material.stress_derivative(gradient(u, k, q),
+                                                        gradient(d, k, q),
+                                                        c.snapshot.frames[k],
+                                                        1.),
+                             gradient(l, k, q));
         }
     }
 
@@ -221,11 +221,10 @@ namespace Palpate
                         Tensor2 dH;
                         dH[j] = g[b];
                         const Tensor2 dP =
-                          positive ?
-                            material.positive_derivative(
-                              H, dH, c.snapshot.frames[k], p[k]) :
-                            material.stress_derivative(
-                              H, dH, c.snapshot.frames[k], p[k]);
+                          positive ? material.positive_derivative(
+                                       H, dH, c.snapshot.frames[k], p[k])
+                                   : material.stress_derivative(
+                                       H, dH, c.snapshot.frames[k], p[k]);
                         for (unsigned int a = 0; a < nn; ++a)
                           {
                             const dealii::Tensor<1, dim> f = dP * g[a];
@@ -280,8 +279,8 @@ namespace Palpate
       {
         D.gather(vector, k, values);
       }
-      const Vector                             &vector;
-      std::vector<dealii::Tensor<1, dim>>       values;
+      const Vector                       &vector;
+      std::vector<dealii::Tensor<1, dim>> values;
     };
 
     /// result_a += sum_q JxW stress(k, q) g_a over all local cells.

@@ -2,9 +2,7 @@
 #define palpate_geometry_discretization_h
 
 #include <deal.II/distributed/fully_distributed_tria.h>
-
 #include <deal.II/dofs/dof_handler.h>
-
 #include <deal.II/fe/fe_system.h>
 
 #include <palpate/core/fields.h>
@@ -24,8 +22,8 @@ namespace Palpate
    * Cells of this rank are numbered 0..n_owned_cells()-1 (owned) and on to
    * n_cells()-1 (ghosts). Terms loop over *all* of them and write only to owned
    * nodes (rows), so that assembling needs no communication; scalars are summed
-   * over owned cells only. Nodes are vertices and, for degree 2, edge midpoints;
-   * the DoFs of local node n are n*dim .. n*dim+dim-1.
+   * over owned cells only. Nodes are vertices and, for degree 2, edge
+   * midpoints; the DoFs of local node n are n*dim .. n*dim+dim-1.
    */
   template <int dim>
   class Discretization
@@ -40,8 +38,8 @@ namespace Palpate
                    const unsigned int     degree,
                    const MPI_Comm        &comm);
 
-    const unsigned int degree;
-    const MPI_Comm     comm;
+    const unsigned int     degree;
+    const MPI_Comm         comm;
     const SerialMesh<dim> &serial_mesh;
 
     /// Changes whenever the reference geometry changes (shape will be a field).
@@ -159,9 +157,9 @@ namespace Palpate
 
     /// Values at the nodes of a cell.
     void
-    gather(const Vector                                       &u,
-           const unsigned int                                  cell,
-           std::vector<dealii::Tensor<1, dim>>                &values) const
+    gather(const Vector                        &u,
+           const unsigned int                   cell,
+           std::vector<dealii::Tensor<1, dim>> &values) const
     {
       const unsigned int *n = &cell_nodes[cell * nodes_per_cell];
       values.resize(nodes_per_cell);
@@ -228,11 +226,11 @@ namespace Palpate
     /// Faces of owned and ghost cells on the boundary.
     struct Face
     {
-      unsigned int              cell;    ///< local cell
-      unsigned int              id;      ///< boundary id
-      double                    area;    ///< [m^(dim-1)]
-      dealii::Tensor<1, dim>    normal;  ///< outward, unit
-      std::vector<unsigned int> nodes;   ///< index within the cell
+      unsigned int              cell;   ///< local cell
+      unsigned int              id;     ///< boundary id
+      double                    area;   ///< [m^(dim-1)]
+      dealii::Tensor<1, dim>    normal; ///< outward, unit
+      std::vector<unsigned int> nodes;  ///< index within the cell
       std::vector<double> weights; ///< integral of N_a over the face / area
     };
     std::vector<Face> boundary_faces;
@@ -259,8 +257,8 @@ namespace Palpate
     dealii::FESystem<dim>                                  fe;
     dealii::DoFHandler<dim>                                handler;
 
-    unsigned int n_owned      = 0;
-    unsigned int n_owned_node = 0;
+    unsigned int                                               n_owned      = 0;
+    unsigned int                                               n_owned_node = 0;
     std::shared_ptr<const dealii::Utilities::MPI::Partitioner> dofs, nodes,
       cells;
     std::vector<unsigned int>           ghost_of_cell; ///< local cell -> entry

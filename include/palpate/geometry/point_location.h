@@ -32,12 +32,12 @@ namespace Palpate
     locate(const dealii::Point<dim> &p) const;
 
   private:
-    const SerialMesh<dim>                   &mesh;
-    dealii::Point<dim>                       origin;
-    double                                   bin_size;
-    std::array<unsigned int, dim>            n_bins;
-    std::vector<std::size_t>                 offsets;
-    std::vector<unsigned int>                cells;
+    const SerialMesh<dim>        &mesh;
+    dealii::Point<dim>            origin;
+    double                        bin_size;
+    std::array<unsigned int, dim> n_bins;
+    std::vector<std::size_t>      offsets;
+    std::vector<unsigned int>     cells;
   };
 } // namespace Palpate
 

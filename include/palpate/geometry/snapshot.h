@@ -17,7 +17,8 @@ namespace Palpate
     /// Orthonormal frame of each local cell; column l is e_l.
     std::vector<dealii::Tensor<2, dim>> frames;
 
-    /// Displacement of the constrained nodes [m] (other entries unused), ghosted.
+    /// Displacement of the constrained nodes [m] (other entries unused),
+    /// ghosted.
     Vector prescribed;
 
     /// Registered displacement [m], ghosted; empty if there is none.

@@ -8,17 +8,18 @@ namespace Palpate
   /// Why a cell's frame is not its principal stretch directions (theory 1).
   struct FrameCounts
   {
-    unsigned long registered   = 0; ///< principal stretch directions
-    unsigned long near_rigid   = 0; ///< all |sigma - 1| small: frame kept
-    unsigned long inverted     = 0; ///< det F <= 0: along the mean displacement
-    unsigned long collapsed    = 0; ///< sigma_2 < 1e-3 sigma_1: likewise
-    unsigned long motionless   = 0; ///< of those two: no mean displacement
+    unsigned long registered = 0; ///< principal stretch directions
+    unsigned long near_rigid = 0; ///< all |sigma - 1| small: frame kept
+    unsigned long inverted   = 0; ///< det F <= 0: along the mean displacement
+    unsigned long collapsed  = 0; ///< sigma_2 < 1e-3 sigma_1: likewise
+    unsigned long motionless = 0; ///< of those two: no mean displacement
   };
 
   /**
-   * The material frame of one cell from a registered displacement (doc/theory.md
-   * section 1): right singular vectors of F = I + H by descending stretch,
-   * right-handed by the sign of the last, with the fall-backs counted.
+   * The material frame of one cell from a registered displacement
+   * (doc/theory.md section 1): right singular vectors of F = I + H by
+   * descending stretch, right-handed by the sign of the last, with the
+   * fall-backs counted.
    * @param H displacement gradient of the cell
    * @param mean_displacement of its vertices [m]
    * @param edges of the cell [m]
@@ -53,9 +54,8 @@ namespace Palpate
      * @param g gradients of the barycentric coordinates [1/m]
      * @param frame columns e_l
      */
-    IntersectionSprings(
-      const std::array<dealii::Tensor<1, dim>, dim + 1> &g,
-      const dealii::Tensor<2, dim>                      &frame);
+    IntersectionSprings(const std::array<dealii::Tensor<1, dim>, dim + 1> &g,
+                        const dealii::Tensor<2, dim> &frame);
 
     /// C[2 l] is the point in direction +e_l, C[2 l + 1] that in direction
     /// -e_l, as weights of the vertices (rows sum to 1, one entry 0).
@@ -71,8 +71,8 @@ namespace Palpate
   template <int dim>
   struct SmsRows
   {
-    static constexpr unsigned int n       = dim * (dim + 1);
-    static constexpr unsigned int n_shear = dim * (dim - 1) / 2;
+    static constexpr unsigned int              n       = dim * (dim + 1);
+    static constexpr unsigned int              n_shear = dim * (dim - 1) / 2;
     std::array<std::array<double, n>, dim>     axis;  ///< e_l . eps e_l
     std::array<std::array<double, n>, n_shear> shear; ///< e_l . eps e_m
     std::array<double, n>                      vol;   ///< tr eps
@@ -84,8 +84,8 @@ namespace Palpate
   /**
    * The global operators of the spring model as sparse matrices, for tests and
    * for looking at: B (vertex positions -> intersection points), M (points ->
-   * spring vectors), A0 = M B. Rows follow the cells of this rank's owned range.
-   * Linear elements only. Collective.
+   * spring vectors), A0 = M B. Rows follow the cells of this rank's owned
+   * range. Linear elements only. Collective.
    */
   struct SpringOperators
   {

@@ -86,9 +86,12 @@ namespace Palpate
   private:
     struct Point
     {
-      Q                           q;
-      bool                        valid        = false;
-      bool                        has_gradient = false;
+      Q    q;
+      bool valid        = false;
+      bool has_gradient = false;
+      /// The gradient was computed before a restart: deriving it again is no
+      /// work the run had to do.
+      bool                        rederive = false;
       Fields                      fields;
       std::vector<Vector>         states, adjoints;
       std::vector<double>         parts;

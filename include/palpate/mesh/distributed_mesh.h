@@ -18,8 +18,8 @@ namespace Palpate
   template <int dim>
   void
   distribute_mesh(
-    const SerialMesh<dim>                                     &mesh,
-    dealii::parallel::fullydistributed::Triangulation<dim>    &triangulation);
+    const SerialMesh<dim>                                  &mesh,
+    dealii::parallel::fullydistributed::Triangulation<dim> &triangulation);
   /// Send the mesh of rank 0 to all ranks. Collective.
   template <int dim>
   void

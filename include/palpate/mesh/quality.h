@@ -48,7 +48,8 @@ namespace Palpate
                  std::vector<unsigned int> &indices,
                  std::vector<std::size_t>  &offsets);
 
-  /// A few lines for the log: "8142 vertices, 35860 tetrahedra, 2 components, ...".
+  /// A few lines for the log: "8142 vertices, 35860 tetrahedra, 2 components,
+  /// ...".
   template <int dim>
   std::string
   describe(const QualityReport<dim> &report);

@@ -27,9 +27,9 @@ namespace Palpate
   template <int dim>
   struct SerialMesh
   {
-    std::vector<dealii::Point<dim>>                    vertices; ///< (N) m
-    std::vector<std::array<unsigned int, dim + 1>>     cells;    ///< (M)
-    std::vector<int>                                   labels;   ///< (M)
+    std::vector<dealii::Point<dim>>                vertices; ///< (N) m
+    std::vector<std::array<unsigned int, dim + 1>> cells;    ///< (M)
+    std::vector<int>                               labels;   ///< (M)
     /// Faces that carry an id; boundary faces not listed have id 0.
     std::vector<BoundaryFace<dim>> boundary_faces;
   };

@@ -46,8 +46,7 @@ namespace Palpate
         return;
       const Field &alpha = c.fields[name];
       const Field  x     = log_of(c);
-      Field        gx(x.values.size()), hx(x.values.size()),
-        dx(x.values.size());
+      Field gx(x.values.size()), hx(x.values.size()), dx(x.values.size());
       for (std::size_t k = 0; k < x.values.size(); ++k)
         dx[k] = dfields[name][k] / alpha[k];
       log_gradient(c.discretization, x, gx);

@@ -9,8 +9,8 @@ namespace Palpate
 {
   /**
    * One term of J(u, fields). Values are global (collective calls); gradients
-   * are added to owned nodes and owned cells. Weights are applied by the caller.
-   * Every registered objective is Taylor-tested by ctest.
+   * are added to owned nodes and owned cells. Weights are applied by the
+   * caller. Every registered objective is Taylor-tested by ctest.
    */
   template <int dim>
   class Objective

@@ -52,8 +52,8 @@ namespace Palpate
 
   struct OptimizerIteration
   {
-    unsigned int iteration;
-    double       value, gradient_norm, step_norm;
+    unsigned int               iteration;
+    double                     value, gradient_norm, step_norm;
     const std::vector<double> *q;
   };
 
@@ -66,24 +66,25 @@ namespace Palpate
   };
 
   /**
-   * Minimise within bounds. lbfgs: trust region (Lin-More) with a limited-memory
-   * BFGS model; newton cg: the same trust region with the function's own Hessian
-   * products. Both from ROL.
+   * Minimise within bounds. lbfgs: trust region (Lin-More) with a
+   * limited-memory BFGS model; newton cg: the same trust region with the
+   * function's own Hessian products. Both from ROL.
    * @param weights of the inner product: q . r = sum w_i q_i r_i; gradients are
-   * Riesz representatives with it, so that iterations do not grow with the mesh.
+   * Riesz representatives with it, so that iterations do not grow with the
+   * mesh.
    * @param callback after every accepted iterate, iteration 0 the start.
    * @param solves_so_far for the budget of solves.
    */
   OptimizerResult
-  minimize(SmoothFunction                                      &function,
-           const std::vector<double>                           &start,
-           const std::vector<double>                           &lower,
-           const std::vector<double>                           &upper,
-           const std::vector<double>                           &weights,
-           const OptimizerParameters                           &parameters,
-           const MPI_Comm                                      &comm,
+  minimize(SmoothFunction                                        &function,
+           const std::vector<double>                             &start,
+           const std::vector<double>                             &lower,
+           const std::vector<double>                             &upper,
+           const std::vector<double>                             &weights,
+           const OptimizerParameters                             &parameters,
+           const MPI_Comm                                        &comm,
            const std::function<void(const OptimizerIteration &)> &callback,
-           const std::function<unsigned long()>                &solves_so_far);
+           const std::function<unsigned long()> &solves_so_far);
 } // namespace Palpate
 
 #endif

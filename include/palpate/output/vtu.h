@@ -34,10 +34,10 @@ namespace Palpate
 
   /// Write directory/name.pvd, which ParaView opens as a series. Collective.
   void
-  write_pvd(const std::string                                &directory,
-            const std::string                                &name,
+  write_pvd(const std::string                                 &directory,
+            const std::string                                 &name,
             const std::vector<std::pair<double, std::string>> &times_and_files,
-            const MPI_Comm                                   &comm);
+            const MPI_Comm                                    &comm);
 } // namespace Palpate
 
 #endif

@@ -72,9 +72,9 @@ namespace Palpate
     std::vector<int>           fixed_labels;
     const Discretization<dim> *D = nullptr;
 
-    std::vector<double> base;       ///< per local cell
-    std::vector<char>   free_cell;  ///< per local cell
-    std::vector<int>    group;      ///< per local cell, -1: none
+    std::vector<double> base;      ///< per local cell
+    std::vector<char>   free_cell; ///< per local cell
+    std::vector<int>    group;     ///< per local cell, -1: none
     std::vector<int>    group_label;
     std::vector<double> group_volume, group_start;
     std::vector<double> cell_start; ///< log start per local cell

@@ -24,7 +24,8 @@ namespace Palpate
     virtual void
     parse_parameters(Parameters &parameters) = 0;
 
-    /// Once per mesh. @param initial start of the stiffness field [Pa], ghosted.
+    /// Once per mesh. @param initial start of the stiffness field [Pa],
+    /// ghosted.
     virtual void
     bind(const Discretization<dim> &discretization, const Field &initial) = 0;
 
@@ -50,7 +51,10 @@ namespace Palpate
     vjp(const Q &q, const FieldDuals &duals, Q &g) const = 0;
     /// g += derivative of vjp(q, duals) along dq at fixed duals.
     virtual void
-    second_vjp(const Q &q, const Q &dq, const FieldDuals &duals, Q &g) const = 0;
+    second_vjp(const Q          &q,
+               const Q          &dq,
+               const FieldDuals &duals,
+               Q                &g) const = 0;
 
     /// Names and values of unknowns that belong to no cell, for the log
     /// ("label 1", Pa). Collective.

@@ -57,7 +57,9 @@ namespace Palpate
     /// e_l . A e_l
     template <int dim>
     double
-    along(const Tensor<2, dim> &A, const Tensor<2, dim> &R, const unsigned int l)
+    along(const Tensor<2, dim> &A,
+          const Tensor<2, dim> &R,
+          const unsigned int    l)
     {
       double sum = 0;
       for (unsigned int i = 0; i < dim; ++i)
@@ -93,10 +95,9 @@ namespace Palpate
           {
             const unsigned int i1 = (i + 1) % 3, i2 = (i + 2) % 3,
                                j1 = (j + 1) % 3, j2 = (j + 2) % 3;
-            result[i][j] = 0.5 * (A[i1][j1] * B[i2][j2] +
-                                  B[i1][j1] * A[i2][j2] -
-                                  A[i1][j2] * B[i2][j1] -
-                                  B[i1][j2] * A[i2][j1]);
+            result[i][j] =
+              0.5 * (A[i1][j1] * B[i2][j2] + B[i1][j1] * A[i2][j2] -
+                     A[i1][j2] * B[i2][j1] - B[i1][j2] * A[i2][j1]);
           }
       return result;
     }
@@ -226,9 +227,8 @@ namespace Palpate
                                        const double alpha) const
   {
     const T2 F = plus_identity(H);
-    return alpha *
-           (2. * F * second_stress(twice_green_strain(H), R) +
-            ratios.volume * determinant_change(H) * cofactor(F));
+    return alpha * (2. * F * second_stress(twice_green_strain(H), R) +
+                    ratios.volume * determinant_change(H) * cofactor(F));
   }
 
   template <int dim>
@@ -275,8 +275,8 @@ namespace Palpate
     const T2 c = cofactor(F), c1 = cofactor_derivative(F, dH1),
              c2 = cofactor_derivative(F, dH2);
     return alpha *
-           (2. * dH1 * second_stress(dC2, R) + 2. * dH2 * second_stress(dC1, R) +
-            2. * F * second_stress(ddC, R) +
+           (2. * dH1 * second_stress(dC2, R) +
+            2. * dH2 * second_stress(dC1, R) + 2. * F * second_stress(ddC, R) +
             ratios.volume *
               (scalar_product(c2, dH1) * c + scalar_product(c, dH1) * c2 +
                scalar_product(c, dH2) * c1 +

@@ -46,7 +46,10 @@ namespace Palpate
     T2
     stress(const T2 &H, const T2 &R, const double alpha) const;
     T2
-    stress_derivative(const T2 &, const T2 &dH, const T2 &R, const double a) const
+    stress_derivative(const T2 &,
+                      const T2    &dH,
+                      const T2    &R,
+                      const double a) const
     {
       return stress(dH, R, a);
     }
