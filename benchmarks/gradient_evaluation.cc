@@ -309,9 +309,11 @@ namespace
     terms.push_back(
       {Registry<Objective<dim>>::create("Displacement misfit"), 1., "misfit"});
     LogLinear<dim> per_cell(false, false, true);
-    per_cell.lower_bound = 1e-300;
-    per_cell.upper_bound = 1e300;
-    per_cell.bind(D, alpha);
+    per_cell.limits.lower = 1e-300;
+    per_cell.limits.upper = 1e300;
+    Fields start;
+    start["stiffness"] = alpha;
+    per_cell.bind(D, start);
     const std::vector<double> q = per_cell.initial();
     std::vector<Vector>       zero(o.snapshots, D.make_vector());
     const auto                longest = [&](const double seconds) {

@@ -72,12 +72,10 @@ namespace
                    where);
         for (const auto &[name, item] :
              Registry<Parameterization<dim>>::items())
-          for (const char *fixed : {"", "2"})
+          for (const auto &entries : variants(name, dim))
             {
-              const auto p =
-                make_term<Parameterization<dim>>(name,
-                                                 {{"Fixed labels", fixed}});
-              p->bind(x.D, x.fields["stiffness"]);
+              const auto p = make_term<Parameterization<dim>>(name, entries);
+              p->bind(x.D, x.fields_of_springs());
               expect(verify_parameterization<dim>(name, *p, x.D, seed), where);
             }
       }
@@ -117,7 +115,7 @@ namespace
     auto p = make_term<Parameterization<dim>>(parameterization,
                                               {{"Lower bound", "900"},
                                                {"Upper bound", "1100"}});
-    p->bind(x.D, x.fields["stiffness"]);
+    p->bind(x.D, x.fields_of_springs());
     Fields density;
     density["density"] = x.fields["density"];
     ReducedFunctional<dim> J(equilibrium, *p, terms, density, MPI_COMM_WORLD);

@@ -51,7 +51,7 @@ namespace Palpate
   create_output_directory(const std::string &directory)
   {
     if (directory.empty())
-      throw InputError("Output directory", "is empty, expected a folder");
+      throw EntryError("Output directory", "is empty, expected a folder");
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     const std::string probe =

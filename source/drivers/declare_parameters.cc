@@ -9,17 +9,33 @@ namespace Palpate
 
   namespace
   {
-    /// Entries shared by several terms of one section (sms and sms finite
-    /// strain) are declared once.
-    template <typename Base>
+    /// Entries of all terms of a kind in one section, those known in 2D only
+    /// too. Terms may share entries (sms and sms finite strain).
+    template <template <int> class Base>
     void
-    declare_all(ParameterHandler &prm)
+    declare_all(ParameterHandler &prm, const std::string &group = "")
     {
-      for (const auto &[name, item] : Registry<Base>::items())
-        {
-          (void)name;
+      for (const auto &[name, item] : Registry<Base<2>>::items())
+        if (item.group == group && Registry<Base<3>>::items().count(name) == 0)
           item.declare_parameters(prm);
-        }
+      for (const auto &[name, item] : Registry<Base<3>>::items())
+        if (item.group == group)
+          item.declare_parameters(prm);
+    }
+
+    void
+    declare_objective(ParameterHandler  &prm,
+                      const std::string &name,
+                      const std::string &description,
+                      const std::function<void(ParameterHandler &)> &declare)
+    {
+      prm.enter_subsection(name);
+      prm.declare_entry("Weight",
+                        name == "Displacement misfit" ? "1" : "0",
+                        Patterns::Double(0),
+                        "Weight of: " + description + ".");
+      declare(prm);
+      prm.leave_subsection();
     }
 
     void
@@ -188,21 +204,14 @@ namespace Palpate
                       "10",
                       Patterns::Double(0),
                       "Density = max(HU + 1000, this) [kg/m^3].");
-    for (const char *name : {"gravity", "traction", "pressure"})
-      Registry<Force<3>>::item(name).declare_parameters(prm);
+    declare_all<Force>(prm, "load");
     prm.leave_subsection();
 
     prm.enter_subsection("Model");
-    std::string types;
-    for (const auto &[name, item] : Registry<Force<3>>::items())
-      if (name != "gravity" && name != "traction" && name != "pressure")
-        {
-          types += (types.empty() ? "" : "|") + name;
-          item.declare_parameters(prm);
-        }
+    declare_all<Force>(prm);
     prm.declare_entry("Type",
                       "sms",
-                      Patterns::Selection(types),
+                      Patterns::Selection(Registry<Force<3>>::names()),
                       "The material.");
     prm.declare_entry("Degree",
                       "1",
@@ -241,15 +250,10 @@ namespace Palpate
 
     prm.enter_subsection("Objective");
     for (const auto &[name, item] : Registry<Objective<3>>::items())
-      {
-        prm.enter_subsection(name);
-        prm.declare_entry("Weight",
-                          name == "Displacement misfit" ? "1" : "0",
-                          Patterns::Double(0),
-                          "Weight of: " + item.description + ".");
-        item.declare_parameters(prm);
-        prm.leave_subsection();
-      }
+      declare_objective(prm, name, item.description, item.declare_parameters);
+    for (const auto &[name, item] : Registry<Objective<2>>::items())
+      if (Registry<Objective<3>>::items().count(name) == 0)
+        declare_objective(prm, name, item.description, item.declare_parameters);
     prm.leave_subsection();
 
     prm.enter_subsection("Parameterization");
@@ -268,7 +272,7 @@ namespace Palpate
       Patterns::Anything(),
       "Geometric mean of alpha [Pa] where the data give no "
       "scale; empty: that of the initial value, an assumption.");
-    declare_all<Parameterization<3>>(prm);
+    declare_all<Parameterization>(prm);
     prm.leave_subsection();
 
     prm.enter_subsection("Optimizer");

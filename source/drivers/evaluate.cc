@@ -5,6 +5,7 @@
 #include <palpate/drivers/tasks.h>
 #include <palpate/drivers/taylor_tests.h>
 #include <palpate/parameterizations/log_linear.h>
+#include <palpate/parameterizations/per_spring.h>
 
 #include <iomanip>
 
@@ -35,18 +36,29 @@ namespace Palpate
     if (options.dry_run)
       return 0;
     run_on_root(comm, [&]() { create_output_directory(directory); });
+    problem.check_zero_energy_modes(directory);
 
     const auto    &D = *problem.discretization;
-    LogLinear<dim> per_cell(false, false, true);
-    per_cell.lower_bound = 1e-300; // evaluate at the given field as it is
-    per_cell.upper_bound = 1e300;
-    per_cell.bind(D, problem.stiffness);
+    // At the given field as it is: springs with a stiffness of their own, else
+    // cells.
+    std::unique_ptr<Parameterization<dim>> unknowns;
+    const auto without_bounds = [&](auto parameterization) {
+      parameterization->limits.lower = 1e-300;
+      parameterization->limits.upper = 1e300;
+      unknowns                       = std::move(parameterization);
+    };
+    const bool per_spring = problem.fixed_fields.has("spring_stiffness");
+    if (per_spring)
+      without_bounds(std::make_unique<PerSpring<dim>>());
+    else
+      without_bounds(std::make_unique<LogLinear<dim>>(false, false, true));
+    unknowns->bind(D, problem.initial_fields());
     ReducedFunctional<dim> J(*problem.equilibrium,
-                             per_cell,
+                             *unknowns,
                              problem.terms,
                              problem.fixed_fields,
                              comm);
-    const auto             q = per_cell.initial();
+    const auto             q = unknowns->initial();
     std::vector<double>    g;
     J.value(q);
     J.gradient(q, g);
@@ -56,11 +68,15 @@ namespace Palpate
       {
         std::vector<double> v(q.size()), Hv;
         Field               direction(D.n_cells()), result(D.n_cells());
+        // log alpha of a cell moves all its springs.
+        const unsigned int n = per_spring ? dim : 1;
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          direction[k] = v[k] = random_number(seed, D.cell_id[k]);
+          direction[k] = random_number(seed, D.cell_id[k]);
+        for (unsigned int i = 0; i < v.size(); ++i)
+          v[i] = direction[i / n];
         J.hessian(q, v, false, Hv);
-        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          result[k] = Hv[k];
+        for (unsigned int i = 0; i < v.size(); ++i)
+          result[i / n] += Hv[i];
         const std::vector<std::size_t> shape = {D.n_global_cells()};
         more["hessian_direction"] = NpyArray(shape, D.gather_cells(direction));
         more["hessian_product"]   = NpyArray(shape, D.gather_cells(result));
@@ -69,12 +85,7 @@ namespace Palpate
     summary["task"]        = "evaluate";
     summary["objective"]   = problem.objective_json(J.parts());
     summary["stop_reason"] = "evaluated";
-    problem.write_results(directory,
-                          J.fields()["stiffness"],
-                          J.adjoints(),
-                          &J.field_gradient()["stiffness"],
-                          summary,
-                          more);
+    problem.write_results(directory, &J, summary, more);
     for (const auto &[name, value] : summary["objective"].items())
       log << "  " << name << " = " << std::setprecision(10)
           << value.template get<double>() << std::endl;

@@ -26,12 +26,13 @@ namespace Palpate
     if (options.dry_run)
       return 0;
     run_on_root(comm, [&]() { create_output_directory(directory); });
+    problem.check_zero_energy_modes(directory);
     nlohmann::json summary;
     summary["seconds"]["input"] = timer.wall_time();
     problem.equilibrium->solve(problem.initial_fields());
     summary["task"]        = "forward";
     summary["stop_reason"] = "solved";
-    problem.write_results(directory, problem.stiffness, {}, nullptr, summary);
+    problem.write_results(directory, nullptr, summary);
     log << "  solved in " << problem.equilibrium->counts.linear_iterations
         << " linear iterations; volume mean of the displacement [m]:";
     for (const double v : summary["displacement"]["volume_mean_m"]

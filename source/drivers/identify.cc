@@ -278,18 +278,13 @@ namespace Palpate
     Problem<dim> problem(parameters, comm, log, true, true, options.dry_run);
     const auto  &D = *problem.discretization;
 
-    std::unique_ptr<Parameterization<dim>> parameterization;
-    double                                 lowest, highest; // Pa
+    const auto  &parameterization = problem.parameterization;
     {
       const Parameters::Section section(parameters, "Parameterization");
-      parameterization =
-        Registry<Parameterization<dim>>::create(parameters.get("Type"));
-      parameterization->parse_parameters(parameters);
-      lowest  = parameters.get_double("Lower bound");
-      highest = parameters.get_double("Upper bound");
       // An initial number outside the bounds is a mistake; a pack's field is
-      // moved to them.
-      if (parameters.get("Initial value") != "pack")
+      // moved to them, and so are springs, whose k follows from alpha.
+      if (parameters.get("Initial value") != "pack" &&
+          parameterization->field_names().size() == 1)
         {
           const double start = parameters.get_double("Initial value");
           if (start < parameters.get_double("Lower bound") ||
@@ -316,7 +311,7 @@ namespace Palpate
       follow = parameters.get_bool("Tolerance follows optimizer");
     }
     parameters.refuse_unused("identify");
-    parameterization->bind(D, problem.stiffness);
+    parameterization->bind(D, problem.initial_fields());
     problem.print_plan("identify");
     const auto q0 = parameterization->initial();
     {
@@ -335,6 +330,7 @@ namespace Palpate
     if (options.dry_run)
       return 0;
     run_on_root(comm, [&]() { create_output_directory(directory); });
+    problem.check_zero_energy_modes(directory);
 
     ReducedFunctional<dim> J(*problem.equilibrium,
                              *parameterization,
@@ -353,18 +349,6 @@ namespace Palpate
 
     std::vector<double> lower, upper;
     parameterization->bounds(lower, upper);
-    // Share of the cells whose stiffness is at a bound (or beyond, where it is
-    // a sum of unknowns).
-    const auto share_at_bound = [&](const std::vector<double> &q) {
-      Fields fields;
-      parameterization->apply(q, fields);
-      double at = 0;
-      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-        at += (fields["stiffness"][k] <= lowest * (1 + 1e-9) ||
-               fields["stiffness"][k] >= highest * (1 - 1e-9));
-      return D.sum(at) / D.n_global_cells();
-    };
-
     std::ostringstream history;
     history << "iteration";
     for (const auto &term : problem.terms)
@@ -390,7 +374,7 @@ namespace Palpate
       history << it.iteration;
       for (const double p : m.parts)
         history << "," << p;
-      const double at_bound = share_at_bound(*it.q);
+      const double at_bound = parameterization->share_at_bound(*it.q);
       history << "," << it.value << "," << it.gradient_norm << ","
               << it.step_norm << "," << m.mean_error << "," << m.held_out_error
               << "," << m.counts.linear_iterations << "," << seconds << ","
@@ -463,15 +447,11 @@ namespace Palpate
       result.first_gradient_norm > 0
         ? result.gradient_norm / result.first_gradient_norm
         : 0.;
-    summary["share_at_bound"]     = share_at_bound(result.q);
+    summary["share_at_bound"]     = parameterization->share_at_bound(result.q);
     summary["seconds"]["elapsed"] = timer.wall_time();
     for (const auto &[name, value] : parameterization->named_values(result.q))
       summary["alpha_Pa"][name] = value * scale;
-    problem.write_results(directory,
-                          J.fields()["stiffness"],
-                          J.adjoints(),
-                          &J.field_gradient()["stiffness"],
-                          summary);
+    problem.write_results(directory, &J, summary);
 
     const auto &counts = problem.equilibrium->counts;
     log << std::endl << "stopped: " << result.stop_reason << std::endl;

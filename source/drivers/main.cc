@@ -80,6 +80,11 @@ namespace
                          std::string("cannot be loaded (Additional shared "
                                      "libraries): ") +
                            dlerror());
+    if (!duplicate_terms().empty())
+      throw InputError(list,
+                       "registers '" + duplicate_terms()[0] +
+                         "', which is registered already, expected a name of "
+                         "its own");
   }
 
   /// Libraries must be loaded before their terms can be declared: look for
@@ -244,15 +249,9 @@ namespace
       {
         throw ComputationError(parameters.filename + ": " + e.what());
       }
-    catch (const InputError &e)
+    catch (const EntryError &e)
       {
-        // Terms know their section, not their file.
-        const std::string message = e.what();
-        for (const char *section :
-             {"Case/", "Objective/", "Parameterization/", "Output directory"})
-          if (message.compare(0, std::string(section).size(), section) == 0)
-            throw InputError(parameters.filename, message);
-        throw;
+        throw InputError(parameters.filename, e.what());
       }
   }
 

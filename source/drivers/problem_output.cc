@@ -4,6 +4,8 @@
 #include <palpate/output/vtu.h>
 
 #include <cstdio>
+#include <algorithm>
+#include <cmath>
 #include <sstream>
 
 namespace Palpate
@@ -53,15 +55,178 @@ namespace Palpate
   }
 
   template <int dim>
-  void
-  Problem<dim>::write_results(const std::string         &directory,
-                              const Field               &alpha,
-                              const std::vector<Vector> &adjoints,
-                              const Field               *stiffness_gradient,
-                              nlohmann::json            &summary,
-                              NpzArrays                  arrays)
+  typename Problem<dim>::Springs
+  Problem<dim>::springs_of(const ReducedFunctional<dim> *J) const
   {
     const auto &D = *discretization;
+    Springs     result;
+    // As if springs were unknown: alpha becomes a stiffness of every spring.
+    Fields all = equilibrium->context(0).fields;
+    for (const auto &force : equilibrium->forces)
+      force->add_fields(D, snapshots, data, {"spring_stiffness"}, all);
+    if (!all.has("spring_stiffness"))
+      return result;
+    result.stiffness = all["spring_stiffness"];
+    result.gradient  = Field(D.n_cells(), 0., dim);
+    if (!J)
+      return result;
+    Fields springs_only;
+    springs_only["spring_stiffness"] = result.stiffness;
+    FieldDuals g(springs_only);
+    for (unsigned int s = 0; s < snapshots.size(); ++s)
+      {
+        const auto         now = equilibrium->context(s);
+        const Context<dim> c{
+          D, now.state, all, now.snapshot, now.constrained};
+        for (const auto &force : equilibrium->forces)
+          force->field_vjp(c, J->adjoints()[s], g);
+      }
+    // The terms that see k or alpha directly.
+    const auto &direct = J->direct_field_gradient();
+    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+      for (unsigned int i = k * dim; i < (k + 1) * dim; ++i)
+        {
+          result.gradient[i] =
+            J->fields()["stiffness"][k] / dim * direct["stiffness"][k] -
+            result.stiffness[i] * g["spring_stiffness"][i];
+          if (direct.has("spring_stiffness"))
+            result.gradient[i] +=
+              result.stiffness[i] * direct["spring_stiffness"][i];
+        }
+    return result;
+  }
+
+  template <int dim>
+  LineData<dim>
+  Problem<dim>::lines_of(const Springs &springs, const unsigned int s) const
+  {
+    const auto                 &D = *discretization;
+    const auto                 &u = equilibrium->context(s).state.u;
+    LineData<dim>               lines;
+    std::vector<double>         k, extension, gradient, axis, cell;
+    std::vector<Tensor<1, dim>> values;
+    for (unsigned int c = 0; c < D.n_owned_cells(); ++c)
+      {
+        const IntersectionSprings<dim> points(D.barycentric_gradients(c),
+                                              snapshots[s].frames[c]);
+        const auto &vertices = D.serial_mesh.cells[D.cell_id[c]];
+        D.gather(u, c, values);
+        for (unsigned int l = 0; l < dim; ++l)
+          {
+            std::array<Point<dim>, 2>     x;
+            std::array<Tensor<1, dim>, 2> moved;
+            for (unsigned int end = 0; end < 2; ++end)
+              for (unsigned int a = 0; a < dim + 1; ++a)
+                {
+                  const double w = points.C[2 * l + end][a];
+                  x[end] += w * D.serial_mesh.vertices[vertices[a]];
+                  moved[end] += w * values[a];
+                }
+            lines.points.push_back(x);
+            lines.displacements.push_back(moved);
+            const double at_rest =
+              fixed_fields.has("rest_length") ?
+                fixed_fields["rest_length"][c * dim + l] :
+                points.rest_length[l];
+            k.push_back(springs.stiffness[c * dim + l]);
+            extension.push_back(
+              ((x[0] + moved[0]) - (x[1] + moved[1])).norm() / at_rest - 1);
+            gradient.push_back(springs.gradient[c * dim + l]);
+            axis.push_back(l + 1);
+            cell.push_back(D.cell_id[c]);
+          }
+      }
+    lines.values = {{"spring_stiffness", k},
+                    {"relative_extension", extension},
+                    {"gradient_spring", gradient},
+                    {"axis", axis},
+                    {"cell", cell}};
+    return lines;
+  }
+
+  template <int dim>
+  double
+  Problem<dim>::stiffness_scale(const Field &alpha) const
+  {
+    return reference_stiffness / geometric_mean(*discretization, alpha);
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::check_zero_energy_modes(const std::string &directory)
+  {
+    if (!equilibrium->may_have_zero_energy_modes())
+      return;
+    const auto &D = *discretization;
+    for (unsigned int s = 0; s < snapshots.size(); ++s)
+      {
+        const auto lowest = equilibrium->lowest_modes(initial_fields(), s, 10);
+        const unsigned int n_zero = lowest.n_zero();
+        std::ostringstream text;
+        text.precision(2);
+        if (n_zero == 0)
+          {
+            log << "  no zero-energy mode: the lowest eigenvalue is "
+                << lowest.eigenvalues[0] << " of the largest" << std::endl;
+            continue;
+          }
+        VtuData<dim> out;
+        for (unsigned int m = 0; m < n_zero; ++m)
+          out.nodal.emplace_back("mode_" + std::to_string(m + 1),
+                                 lowest.modes[m]);
+        const std::string file =
+          write_vtu(directory, "zero_energy_modes", D, out);
+        text << "the model has " << (n_zero == 10 ? "at least " : "") << n_zero
+             << " zero-energy mode(s), motions that stretch no spring "
+                "(eigenvalues "
+             << lowest.eigenvalues[0] << " to " << lowest.eigenvalues[n_zero - 1]
+             << " of the largest); vertices ";
+        // Those that move most in one of the modes.
+        std::vector<std::pair<double, unsigned int>> moves(
+          data.mesh.vertices.size());
+        for (unsigned int m = 0; m < n_zero; ++m)
+          {
+            const auto values = D.gather_vertices(lowest.modes[m]);
+            for (unsigned int v = 0; v < moves.size(); ++v)
+              for (unsigned int d = 0; d < dim; ++d)
+                {
+                  moves[v].first += std::pow(values[v * dim + d], 2);
+                  moves[v].second = v;
+                }
+          }
+        std::sort(moves.rbegin(), moves.rend());
+        for (unsigned int i = 0; i < std::min<std::size_t>(3, moves.size());
+             ++i)
+          text << (i ? ", " : "") << moves[i].second;
+        text << " move most, see " << directory << "/" << file
+             << "; expected Model/Shear springs = true, Frames = registered, "
+                "or more constrained vertices";
+        throw SolverError(text.str());
+      }
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::write_results(const std::string            &directory,
+                              const ReducedFunctional<dim> *J,
+                              nlohmann::json               &summary,
+                              NpzArrays                     arrays)
+  {
+    const auto               &D     = *discretization;
+    const Field               alpha = J ? J->fields()["stiffness"] : stiffness;
+    const std::vector<Vector> adjoints =
+      J ? J->adjoints() : std::vector<Vector>();
+    Springs      springs = springs_of(J);
+    const double scale   = scale_identified ? 1. : stiffness_scale(alpha);
+    // dJ/dlog alpha; where springs have a stiffness of their own, that of a
+    // common factor of the cell's springs.
+    Field gradient(D.n_cells());
+    for (unsigned int k = 0; J && k < D.n_owned_cells(); ++k)
+      if (springs.stiffness.values.empty())
+        gradient[k] = alpha[k] * J->field_gradient()["stiffness"][k];
+      else
+        for (unsigned int l = 0; l < dim; ++l)
+          gradient[k] += springs.gradient[k * dim + l];
     // Whole or not at all: a failure takes back what this call wrote.
     CleanUp           written;
     const std::size_t N = data.mesh.vertices.size(), M = data.mesh.cells.size(),
@@ -80,22 +245,17 @@ namespace Palpate
 
     // Relative and absolute stiffness.
     const double mean   = geometric_mean(D, alpha);
-    Field        scaled = alpha, relative = alpha, observable(D.n_cells(), 1.);
+    Field        scaled = alpha, relative = alpha;
+    for (double &v : springs.stiffness.values)
+      v *= scale;
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
         relative[k] = alpha[k] / mean;
-        if (!scale_identified)
-          scaled[k] = relative[k] * reference_stiffness;
-        bool all = true;
-        for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
-          all =
-            all && constrained[D.cell_nodes[k * D.nodes_per_cell + a] * dim];
-        observable[k] = !all;
+        scaled[k] *= scale;
       }
     for (const auto &[label, sums] : labels)
       summary["alpha_Pa_mean_by_label"][std::to_string(label)] =
-        std::exp(D.sum(sums.second) / D.sum(sums.first)) *
-        (scale_identified ? 1. : reference_stiffness / mean);
+        scale * std::exp(D.sum(sums.second) / D.sum(sums.first));
     const auto as_integers = [](const std::vector<double> &v) {
       return std::vector<std::int64_t>(v.begin(), v.end());
     };
@@ -121,12 +281,15 @@ namespace Palpate
     arrays["scale_identified"] = NpyArray::integers({}, {scale_identified});
     arrays["observable"] =
       NpyArray::integers({M}, as_integers(D.gather_cells(observable)));
-    if (stiffness_gradient != nullptr)
+    if (J)
+      arrays["gradient"] = NpyArray({M}, D.gather_cells(gradient));
+    if (!springs.stiffness.values.empty())
       {
-        Field g = *stiffness_gradient;
-        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          g[k] *= alpha[k];
-        arrays["gradient"] = NpyArray({M}, D.gather_cells(g));
+        arrays["spring_stiffness"] =
+          NpyArray({M, dim}, D.gather_cells(springs.stiffness));
+        if (J)
+          arrays["gradient_spring"] =
+            NpyArray({M, dim}, D.gather_cells(springs.gradient));
       }
     if (data.source.compare(0, 9, "generated") == 0)
       {
@@ -151,7 +314,6 @@ namespace Palpate
       S > 1 ? NpyArray({S}, norms) : NpyArray({}, norms);
 
     // ParaView.
-    const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(comm);
     std::vector<std::pair<double, std::string>> files;
     for (std::size_t s = 0; s < S; ++s)
       {
@@ -182,13 +344,8 @@ namespace Palpate
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
           label[k] = data.mesh.labels[D.cell_id[k]];
         add("label", label);
-        if (stiffness_gradient != nullptr)
-          {
-            Field g = *stiffness_gradient;
-            for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-              g[k] *= alpha[k];
-            add("gradient", g);
-          }
+        if (J)
+          add("gradient", gradient);
         if (fixed_fields.has("density"))
           add("density", fixed_fields["density"]);
         for (unsigned int l = 0; l < dim; ++l)
@@ -200,26 +357,31 @@ namespace Palpate
             out.cell_vectors.emplace_back("axis_" + std::to_string(l + 1),
                                           axis);
           }
-        for (const char *end : {".vtu", ".pvtu"})
-          written.add(directory + "/solution_" +
-                      Utilities::int_to_string(s, 4) + end);
-        if (n_ranks > 1)
-          written.add(
-            directory + "/solution_" + Utilities::int_to_string(s, 4) + "." +
-            Utilities::int_to_string(Utilities::MPI::this_mpi_process(comm),
-                                     4) +
-            ".vtu");
-        files.emplace_back(double(s),
-                           write_vtu(directory,
-                                     "solution_" +
-                                       Utilities::int_to_string(s, 4),
-                                     D,
-                                     out));
+        const std::string name = "solution_" + Utilities::int_to_string(s, 4);
+        for (const auto &file : piece_names(name, comm))
+          written.add(directory + "/" + file);
+        files.emplace_back(double(s), write_vtu(directory, name, D, out));
       }
-    for (const char *name :
-         {"solution.pvd", "result.npz", "summary.json", "parameters.prm"})
+    for (const char *name : {"solution.pvd",
+                             "springs.pvd",
+                             "result.npz",
+                             "summary.json",
+                             "parameters.prm"})
       written.add(directory + "/" + name);
     write_pvd(directory, "solution", files, comm);
+    if (!springs.stiffness.values.empty())
+      {
+        for (std::size_t s = 0; s < S; ++s)
+          {
+            const std::string name =
+              "springs_" + Utilities::int_to_string(s, 4);
+            for (const auto &file : piece_names(name, comm))
+              written.add(directory + "/" + file);
+            files[s].second =
+              write_lines(directory, name, lines_of(springs, s), comm);
+          }
+        write_pvd(directory, "springs", files, comm);
+      }
 
     const auto &counts                = equilibrium->counts;
     summary["version"]                = PALPATE_VERSION;
@@ -283,12 +445,7 @@ namespace Palpate
               D.gather(equilibrium->context(s).state.u, k, u);
               bool bad = false;
               for (unsigned int q = 0; q < D.n_q; ++q)
-                {
-                  Tensor<2, dim> F = D.displacement_gradient(u, k, q);
-                  for (unsigned int d = 0; d < dim; ++d)
-                    F[d][d] += 1;
-                  bad = bad || determinant(F) <= 0;
-                }
+                bad = bad || determinant(D.deformation_gradient(u, k, q)) <= 0;
               if (bad)
                 {
                   ++inverted;
@@ -303,6 +460,17 @@ namespace Palpate
         warn("the solution inverts " + std::to_string(inverted) +
              " cells (det F <= 0), the first is cell " + std::to_string(first));
     }
+    if (!equilibrium->is_linear())
+      {
+        unsigned long negative = 0;
+        for (unsigned int s = 0; s < S; ++s)
+          negative += equilibrium->n_negative_modes(s);
+        summary["negative_modes"] = negative;
+        if (negative > 0)
+          warn("the equilibrium is unstable: its tangent has " +
+               std::to_string(negative) +
+               " negative modes (derivatives are exact all the same)");
+      }
     // Volume mean of the displacement: a number to compare with others.
     std::vector<double> mean_u(dim, 0.), lowest(dim, 1e300),
       highest(dim, -1e300);
@@ -347,15 +515,15 @@ namespace Palpate
     written.keep();
   }
 
-#define INSTANTIATE(dim)                                                 \
-  template nlohmann::json Problem<dim>::objective_json(                  \
-    const std::vector<double> &) const;                                  \
-  template void Problem<dim>::write_results(const std::string &,         \
-                                            const Field &,               \
-                                            const std::vector<Vector> &, \
-                                            const Field *,               \
-                                            nlohmann::json &,            \
-                                            NpzArrays);
+#define INSTANTIATE(dim)                               \
+  template nlohmann::json Problem<dim>::objective_json( \
+    const std::vector<double> &) const;                \
+  template void Problem<dim>::write_results(           \
+    const std::string &,                               \
+    const ReducedFunctional<dim> *,                    \
+    nlohmann::json &,                                  \
+    NpzArrays);                                        \
+  template void Problem<dim>::check_zero_energy_modes(const std::string &);
 
   INSTANTIATE(2)
   INSTANTIATE(3)

@@ -225,7 +225,7 @@ namespace Palpate
     {
       TangentMatrix<dim> K(D, c.constrained);
       K.set_zero();
-      force.add_tangent(x.at(0, 0), false, K);
+      force.add_tangent(x.at(0, 0), Tangent::consistent, K);
       Vector free = x.du, a = D.make_vector(), b = D.make_vector();
       free.zero_out_ghost_values();
       for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)

@@ -24,18 +24,16 @@ namespace Palpate
       n    = parameters.get_integer("Directions");
       seed = parameters.get_integer("Seed");
     }
-    std::unique_ptr<Parameterization<dim>> parameterization;
-    std::string                            type;
+    Parameterization<dim> &parameterization = *problem.parameterization;
+    std::string            type;
     {
       const Parameters::Section section(parameters, "Parameterization");
-      type             = parameters.get("Type");
-      parameterization = Registry<Parameterization<dim>>::create(type);
-      parameterization->parse_parameters(parameters);
+      type = parameters.get("Type");
     }
     parameters.mark_section_used(
       "Optimizer"); // verify an identify file as it is
     parameters.refuse_unused("verify");
-    parameterization->bind(*problem.discretization, problem.stiffness);
+    parameterization.bind(*problem.discretization, problem.initial_fields());
     problem.print_plan("verify");
     if (options.dry_run)
       return 0;
@@ -50,7 +48,13 @@ namespace Palpate
     const auto                add = [&](const std::vector<Verification> &more) {
       all.insert(all.end(), more.begin(), more.end());
     };
-    const Context<dim> context = problem.equilibrium->context(0);
+    const Fields       fields = problem.initial_fields();
+    const Context<dim> now    = problem.equilibrium->context(0);
+    const Context<dim> context{now.discretization,
+                               now.state,
+                               fields,
+                               now.snapshot,
+                               now.constrained};
     for (unsigned int i = 0; i < n; ++i)
       {
         for (const auto &force : problem.equilibrium->forces)
@@ -64,13 +68,13 @@ namespace Palpate
             add(verify_objective<dim>(
               term.name, *term.objective, context, seed + 100 * i));
         add(verify_parameterization<dim>(
-          type, *parameterization, *problem.discretization, seed + 100 * i));
+          type, parameterization, *problem.discretization, seed + 100 * i));
         ReducedFunctional<dim> J(*problem.equilibrium,
-                                 *parameterization,
+                                 parameterization,
                                  problem.terms,
                                  problem.fixed_fields,
                                  comm);
-        auto                   q = parameterization->initial();
+        auto                   q = parameterization.initial();
         for (unsigned int j = 0; j < q.size(); ++j)
           q[j] += 0.2 * random_number(seed + 100 * i + 50, j);
         add(verify_reduced<dim>(J, q, comm, seed + 100 * i));

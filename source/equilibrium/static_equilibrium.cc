@@ -53,16 +53,20 @@ namespace Palpate
     , constrained(constrained)
     , snapshots(snapshots)
     , solver_parameters(solver_parameters)
+    , direct_parameters(solver_parameters)
     , newton_parameters(newton_parameters)
     , log(log)
     , tolerance(solver_parameters.relative_tolerance)
     , state(snapshots.size())
     , residual_norms(snapshots.size(), 0.)
   {
+    direct_parameters.direct = true;
     for (const auto &force : this->forces)
       {
         depends.state  = depends.state || force->tangent_depends_on().state;
         depends.frames = depends.frames || force->tangent_depends_on().frames;
+        if (force->adjoint_tangent() != Tangent::consistent)
+          adjoint_tangent = force->adjoint_tangent();
       }
     for (auto &s : state)
       s.u = ghosted_copy(discretization.make_vector());
@@ -76,22 +80,53 @@ namespace Palpate
 
   template <int dim>
   bool
-  StaticEquilibrium<dim>::only_relative_stiffness() const
-  {
-    for (const auto &force : forces)
-      if (!force->scales_with_stiffness())
-        return false;
-    return true;
-  }
-
-  template <int dim>
-  bool
   StaticEquilibrium<dim>::assumes_small_strain() const
   {
     for (const auto &force : forces)
       if (force->assumes_small_strain())
         return true;
     return false;
+  }
+
+  template <int dim>
+  bool
+  StaticEquilibrium<dim>::may_have_zero_energy_modes() const
+  {
+    for (const auto &force : forces)
+      if (force->may_have_zero_energy_modes())
+        return true;
+    return false;
+  }
+
+  template <int dim>
+  LowestModes<dim>
+  StaticEquilibrium<dim>::lowest_modes(const Fields      &fields,
+                                       const unsigned int s,
+                                       const unsigned int n)
+  {
+    System &sys = system(s);
+    State   rest;
+    rest.u = ghosted_copy(discretization.make_vector());
+    sys.matrix.set_zero();
+    for (const auto &force : forces)
+      force->add_tangent(
+        {discretization, rest, fields, snapshots[s], constrained},
+        Tangent::small_strain,
+        sys.matrix);
+    sys.current = false;
+    return Palpate::lowest_modes(sys.matrix, n);
+  }
+
+  template <int dim>
+  unsigned long
+  StaticEquilibrium<dim>::n_negative_modes(const unsigned int s)
+  {
+    System &sys = system(s);
+    sys.matrix.set_zero();
+    for (const auto &force : forces)
+      force->add_tangent(context(s), Tangent::consistent, sys.matrix);
+    sys.current = false;
+    return SymmetricFactorization<dim>(sys.matrix).n_negative();
   }
 
   template <int dim>
@@ -136,13 +171,14 @@ namespace Palpate
   void
   StaticEquilibrium<dim>::assemble(const unsigned int  s,
                                    const Context<dim> &c,
-                                   const bool          positive)
+                                   const Tangent       kind)
   {
     System &sys = system(s);
     Timer   timer;
     sys.matrix.set_zero();
+    sys.direct.reset();
     for (const auto &force : forces)
-      force->add_tangent(c, positive, sys.matrix);
+      force->add_tangent(c, kind, sys.matrix);
     this->counts.seconds_assembly += timer.wall_time();
     timer.restart();
     sys.solver.set_up(sys.matrix);
@@ -189,7 +225,7 @@ namespace Palpate
     const Context<dim> c = context(s);
     if (!system(s).current)
       {
-        assemble(s, c, false);
+        assemble(s, c, Tangent::consistent);
         system(s).current = true;
       }
     Timer  timer;
@@ -320,7 +356,7 @@ namespace Palpate
             for (const auto &force : forces)
               force->apply_tangent(c, du, h);
             clear_constrained(h);
-            assemble(s, c, true);
+            assemble(s, c, Tangent::positive);
             trial = u;
             if (solve(1e-3 * h.l2_norm()))
               move(1);
@@ -348,10 +384,10 @@ namespace Palpate
             const double wanted =
               std::max(std::min(1e-2, norm / size) * 1e-2 * norm,
                        0.1 * tolerance);
-            assemble(s, c, false);
+            assemble(s, c, Tangent::consistent);
             if (!solve(wanted))
               {
-                assemble(s, c, true);
+                assemble(s, c, Tangent::positive);
                 if (!solve(wanted))
                   throw SolverError(
                     "Newton found no descent direction (residual " +
@@ -391,7 +427,7 @@ namespace Palpate
   {
     if (!system(s).current)
       {
-        assemble(s, context(s), false);
+        assemble(s, context(s), adjoint_tangent);
         system(s).current = true;
       }
     if (x.size() == 0)
@@ -402,11 +438,38 @@ namespace Palpate
     x.zero_out_ghost_values();
     clear_constrained(x);
     const double size = b.l2_norm();
-    if (size > 0)
-      this->counts.linear_iterations +=
-        system(s).solver.solve(x, b, tolerance * size, transposed);
-    else
+    if (size == 0)
       x = 0;
+    else if (system(s).direct)
+      system(s).direct->solve(x, b, tolerance * size, transposed);
+    else
+      try
+        {
+          const Vector start = x;
+          try
+            {
+              this->counts.linear_iterations +=
+                system(s).solver.solve(x, b, tolerance * size, transposed);
+            }
+          catch (const SolverError &)
+            {
+              if (is_linear() || solver_parameters.direct)
+                throw;
+              // An equilibrium may be unstable: its tangent is indefinite.
+              log << "  the tangent is indefinite: direct factorization"
+                  << std::endl;
+              x                = start;
+              system(s).direct = std::make_unique<LinearSolver<dim>>(
+                direct_parameters);
+              system(s).direct->set_up(system(s).matrix);
+              system(s).direct->solve(x, b, tolerance * size, transposed);
+            }
+        }
+      catch (const SolverError &)
+        {
+          system(s).direct.reset();
+          throw;
+        }
     x.update_ghost_values();
   }
 

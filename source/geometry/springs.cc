@@ -186,6 +186,7 @@ namespace Palpate
                                         at_barycentre + (s == 0 ? 1 : -1) *
                                                           t[s] * (g[a] * e)));
           }
+        distance[l]    = {{t[0], t[1]}};
         rest_length[l] = t[0] + t[1];
         for (unsigned int a = 0; a < dim + 1; ++a)
           difference[l][a] = C[2 * l][a] - C[2 * l + 1][a];

@@ -27,6 +27,16 @@ namespace Palpate
   }
 
   template <int dim>
+  Fields
+  ReducedFunctional<dim>::all_fields() const
+  {
+    Fields all = fixed_fields;
+    for (const auto &[name, field] : current.fields)
+      all[name] = field;
+    return all;
+  }
+
+  template <int dim>
   void
   ReducedFunctional<dim>::evaluate(const Q &q)
   {
@@ -36,10 +46,7 @@ namespace Palpate
       std::swap(current, previous);
     if (current.valid && same(q, current.q))
       {
-        Fields all = fixed_fields;
-        for (const auto &[name, field] : current.fields)
-          all[name] = field;
-        problem.restore(all, current.states);
+        problem.restore(all_fields(), current.states);
         return;
       }
     // The adjoint at hand is the best start for the new one.
@@ -49,10 +56,7 @@ namespace Palpate
     current.rederive     = false;
     current.q            = q;
     parameterization.apply(q, current.fields);
-    Fields all = fixed_fields;
-    for (const auto &[name, field] : current.fields)
-      all[name] = field;
-    problem.solve(all);
+    problem.solve(all_fields());
     current.states = problem.states();
     measure();
     current.valid = true;
@@ -265,10 +269,7 @@ namespace Palpate
       }
     if (!current.valid)
       return;
-    Fields all = fixed_fields;
-    for (const auto &[name, field] : current.fields)
-      all[name] = field;
-    problem.restore(all, current.states);
+    problem.restore(all_fields(), current.states);
   }
 
   template class ReducedFunctional<2>;

@@ -33,7 +33,7 @@ namespace Palpate
     require_positive(const std::string &name, const double value)
     {
       if (!(value > 0 && std::isfinite(value)))
-        throw InputError(where,
+        throw EntryError(where,
                          name + " is " + number(value) +
                            " m, expected a length above 0");
     }
@@ -42,7 +42,7 @@ namespace Palpate
     check_n_cells(const double n_cells)
     {
       if (!(n_cells <= max_cells))
-        throw InputError(where,
+        throw EntryError(where,
                          "the mesh would have about " + number(n_cells) +
                            " cells, expected at most " + number(max_cells) +
                            " (larger Mesh size or fewer Subdivisions)");
@@ -57,7 +57,7 @@ namespace Palpate
     {
       require_positive("Mesh size", mesh_size);
       if (mesh_size > extent)
-        throw InputError(where,
+        throw EntryError(where,
                          "Mesh size is " + number(mesh_size) +
                            " m, larger than the shape, expected at most " +
                            number(extent) + " m");
@@ -204,7 +204,7 @@ namespace Palpate
     structured_box(const ShapeDescription &shape)
     {
       if (dim == 3 && shape.tets_per_cube != 5 && shape.tets_per_cube != 6)
-        throw InputError(where,
+        throw EntryError(where,
                          "Tetrahedra per cube is " +
                            std::to_string(shape.tets_per_cube) +
                            ", expected 5 or 6");
@@ -215,7 +215,7 @@ namespace Palpate
         {
           n[d] = shape.subdivisions[d];
           if (n[d] == 0)
-            throw InputError(where,
+            throw EntryError(where,
                              "Subdivisions are 0 in direction " +
                                std::to_string(d) +
                                ", expected at least 1 in all directions, or "
@@ -341,13 +341,13 @@ namespace Palpate
         }
       catch (...)
         {
-          throw InputError(where,
+          throw EntryError(where,
                            "Gmsh could not mesh the " + shape.type +
                              " with Mesh size " + number(shape.mesh_size) +
                              " m: " + current_exception_text());
         }
       if (nodes.empty())
-        throw InputError(where,
+        throw EntryError(where,
                          "Gmsh made no cells for the " + shape.type +
                            " with Mesh size " + number(shape.mesh_size) +
                            " m, expected a smaller Mesh size");
@@ -398,7 +398,7 @@ namespace Palpate
         {
           const double length = shape.upper[d] - shape.lower[d];
           if (!(length > 0 && std::isfinite(length)))
-            throw InputError(where,
+            throw EntryError(where,
                              "Upper corner is " + number(shape.upper[d]) +
                                " m in direction " + std::to_string(d) +
                                ", expected above Lower corner, " +
@@ -438,7 +438,7 @@ namespace Palpate
       require_positive("Top radius", r1);
       require_positive("Height", h);
       if (!(shape.wedge_angle >= 0 && shape.wedge_angle < 360))
-        throw InputError(where,
+        throw EntryError(where,
                          "Wedge angle is " + number(shape.wedge_angle) +
                            " degrees, expected at least 0 and below 360");
       const double extent = std::max({h, 2 * r0, 2 * r1});
@@ -571,7 +571,7 @@ namespace Palpate
       return box<2>(shape);
     if (shape.type == "disk")
       return disk(shape);
-    throw InputError(where,
+    throw EntryError(where,
                      "unknown Type \"" + shape.type +
                        "\" in 2D, expected one of: rectangle, disk");
   }
@@ -590,7 +590,7 @@ namespace Palpate
       return ball(shape);
     if (shape.type == "ellipsoid pair")
       return ellipsoid_pair(shape);
-    throw InputError(where,
+    throw EntryError(where,
                      "unknown Type \"" + shape.type +
                        "\" in 3D, expected one of: box, truncated cone, ball, "
                        "ellipsoid pair");

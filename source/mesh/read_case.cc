@@ -69,7 +69,8 @@ namespace Palpate
     {
       for (auto &vertex : data.mesh.vertices)
         vertex *= unit;
-      for (const char *key : {"displacement_field", "displacement_steps"})
+      for (const char *key :
+           {"displacement_field", "displacement_steps", "rest_length"})
         scale(data.arrays, key, unit);
       for (const char *key : {"r_axis", "r_shear", "r_vol"})
         scale(data.arrays, key, 1. / unit);

@@ -81,6 +81,7 @@ namespace Palpate
         {"alpha_k", {{M}}, "(M,)", Values::positive},
         {"density", {{M}}, "(M,)", Values::positive},
         {"spring_stiffness", {{M, d}}, "(M, " + D + ")", Values::positive},
+        {"rest_length", {{M, d}}, "(M, " + D + ")", Values::positive},
         {"observation_weight", {{N}}, "(N,)", Values::nonnegative}};
     }
 

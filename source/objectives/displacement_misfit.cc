@@ -170,7 +170,7 @@ namespace Palpate
       apply_mass(c, d, Md);
       const double square = d * Md;
       if (!(square > 0))
-        throw InputError("Objective/Displacement misfit",
+        throw EntryError("Objective/Displacement misfit",
                          "the observed displacement is zero at all free "
                          "vertices of weight > 0, expected a motion (or "
                          "Relative = false)");

@@ -40,6 +40,66 @@ namespace Palpate
     };
   } // namespace
 
+  namespace
+  {
+    std::string
+    piece_name(const std::string &name,
+               const unsigned int rank,
+               const unsigned int n_ranks)
+    {
+      return n_ranks == 1 ?
+               name + ".vtu" :
+               name + "." + Utilities::int_to_string(rank, 4) + ".vtu";
+    }
+
+    /// name.vtu, or one piece per rank and name.pvtu.
+    template <typename Output>
+    std::string
+    write_pieces(const std::string &directory,
+                 const std::string &name,
+                 const Output      &out,
+                 const MPI_Comm    &comm)
+    {
+      const unsigned int rank    = Utilities::MPI::this_mpi_process(comm);
+      const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(comm);
+      std::string        message;
+      try
+        {
+          std::ostringstream text;
+          out.write_vtu(text);
+          write_file(directory + "/" + piece_name(name, rank, n_ranks),
+                     text.str());
+        }
+      catch (const Error &e)
+        {
+          message = e.what();
+        }
+      for (const auto &m : Utilities::MPI::all_gather(comm, message))
+        if (!m.empty())
+          throw ComputationError(m);
+      if (n_ranks == 1)
+        return name + ".vtu";
+      run_on_root(comm, [&]() {
+        std::vector<std::string> pieces;
+        for (unsigned int r = 0; r < n_ranks; ++r)
+          pieces.push_back(piece_name(name, r, n_ranks));
+        std::ostringstream text;
+        out.write_pvtu_record(text, pieces);
+        write_file(directory + "/" + name + ".pvtu", text.str());
+      });
+      return name + ".pvtu";
+    }
+  } // namespace
+
+  std::vector<std::string>
+  piece_names(const std::string &name, const MPI_Comm &comm)
+  {
+    return {piece_name(name,
+                       Utilities::MPI::this_mpi_process(comm),
+                       Utilities::MPI::n_mpi_processes(comm)),
+            name + ".pvtu"};
+  }
+
   template <int dim>
   std::string
   write_vtu(const std::string         &directory,
@@ -47,8 +107,6 @@ namespace Palpate
             const Discretization<dim> &D,
             const VtuData<dim>        &data)
   {
-    const unsigned int rank    = Utilities::MPI::this_mpi_process(D.comm);
-    const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(D.comm);
     const unsigned int n_active =
       D.dof_handler().get_triangulation().n_active_cells();
 
@@ -90,36 +148,78 @@ namespace Palpate
     flags.write_higher_order_cells = false;
     out.set_flags(flags);
 
-    const auto piece = [&](const unsigned int r) {
-      return n_ranks == 1
-               ? name + ".vtu"
-               : name + "." + Utilities::int_to_string(r, 4) + ".vtu";
+    return write_pieces(directory, name, out, D.comm);
+  }
+
+  namespace
+  {
+    /// Lines as one-dimensional patches.
+    template <int dim>
+    class LineOutput : public DataOutInterface<1, dim>
+    {
+    public:
+      explicit LineOutput(const LineData<dim> &lines)
+      {
+        names.assign(dim, "displacement");
+        for (const auto &[title, values] : lines.values)
+          names.push_back(title);
+        for (std::size_t i = 0; i < lines.points.size(); ++i)
+          {
+            DataOutBase::Patch<1, dim> patch;
+            patch.reference_cell = ReferenceCells::Line;
+            patch.patch_index    = i;
+            patch.n_subdivisions = 1;
+            patch.data.reinit(names.size(), 2);
+            for (unsigned int end = 0; end < 2; ++end)
+              {
+                patch.vertices[end] = lines.points[i][end];
+                for (unsigned int d = 0; d < dim; ++d)
+                  patch.data(d, end) = lines.displacements[i][end][d];
+                for (std::size_t v = 0; v < lines.values.size(); ++v)
+                  patch.data(dim + v, end) = lines.values[v].second[i];
+              }
+            patches.push_back(patch);
+          }
+      }
+
+    private:
+      const std::vector<DataOutBase::Patch<1, dim>> &
+      get_patches() const override
+      {
+        return patches;
+      }
+      std::vector<std::string>
+      get_dataset_names() const override
+      {
+        return names;
+      }
+      std::vector<
+        std::tuple<unsigned int,
+                   unsigned int,
+                   std::string,
+                   DataComponentInterpretation::DataComponentInterpretation>>
+      get_nonscalar_data_ranges() const override
+      {
+        return {std::make_tuple(
+          0u,
+          dim - 1u,
+          std::string("displacement"),
+          DataComponentInterpretation::component_is_part_of_vector)};
+      }
+
+      std::vector<DataOutBase::Patch<1, dim>> patches;
+      std::vector<std::string>                names;
     };
-    std::string message;
-    try
-      {
-        std::ostringstream text;
-        out.write_vtu(text);
-        write_file(directory + "/" + piece(rank), text.str());
-      }
-    catch (const Error &e)
-      {
-        message = e.what();
-      }
-    for (const auto &m : Utilities::MPI::all_gather(D.comm, message))
-      if (!m.empty())
-        throw ComputationError(m);
-    if (n_ranks == 1)
-      return name + ".vtu";
-    run_on_root(D.comm, [&]() {
-      std::vector<std::string> pieces;
-      for (unsigned int r = 0; r < n_ranks; ++r)
-        pieces.push_back(piece(r));
-      std::ostringstream text;
-      out.write_pvtu_record(text, pieces);
-      write_file(directory + "/" + name + ".pvtu", text.str());
-    });
-    return name + ".pvtu";
+  } // namespace
+
+  template <int dim>
+  std::string
+  write_lines(const std::string   &directory,
+              const std::string   &name,
+              const LineData<dim> &lines,
+              const MPI_Comm      &comm)
+  {
+    return write_pieces(directory, name, LineOutput<dim>(lines), comm);
   }
 
   void
@@ -145,4 +245,14 @@ namespace Palpate
             const std::string &,
             const Discretization<3> &,
             const VtuData<3> &);
+  template std::string
+  write_lines(const std::string &,
+              const std::string &,
+              const LineData<2> &,
+              const MPI_Comm &);
+  template std::string
+  write_lines(const std::string &,
+              const std::string &,
+              const LineData<3> &,
+              const MPI_Comm &);
 } // namespace Palpate

@@ -27,18 +27,7 @@ namespace Palpate
   void
   LogLinear<dim>::declare_parameters(ParameterHandler &prm)
   {
-    prm.declare_entry("Lower bound",
-                      "500",
-                      Patterns::Double(),
-                      "Smallest stiffness alpha [Pa].");
-    prm.declare_entry("Upper bound",
-                      "1e4",
-                      Patterns::Double(),
-                      "Largest stiffness alpha [Pa].");
-    prm.declare_entry("Fixed labels",
-                      "",
-                      Patterns::Anything(),
-                      "Labels whose cells keep the initial value, e.g. 2, 3.");
+    StiffnessBounds::declare_parameters(prm);
     prm.declare_entry("Deviation factor",
                       "20",
                       Patterns::Double(),
@@ -50,15 +39,7 @@ namespace Palpate
   void
   LogLinear<dim>::parse_parameters(Parameters &parameters)
   {
-    lower_bound = parameters.get_double("Lower bound");
-    upper_bound = parameters.get_double("Upper bound");
-    if (!(lower_bound > 0))
-      parameters.fail("Lower bound", "expected a positive value");
-    if (!(upper_bound > lower_bound))
-      parameters.fail("Upper bound",
-                      "expected a value above Lower bound = " +
-                        parameters.get("Lower bound"));
-    fixed_labels = parameters.get_integers("Fixed labels");
+    limits.parse_parameters(parameters);
     if ((with_global || with_labels) && with_cells)
       {
         const double factor = parameters.get_double("Deviation factor");
@@ -71,22 +52,11 @@ namespace Palpate
   template <int dim>
   void
   LogLinear<dim>::bind(const Discretization<dim> &discretization,
-                       const Field               &initial)
+                       const Fields              &initial)
   {
-    D = &discretization;
-    const std::set<int> fixed(fixed_labels.begin(), fixed_labels.end());
-    std::set<int>       labels;
-    for (const int label : D->serial_mesh.labels)
-      labels.insert(label);
-    for (const int label : fixed_labels)
-      if (labels.count(label) == 0)
-        throw InputError("Parameterization/Fixed labels",
-                         "no cell has label " + std::to_string(label));
-    for (const int label : fixed_labels)
-      labels.erase(label);
-    if (labels.empty())
-      throw InputError("Parameterization/Fixed labels",
-                       "all labels are fixed, expected a cell to identify");
+    D                = &discretization;
+    const Field &start = initial["stiffness"];
+    const std::set<int> labels = limits.free_labels(*D);
 
     group_label.clear();
     if (with_labels)
@@ -104,8 +74,8 @@ namespace Palpate
     for (unsigned int k = 0; k < n; ++k)
       {
         const int label = D->serial_mesh.labels[D->cell_id[k]];
-        cell_start[k]   = std::log(initial[k]);
-        free_cell[k]    = (fixed.count(label) == 0);
+        cell_start[k]   = std::log(start[k]);
+        free_cell[k]    = (labels.count(label) > 0);
         if (!free_cell[k])
           base[k] = cell_start[k];
         else if (n_groups > 0)
@@ -142,7 +112,7 @@ namespace Palpate
   typename LogLinear<dim>::Q
   LogLinear<dim>::initial() const
   {
-    const double lower = std::log(lower_bound), upper = std::log(upper_bound);
+    const double lower = std::log(limits.lower), upper = std::log(limits.upper);
     const auto   clamp = [&](const double x) {
       return std::min(std::max(x, lower), upper);
     };
@@ -165,8 +135,8 @@ namespace Palpate
   void
   LogLinear<dim>::bounds(Q &lower, Q &upper) const
   {
-    lower.assign(n_local(), std::log(lower_bound));
-    upper.assign(n_local(), std::log(upper_bound));
+    lower.assign(n_local(), std::log(limits.lower));
+    upper.assign(n_local(), std::log(limits.upper));
     if (n_groups > 0 && with_cells)
       for (unsigned int i = n_on_root; i < n_local(); ++i)
         {
@@ -311,6 +281,19 @@ namespace Palpate
     for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
       fixed[k] = !free_cell[k];
     return fixed;
+  }
+
+  template <int dim>
+  double
+  LogLinear<dim>::share_at_bound(const Q &q) const
+  {
+    Fields fields;
+    apply(q, fields);
+    double at = 0;
+    for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+      at += (fields["stiffness"][k] <= limits.lower * (1 + 1e-9) ||
+             fields["stiffness"][k] >= limits.upper * (1 - 1e-9));
+    return D->sum(at) / D->n_global_cells();
   }
 
   template class LogLinear<2>;

@@ -38,6 +38,14 @@ namespace Palpate
     {}
   };
 
+  /// A term found an entry of the parameter file wrong ("Section/Name") and
+  /// does not know the file: main() adds its name.
+  class EntryError : public InputError
+  {
+  public:
+    using InputError::InputError;
+  };
+
   /**
    * The computation failed (a solve not converged, a singular system, an
    * inverted cell, disk full, a verification that did not pass). Exit code 1.

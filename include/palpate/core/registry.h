@@ -13,6 +13,11 @@
 
 namespace Palpate
 {
+  /// Names that were registered twice, which main() refuses (an exception
+  /// cannot leave the start of a library).
+  std::vector<std::string> &
+  duplicate_terms();
+
   /**
    * Name -> factory and one-line description, one registry per base class. A
    * term puts itself in by one static line in its own .cc file:
@@ -31,6 +36,8 @@ namespace Palpate
     struct Item
     {
       std::string                                     description;
+      /// What kind of term this is, where a base class has several ("load").
+      std::string                                     group;
       std::function<std::unique_ptr<Base>()>          create;
       std::function<void(dealii::ParameterHandler &)> declare_parameters;
     };
@@ -55,22 +62,28 @@ namespace Palpate
 
     /// "a|b|c", as ParameterHandler's selections want it.
     static std::string
-    names()
+    names(const std::string &group = "")
     {
       std::string all;
-      for (const auto &[name, ignored] : items())
-        all += (all.empty() ? "" : "|") + name;
+      for (const auto &[name, item] : items())
+        if (item.group == group)
+          all += (all.empty() ? "" : "|") + name;
       return all;
     }
 
     template <typename Derived>
     struct Entry
     {
-      Entry(const std::string &name, const std::string &description)
+      Entry(const std::string &name,
+            const std::string &description,
+            const std::string &group = "")
       {
-        items()[name] = Item{description,
-                             []() { return std::make_unique<Derived>(); },
-                             &Derived::declare_parameters};
+        const Item item{description,
+                        group,
+                        []() { return std::make_unique<Derived>(); },
+                        &Derived::declare_parameters};
+        if (!items().emplace(name, item).second)
+          duplicate_terms().push_back(name);
       }
     };
   };

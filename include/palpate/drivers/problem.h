@@ -5,6 +5,7 @@
 #include <palpate/geometry/springs.h>
 #include <palpate/inverse/reduced_functional.h>
 #include <palpate/mesh/quality.h>
+#include <palpate/output/vtu.h>
 
 #include <nlohmann/json.hpp>
 
@@ -74,16 +75,22 @@ namespace Palpate
 
     /**
      * Write solution.pvd, result.npz and the common part of summary.json.
-     * @param adjoints may be empty
-     * @param stiffness_gradient dJ/dalpha of owned cells, or null
+     * @param J after gradient() at the result, for adjoints and derivatives;
+     * null: a forward solution
      */
     void
-    write_results(const std::string         &directory,
-                  const Field               &alpha,
-                  const std::vector<Vector> &adjoints,
-                  const Field               *stiffness_gradient,
-                  nlohmann::json            &summary,
-                  NpzArrays                  more_arrays = {});
+    write_results(const std::string            &directory,
+                  const ReducedFunctional<dim> *J,
+                  nlohmann::json               &summary,
+                  NpzArrays                     more_arrays = {});
+
+    /**
+     * Models whose springs may not hold the body are checked before the first
+     * solve. @throw SolverError if there are zero-energy modes, which are
+     * written to directory/zero_energy_modes.vtu.
+     */
+    void
+    check_zero_energy_modes(const std::string &directory);
 
     /// Weights and values of the terms as JSON, and their sum.
     nlohmann::json
@@ -103,6 +110,10 @@ namespace Palpate
     Fields                                  fixed_fields;
     Field                                   stiffness;
     std::vector<WeightedTerm<dim>>          terms;
+    /// Where the stiffness comes from one; not bound yet.
+    std::unique_ptr<Parameterization<dim>> parameterization;
+    /// 1 for local cells with a free node: only their stiffness can be seen.
+    Field observable;
     bool                                    scale_identified    = true;
     double                                  reference_stiffness = 0;
     bool                                    reference_stated    = false;
@@ -127,9 +138,29 @@ namespace Palpate
     void
     parse_objective();
     void
+    read_parameterization();
+    /// Add the fields that only forces know.
+    void
+    add_fields();
+    void
     check_objective() const;
     void
     check_strain();
+    /// Axial springs of all local cells, dim per cell; empty if the model has
+    /// none.
+    struct Springs
+    {
+      Field stiffness; ///< k [N/m]
+      Field gradient;  ///< dJ/dlog k of owned cells
+    };
+    Springs
+    springs_of(const ReducedFunctional<dim> *J) const;
+    /// The springs of a snapshot as they are drawn.
+    LineData<dim>
+    lines_of(const Springs &springs, const unsigned int s) const;
+    /// What alpha is multiplied by to have the reference as its mean.
+    double
+    stiffness_scale(const Field &alpha) const;
     const NpyArray &
     array(const std::string &key, const std::string &wanted_by) const;
     void
@@ -137,6 +168,7 @@ namespace Palpate
 
     /// Displacements by snapshot in input numbering, empty if none.
     std::vector<std::vector<double>> registered;
+    std::vector<char>                vertex_constrained; ///< input numbering
     double                           prescribed_scale = 1;
     std::string                      frames_kind;
     FrameCounts                      frame_counts;

@@ -5,6 +5,7 @@
 
 #include <palpate/equilibrium/linear_solver.h>
 #include <palpate/equilibrium/state_problem.h>
+#include <palpate/equilibrium/symmetric_factorization.h>
 #include <palpate/forces/force.h>
 
 namespace Palpate
@@ -94,11 +95,22 @@ namespace Palpate
       return residual_norms[s];
     }
 
-    /// True if every force is proportional to the stiffness.
-    bool
-    only_relative_stiffness() const;
     bool
     assumes_small_strain() const;
+    /// True if a force of this body may do no work in some deformation.
+    bool
+    may_have_zero_energy_modes() const;
+
+    /// The lowest modes of the undeformed body in snapshot s. Collective.
+    LowestModes<dim>
+    lowest_modes(const Fields      &fields,
+                 const unsigned int s,
+                 const unsigned int n);
+
+    /// Negative eigenvalues of the tangent at the present state: 0 where the
+    /// equilibrium is stable. Collective.
+    unsigned long
+    n_negative_modes(const unsigned int s);
     bool
     is_linear() const
     {
@@ -125,6 +137,8 @@ namespace Palpate
       TangentMatrix<dim> matrix;
       LinearSolver<dim>  solver;
       bool               current = false; ///< tangent of the present state
+      /// A direct solver, where the other one met an indefinite matrix.
+      std::unique_ptr<LinearSolver<dim>> direct;
     };
 
     System &
@@ -139,7 +153,9 @@ namespace Palpate
     double
     energy(const Context<dim> &context) const;
     void
-    assemble(const unsigned int s, const Context<dim> &context, bool positive);
+    assemble(const unsigned int  s,
+             const Context<dim> &context,
+             const Tangent       kind);
     void
     clear_constrained(Vector &v) const;
     void
@@ -156,9 +172,11 @@ namespace Palpate
     const std::vector<char>          &constrained;
     const std::vector<Snapshot<dim>> &snapshots;
     const SolverParameters           &solver_parameters;
+    SolverParameters                  direct_parameters;
     const NewtonParameters           &newton_parameters;
     const dealii::ConditionalOStream &log;
     Depends                           depends;
+    Tangent adjoint_tangent = Tangent::consistent;
     double                            tolerance;
     /// Part of the external forces in force (load steps).
     double                               load_factor = 1;

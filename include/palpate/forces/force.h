@@ -16,6 +16,15 @@ namespace Palpate
     bool frames = false;
   };
 
+  /// Which derivative of the force a tangent matrix holds.
+  enum class Tangent
+  {
+    consistent, ///< dh/du
+    positive,   ///< a positive semidefinite substitute, for Newton's fall-back
+    /// Without the terms proportional to stress: dh/du at zero stress only.
+    small_strain
+  };
+
   /**
    * One contribution to h(u, fields) = internal - external force [N];
    * equilibrium is h = 0 and everything adds. All vectors are nodal; a term
@@ -40,14 +49,10 @@ namespace Palpate
     virtual void
     residual(const Context<dim> &context, Vector &h) const = 0;
 
-    /**
-     * K += dh/du.
-     * @param positive ask for a positive semidefinite substitute, Newton's
-     * fall-back where the exact tangent gives no descent direction.
-     */
+    /// K += dh/du or one of its substitutes.
     virtual void
     add_tangent(const Context<dim> &context,
-                const bool          positive,
+                const Tangent       kind,
                 TangentMatrix<dim> &K) const = 0;
 
     /// dh += (dh/du) du, without a matrix.
@@ -100,6 +105,59 @@ namespace Palpate
     /// Fields this force reads ("stiffness", "density").
     virtual std::vector<std::string>
     field_names() const = 0;
+
+    /// False if it does nothing with its parameters: then it is left out.
+    virtual bool
+    is_active() const
+    {
+      return true;
+    }
+
+    /// Largest degree of the displacements it works with.
+    virtual unsigned int
+    maximum_degree() const
+    {
+      return 2;
+    }
+
+    /// Compare the parameters, whose section is entered, with the mesh.
+    /// Collective. @throw InputError
+    virtual void
+    check(const Discretization<dim> &, const Parameters &) const
+    {}
+
+    /**
+     * Add the fields that this force alone knows (spring stiffness, rest
+     * lengths). Collective.
+     * @param data the case: arrays of its pack
+     * @param unknown names of fields that a parameterization will set: those
+     * need a start
+     * @param fields has "stiffness"
+     * @throw InputError
+     */
+    virtual void
+    add_fields(const Discretization<dim> &,
+               const std::vector<Snapshot<dim>> &,
+               const CaseData<dim> &,
+               const std::vector<std::string> &,
+               Fields &) const
+    {}
+
+    /// True if an undeformed body, held against rigid motion, may still have
+    /// motions without energy.
+    virtual bool
+    may_have_zero_energy_modes() const
+    {
+      return false;
+    }
+
+    /// The tangent that adjoint and incremental solves use;
+    /// Tangent::consistent gives exact derivatives.
+    virtual Tangent
+    adjoint_tangent() const
+    {
+      return Tangent::consistent;
+    }
   };
 
   template <>

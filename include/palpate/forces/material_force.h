@@ -15,7 +15,7 @@ namespace Palpate
    * - `Tensor stress_derivative(H, dH, R, p)`: dP/dH [dH],
    * - `Tensor stress_second_derivative(H, dH1, dH2, R, p)`,
    * - `Tensor positive_derivative(H, dH, R, p)`: a positive semidefinite
-   *   substitute of stress_derivative,
+   *   substitute of stress_derivative, without the terms in the stress,
    * - `static constexpr bool is_linear`, `bool depends_on_frame()`,
    * - `Tensor tangent_block(g_a, g_b, R, p)`: for linear materials only, the
    *   block of the element matrix per unit volume.
@@ -179,7 +179,7 @@ namespace Palpate
 
     void
     add_tangent(const Context<dim> &c,
-                const bool          positive,
+                const Tangent       kind,
                 TangentMatrix<dim> &K) const override
     {
       const auto        &D  = c.discretization;
@@ -187,7 +187,7 @@ namespace Palpate
       const unsigned int nn = D.nodes_per_cell;
       if constexpr (Material::is_linear)
         {
-          (void)positive; // a linear material's tangent is positive
+          (void)kind; // a linear material's tangent is positive
           for (unsigned int k = 0; k < D.n_cells(); ++k)
             for (unsigned int a = 0; a < nn; ++a)
               for (unsigned int b = 0; b <= a; ++b)
@@ -221,10 +221,11 @@ namespace Palpate
                         Tensor2 dH;
                         dH[j] = g[b];
                         const Tensor2 dP =
-                          positive ? material.positive_derivative(
-                                       H, dH, c.snapshot.frames[k], p[k])
-                                   : material.stress_derivative(
-                                       H, dH, c.snapshot.frames[k], p[k]);
+                          kind == Tangent::consistent ?
+                            material.stress_derivative(
+                              H, dH, c.snapshot.frames[k], p[k]) :
+                            material.positive_derivative(
+                              H, dH, c.snapshot.frames[k], p[k]);
                         for (unsigned int a = 0; a < nn; ++a)
                           {
                             const dealii::Tensor<1, dim> f = dP * g[a];

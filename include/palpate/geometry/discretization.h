@@ -193,6 +193,17 @@ namespace Palpate
             H[i][j] += u[a][i] * g[a][j];
       return H;
     }
+    /// F = I + H.
+    dealii::Tensor<2, dim>
+    deformation_gradient(const std::vector<dealii::Tensor<1, dim>> &u,
+                         const unsigned int                         cell,
+                         const unsigned int                         q) const
+    {
+      dealii::Tensor<2, dim> F = displacement_gradient(u, cell, q);
+      for (unsigned int d = 0; d < dim; ++d)
+        F[d][d] += 1;
+      return F;
+    }
     /// @}
 
     /// @name Input numbering (collective; every rank gets the whole array)

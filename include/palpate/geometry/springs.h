@@ -60,6 +60,8 @@ namespace Palpate
     /// C[2 l] is the point in direction +e_l, C[2 l + 1] that in direction
     /// -e_l, as weights of the vertices (rows sum to 1, one entry 0).
     std::array<std::array<double, dim + 1>, 2 * dim> C;
+    /// Distances t+ and t- of those points from the barycentre [m].
+    std::array<std::array<double, 2>, dim> distance;
     /// Rest lengths L0_l = t+ + t- [m].
     std::array<double, dim> rest_length;
     /// s_l[a] = C[l+][a] - C[l-][a] = L0_l g_a . e_l

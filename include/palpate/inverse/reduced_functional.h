@@ -58,6 +58,12 @@ namespace Palpate
     {
       return *current.duals;
     }
+    /// The part of it that does not go through the state.
+    const FieldDuals &
+    direct_field_gradient() const
+    {
+      return *current.direct_duals;
+    }
     const Fields &
     fields() const
     {
@@ -100,6 +106,9 @@ namespace Palpate
     };
     bool
     same(const Q &a, const Q &b) const;
+    /// The fixed fields and those of the current point.
+    Fields
+    all_fields() const;
     void
     measure();
     void

@@ -32,6 +32,28 @@ namespace Palpate
             const Discretization<dim> &discretization,
             const VtuData<dim>        &data);
 
+  /// Straight lines with values, for springs.
+  template <int dim>
+  struct LineData
+  {
+    std::vector<std::array<dealii::Point<dim>, 2>>     points; ///< [m]
+    std::vector<std::array<dealii::Tensor<1, dim>, 2>> displacements; ///< [m]
+    /// One number per line.
+    std::vector<std::pair<std::string, std::vector<double>>> values;
+  };
+
+  /// Like write_vtu(), the lines as cells. Collective.
+  template <int dim>
+  std::string
+  write_lines(const std::string   &directory,
+              const std::string   &name,
+              const LineData<dim> &lines,
+              const MPI_Comm      &comm);
+
+  /// The files write_vtu() and write_lines() write for a name on this rank.
+  std::vector<std::string>
+  piece_names(const std::string &name, const MPI_Comm &comm);
+
   /// Write directory/name.pvd, which ParaView opens as a series. Collective.
   void
   write_pvd(const std::string                                 &directory,

@@ -1,6 +1,7 @@
 #ifndef palpate_parameterizations_log_linear_h
 #define palpate_parameterizations_log_linear_h
 
+#include <palpate/parameterizations/bounds.h>
 #include <palpate/parameterizations/parameterization.h>
 
 namespace Palpate
@@ -30,7 +31,7 @@ namespace Palpate
     parse_parameters(Parameters &parameters) override;
     void
     bind(const Discretization<dim> &discretization,
-         const Field               &initial) override;
+         const Fields              &initial) override;
     unsigned int
     n_local() const override
     {
@@ -57,8 +58,11 @@ namespace Palpate
     named_values(const Q &q) const override;
     std::vector<char>
     fixed_cells() const override;
+    double
+    share_at_bound(const Q &q) const override;
 
-    double lower_bound = 500, upper_bound = 1e4, range = 3;
+    StiffnessBounds limits;
+    double          range = 3; ///< log of Deviation factor
 
   private:
     /// A q per local cell (ghosts included).
@@ -69,7 +73,6 @@ namespace Palpate
     transpose_multiply(const std::vector<double> &cells, Q &g) const;
 
     const bool                 with_global, with_labels, with_cells;
-    std::vector<int>           fixed_labels;
     const Discretization<dim> *D = nullptr;
 
     std::vector<double> base;      ///< per local cell

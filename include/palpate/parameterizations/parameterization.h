@@ -24,10 +24,16 @@ namespace Palpate
     virtual void
     parse_parameters(Parameters &parameters) = 0;
 
-    /// Once per mesh. @param initial start of the stiffness field [Pa],
-    /// ghosted.
+    /// Names of the fields apply() sets.
+    virtual std::vector<std::string>
+    field_names() const
+    {
+      return {"stiffness"};
+    }
+
+    /// Once per mesh. @param initial start of all fields, ghosted.
     virtual void
-    bind(const Discretization<dim> &discretization, const Field &initial) = 0;
+    bind(const Discretization<dim> &discretization, const Fields &initial) = 0;
 
     virtual unsigned int
     n_local() const = 0;
@@ -64,6 +70,11 @@ namespace Palpate
     /// 1 for owned cells whose stiffness no unknown changes (fixed labels).
     virtual std::vector<char>
     fixed_cells() const = 0;
+
+    /// Share of the unknowns' values at a bound (or beyond, where a value is a
+    /// sum of unknowns). Collective.
+    virtual double
+    share_at_bound(const Q &q) const = 0;
   };
 
   template <>

@@ -1,5 +1,7 @@
 #include <palpate/forces/external/loads.h>
 
+#include <set>
+
 namespace Palpate
 {
   using namespace dealii;
@@ -121,6 +123,22 @@ namespace Palpate
 
   template <int dim>
   void
+  SurfaceLoad<dim>::check(const Discretization<dim> &D,
+                          const Parameters          &parameters) const
+  {
+    std::set<unsigned int> ids;
+    for (const auto &face : D.boundary_faces)
+      ids.insert(face.id);
+    for (const auto &load : loads)
+      if (Utilities::MPI::max(static_cast<unsigned int>(ids.count(load.first)),
+                              D.comm) == 0)
+        parameters.fail(entry(),
+                        "no face of the mesh has id " +
+                          std::to_string(load.first));
+  }
+
+  template <int dim>
+  void
   SurfaceLoad<dim>::drop_zeros()
   {
     for (auto it = loads.begin(); it != loads.end();)
@@ -147,7 +165,7 @@ namespace Palpate
   void
   Traction<dim>::parse_parameters(Parameters &parameters)
   {
-    this->loads = parameters.get_map("Traction", dim);
+    this->loads = parameters.get_map(entry(), dim);
     this->drop_zeros();
   }
 
@@ -178,7 +196,7 @@ namespace Palpate
   void
   Pressure<dim>::parse_parameters(Parameters &parameters)
   {
-    this->loads = parameters.get_map("Pressure", 1);
+    this->loads = parameters.get_map(entry(), 1);
     this->drop_zeros();
   }
 
@@ -199,11 +217,11 @@ namespace Palpate
   namespace                                                                   \
   {                                                                           \
     const Registry<Force<dim>>::Entry<Gravity<dim>>                           \
-      gravity_##dim("gravity", "weight of the body, by its density field");   \
+      gravity_##dim("gravity", "weight of the body, by its density field", "load");   \
     const Registry<Force<dim>>::Entry<Traction<dim>>                          \
-      traction_##dim("traction", "force per reference area on boundary ids"); \
+      traction_##dim("traction", "force per reference area on boundary ids", "load"); \
     const Registry<Force<dim>>::Entry<Pressure<dim>>                          \
-      pressure_##dim("pressure", "dead pressure on boundary ids");            \
+      pressure_##dim("pressure", "dead pressure on boundary ids", "load");            \
   }
 
   INSTANTIATE(2)

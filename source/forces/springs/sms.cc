@@ -1,8 +1,11 @@
+#include <palpate/forces/deformation.h>
 #include <palpate/forces/springs/sms.h>
 
 namespace Palpate
 {
   using namespace dealii;
+  using Deformation::plus_identity;
+  using Deformation::VolumeEnergy;
 
   void
   SmsRatios::declare_parameters(ParameterHandler &prm)
@@ -27,12 +30,24 @@ namespace Palpate
   void
   SmsRatios::parse_parameters(Parameters &parameters)
   {
-    const double nu = parameters.get_double("Poisson ratio");
-    if (!(nu >= 0 && nu < 0.5))
-      parameters.fail("Poisson ratio", "expected a value in [0, 0.5)");
+    parse_shear(parameters);
+    parse_volume(parameters);
+  }
+
+  void
+  SmsRatios::parse_shear(Parameters &parameters)
+  {
     shear = parameters.get_double("Shear ratio");
     if (!(shear > 0))
       parameters.fail("Shear ratio", "expected a positive value");
+  }
+
+  void
+  SmsRatios::parse_volume(Parameters &parameters)
+  {
+    const double nu = parameters.get_double("Poisson ratio");
+    if (!(nu >= 0 && nu < 0.5))
+      parameters.fail("Poisson ratio", "expected a value in [0, 0.5)");
     volume = 4 * nu / (1 - 2 * nu);
     if (!parameters.get("Volume ratio").empty())
       {
@@ -84,88 +99,6 @@ namespace Palpate
       return result;
     }
 
-    /// The symmetric bilinear form whose diagonal is the cofactor matrix:
-    /// cofactor(F) = mixed(F, F), d det = cofactor : dF.
-    Tensor<2, 3>
-    mixed_cofactor(const Tensor<2, 3> &A, const Tensor<2, 3> &B)
-    {
-      Tensor<2, 3> result;
-      for (unsigned int i = 0; i < 3; ++i)
-        for (unsigned int j = 0; j < 3; ++j)
-          {
-            const unsigned int i1 = (i + 1) % 3, i2 = (i + 2) % 3,
-                               j1 = (j + 1) % 3, j2 = (j + 2) % 3;
-            result[i][j] =
-              0.5 * (A[i1][j1] * B[i2][j2] + B[i1][j1] * A[i2][j2] -
-                     A[i1][j2] * B[i2][j1] - B[i1][j2] * A[i2][j1]);
-          }
-      return result;
-    }
-
-    Tensor<2, 2>
-    linear_cofactor(const Tensor<2, 2> &A)
-    {
-      Tensor<2, 2> result;
-      result[0][0] = A[1][1];
-      result[1][1] = A[0][0];
-      result[0][1] = -A[1][0];
-      result[1][0] = -A[0][1];
-      return result;
-    }
-
-    Tensor<2, 2>
-    cofactor(const Tensor<2, 2> &F)
-    {
-      return linear_cofactor(F);
-    }
-    Tensor<2, 2>
-    cofactor_derivative(const Tensor<2, 2> &, const Tensor<2, 2> &dF)
-    {
-      return linear_cofactor(dF);
-    }
-    Tensor<2, 2>
-    cofactor_second_derivative(const Tensor<2, 2> &, const Tensor<2, 2> &)
-    {
-      return Tensor<2, 2>();
-    }
-    Tensor<2, 3>
-    cofactor(const Tensor<2, 3> &F)
-    {
-      return mixed_cofactor(F, F);
-    }
-    Tensor<2, 3>
-    cofactor_derivative(const Tensor<2, 3> &F, const Tensor<2, 3> &dF)
-    {
-      return 2. * mixed_cofactor(F, dF);
-    }
-    Tensor<2, 3>
-    cofactor_second_derivative(const Tensor<2, 3> &dF1, const Tensor<2, 3> &dF2)
-    {
-      return 2. * mixed_cofactor(dF1, dF2);
-    }
-
-    template <int dim>
-    Tensor<2, dim>
-    plus_identity(const Tensor<2, dim> &H)
-    {
-      Tensor<2, dim> F = H;
-      for (unsigned int d = 0; d < dim; ++d)
-        F[d][d] += 1;
-      return F;
-    }
-
-    /// det(I + H) - 1 without the cancellation at small H.
-    double
-    determinant_change(const Tensor<2, 2> &H)
-    {
-      return trace(H) + determinant(H);
-    }
-    double
-    determinant_change(const Tensor<2, 3> &H)
-    {
-      return trace(H) + trace(mixed_cofactor(H, H)) + determinant(H);
-    }
-
     /// F^T F - I without the cancellation at small H.
     template <int dim>
     Tensor<2, dim>
@@ -214,10 +147,9 @@ namespace Palpate
                                        const T2    &R,
                                        const double alpha) const
   {
-    const T2     C = twice_green_strain(H);
-    const double J = determinant_change(H);
+    const T2 C = twice_green_strain(H);
     return alpha * (0.5 * scalar_product(second_stress(C, R), C) +
-                    0.5 * ratios.volume * J * J);
+                    ratios.volume * VolumeEnergy<dim>(H).energy());
   }
 
   template <int dim>
@@ -228,7 +160,7 @@ namespace Palpate
   {
     const T2 F = plus_identity(H);
     return alpha * (2. * F * second_stress(twice_green_strain(H), R) +
-                    ratios.volume * determinant_change(H) * cofactor(F));
+                    ratios.volume * VolumeEnergy<dim>(H).stress());
   }
 
   template <int dim>
@@ -240,9 +172,9 @@ namespace Palpate
   {
     const T2 F  = plus_identity(H);
     const T2 dC = transpose(F) * dH + transpose(dH) * F;
-    const T2 c  = cofactor(F);
-    return alpha * (2. * F * second_stress(dC, R) +
-                    ratios.volume * scalar_product(c, dH) * c);
+    return alpha *
+           (2. * F * second_stress(dC, R) +
+            ratios.volume * VolumeEnergy<dim>(H).positive_derivative(dH));
   }
 
   template <int dim>
@@ -252,11 +184,11 @@ namespace Palpate
                                                   const T2    &R,
                                                   const double alpha) const
   {
-    const T2 F = plus_identity(H);
-    return positive_derivative(H, dH, R, alpha) +
-           alpha * (2. * dH * second_stress(twice_green_strain(H), R) +
-                    ratios.volume * determinant_change(H) *
-                      cofactor_derivative(F, dH));
+    const T2 F  = plus_identity(H);
+    const T2 dC = transpose(F) * dH + transpose(dH) * F;
+    return alpha * (2. * F * second_stress(dC, R) +
+                    2. * dH * second_stress(twice_green_strain(H), R) +
+                    ratios.volume * VolumeEnergy<dim>(H).derivative(dH));
   }
 
   template <int dim>
@@ -272,15 +204,10 @@ namespace Palpate
     const T2 dC1 = transpose(F) * dH1 + transpose(dH1) * F;
     const T2 dC2 = transpose(F) * dH2 + transpose(dH2) * F;
     const T2 ddC = transpose(dH1) * dH2 + transpose(dH2) * dH1;
-    const T2 c = cofactor(F), c1 = cofactor_derivative(F, dH1),
-             c2 = cofactor_derivative(F, dH2);
     return alpha *
            (2. * dH1 * second_stress(dC2, R) +
             2. * dH2 * second_stress(dC1, R) + 2. * F * second_stress(ddC, R) +
-            ratios.volume *
-              (scalar_product(c2, dH1) * c + scalar_product(c, dH1) * c2 +
-               scalar_product(c, dH2) * c1 +
-               determinant_change(H) * cofactor_second_derivative(dH1, dH2)));
+            ratios.volume * VolumeEnergy<dim>(H).second_derivative(dH1, dH2));
   }
 
   template struct SmsMaterial<2>;

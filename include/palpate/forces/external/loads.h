@@ -15,7 +15,7 @@ namespace Palpate
     energy(const Context<dim> &context) const override;
     void
     add_tangent(const Context<dim> &,
-                const bool,
+                const Tangent,
                 TangentMatrix<dim> &) const override
     {}
     void
@@ -50,9 +50,6 @@ namespace Palpate
     {
       return {};
     }
-    /// False if all its values are zero: then it is left out.
-    virtual bool
-    is_active() const = 0;
   };
 
   /// Weight: h_a = -integral of rho g N_a, rho the field "density" [kg/m^3].
@@ -114,10 +111,17 @@ namespace Palpate
     {
       return !loads.empty();
     }
+    /// Every id must be that of a face.
+    void
+    check(const Discretization<dim> &discretization,
+          const Parameters          &parameters) const override;
 
     std::map<int, std::vector<double>> loads; ///< by boundary id
 
   protected:
+    /// The entry of the parameter file that lists the ids.
+    virtual std::string
+    entry() const = 0;
     /// A load of zero is none.
     void
     drop_zeros();
@@ -136,6 +140,11 @@ namespace Palpate
     parse_parameters(Parameters &parameters) override;
 
   protected:
+    std::string
+    entry() const override
+    {
+      return "Traction";
+    }
     dealii::Tensor<1, dim>
     traction(const std::vector<double> &,
              const dealii::Tensor<1, dim> &) const override;
@@ -151,6 +160,11 @@ namespace Palpate
     parse_parameters(Parameters &parameters) override;
 
   protected:
+    std::string
+    entry() const override
+    {
+      return "Pressure";
+    }
     dealii::Tensor<1, dim>
     traction(const std::vector<double> &,
              const dealii::Tensor<1, dim> &) const override;

@@ -18,6 +18,10 @@ namespace Palpate
     declare_parameters(dealii::ParameterHandler &prm);
     void
     parse_parameters(Parameters &parameters);
+    void
+    parse_shear(Parameters &parameters);
+    void
+    parse_volume(Parameters &parameters);
   };
 
   /**

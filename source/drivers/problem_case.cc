@@ -1,0 +1,423 @@
+#include <palpate/core/errors.h>
+#include <palpate/core/files.h>
+#include <palpate/drivers/observation.h>
+#include <palpate/drivers/problem.h>
+#include <palpate/mesh/distributed_mesh.h>
+#include <palpate/mesh/faces.h>
+#include <palpate/mesh/generate.h>
+#include <palpate/mesh/read_case.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <sstream>
+
+// The case of a Problem: mesh, observation, constraints.
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <int dim>
+  void
+  Problem<dim>::read_case()
+  {
+    const Parameters::Section section(parameters, "Case");
+    const std::string         shape = parameters.get("Shape");
+    if (!shape.empty() && parameters.is_set("File") &&
+        !parameters.get("File").empty())
+      parameters.fail("Shape", "expected either Case/File or Case/Shape");
+    if (shape.empty())
+      {
+        const std::string unit = parameters.get("Length unit");
+        data                   = Palpate::read_case<dim>(parameters.get("File"),
+                                       unit == "mm"   ? 1e-3
+                                                         : unit == "cm" ? 1e-2
+                                                                        : 1.);
+      }
+    else
+      {
+        ShapeDescription          d;
+        const Parameters::Section generated(parameters, "Generated shape");
+        d.type                = shape;
+        const auto get_corner = [&](const std::string     &name,
+                                    std::array<double, 3> &corner) {
+          const auto values = parameters.get_doubles(name);
+          if (values.size() < dim)
+            parameters.fail(name,
+                            "expected " + std::to_string(dim) + " numbers");
+          std::copy(values.begin(), values.end(), corner.begin());
+        };
+        const bool box = (shape == "box" || shape == "rectangle");
+        if (box)
+          {
+            get_corner("Lower corner", d.lower);
+            get_corner("Upper corner", d.upper);
+            const auto n = parameters.get_integers("Subdivisions");
+            if (n.size() < dim)
+              parameters.fail("Subdivisions",
+                              "expected " + std::to_string(dim) + " numbers");
+            for (unsigned int i = 0; i < n.size(); ++i)
+              d.subdivisions[i] = n[i];
+            if (dim == 3)
+              d.tets_per_cube = parameters.get_integer("Tetrahedra per cube");
+          }
+        if (!box || d.subdivisions[0] == 0)
+          d.mesh_size = parameters.get_double("Mesh size");
+        if (shape == "truncated cone")
+          {
+            d.bottom_radius = parameters.get_double("Bottom radius");
+            d.top_radius    = parameters.get_double("Top radius");
+            d.height        = parameters.get_double("Height");
+            d.wedge_angle   = parameters.get_double("Wedge angle");
+          }
+        if (shape == "ball" || shape == "disk")
+          d.radius = parameters.get_double("Radius");
+        if (shape == "ellipsoid pair")
+          {
+            get_corner("Semi-axes", d.semi_axes);
+            d.gap = parameters.get_double("Gap");
+          }
+        data.source = "generated " + shape;
+        run_on_root(comm, [&]() { data.mesh = generate_shape<dim>(d); });
+        broadcast_mesh(data.mesh, comm);
+      }
+    const bool repair = parameters.get_bool("Repair orientation");
+    quality           = check_and_repair(data, repair);
+    for (const auto &note : data.notes)
+      log << "note: " << data.source << ": " << note << std::endl;
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::read_snapshots(const bool dry_run)
+  {
+    const std::size_t n = data.mesh.vertices.size() * dim;
+    {
+      const Parameters::Section section(parameters, "Observation");
+      const std::string         file = parameters.get("Computed by");
+      if (!file.empty())
+        registered = {
+          computed_displacement<dim>(file, data.mesh, comm, log, dry_run)};
+      else if (data.arrays.count("displacement_steps"))
+        {
+          const auto &steps = data.arrays["displacement_steps"];
+          for (std::size_t s = 0; s < steps.shape[0]; ++s)
+            registered.emplace_back(steps.values.begin() + s * n,
+                                    steps.values.begin() + (s + 1) * n);
+        }
+      else if (data.arrays.count("displacement_field"))
+        registered = {data.arrays["displacement_field"].values};
+
+      if (!registered.empty())
+        {
+          const double noise = parameters.get_double("Noise");
+          if (noise > 0)
+            add_noise<dim>(registered,
+                           noise,
+                           parameters.get_integer("Noise seed"));
+        }
+    }
+    {
+      const Parameters::Section section(parameters, "Boundary conditions");
+      if (!registered.empty() &&
+          parameters.get("Prescribed values") == "registered")
+        {
+          prescribed_scale = parameters.get_double("Prescribed scale");
+          for (auto &u : registered)
+            for (double &v : u)
+              v *= prescribed_scale;
+        }
+    }
+    double extent = 0;
+    for (const auto &v : data.mesh.vertices)
+      extent = std::max(extent, (v - data.mesh.vertices[0]).norm());
+    for (std::size_t s = 0; s < registered.size(); ++s)
+      for (std::size_t i = 0; i < n; ++i)
+        if (!(std::abs(registered[s][i]) < 1e6 * extent))
+          throw InputError(data.source,
+                           (data.arrays.count("displacement_steps")
+                              ? "key 'displacement_steps'"
+                              : "key 'displacement_field'") +
+                             std::string(": the displacement of vertex ") +
+                             std::to_string(i / dim) + " in snapshot " +
+                             std::to_string(s) +
+                             " is more than 1e6 times the size of the body, "
+                             "expected a motion in the file's length unit");
+    snapshots.resize(std::max<std::size_t>(1, registered.size()));
+    for (std::size_t s = 0; s < registered.size(); ++s)
+      snapshots[s].observed =
+        discretization->interpolate_vertices(registered[s]);
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::constrain()
+  {
+    const auto               &D = *discretization;
+    const std::size_t         n = data.mesh.vertices.size();
+    std::vector<char>         vertex(n, 0);
+    const Parameters::Section section(parameters, "Boundary conditions");
+    const std::string         kind = parameters.get("Constrained vertices");
+    std::set<std::array<unsigned int, 2>> edges; // constrained edges
+    std::set<unsigned int>                ids;
+    if (kind == "boundary_nodes")
+      {
+        const auto &flags =
+          array("boundary_nodes", "Constrained vertices = boundary_nodes");
+        for (std::size_t v = 0; v < n; ++v)
+          vertex[v] = flags.values[v] != 0;
+      }
+    else if (kind == "surface")
+      vertex = quality.surface_vertex;
+    else if (kind == "boundary ids")
+      {
+        for (const int id : parameters.get_integers("Boundary ids"))
+          if (id < 0)
+            parameters.fail("Boundary ids", "expected ids >= 0");
+          else
+            ids.insert(id);
+        if (ids.empty())
+          parameters.fail("Boundary ids", "expected at least one id");
+      }
+    // With boundary ids, the vertices of faces with that id. Edge nodes are
+    // constrained where they lie on a face whose vertices all are.
+    std::set<unsigned int> seen;
+    std::vector<char>      node(D.n_nodes(), 0);
+    for (const auto &face : D.boundary_faces)
+      {
+        const unsigned int *nodes = &D.cell_nodes[face.cell * D.nodes_per_cell];
+        seen.insert(face.id);
+        bool all = true;
+        if (kind == "boundary ids")
+          all = ids.count(face.id) > 0;
+        else
+          for (const unsigned int a : face.nodes)
+            for (const unsigned int v : D.node_vertices[nodes[a]])
+              all = all && vertex[v];
+        if (all)
+          for (const unsigned int a : face.nodes)
+            node[nodes[a]] = 1;
+      }
+    if (kind == "boundary ids")
+      for (const unsigned int id : ids)
+        if (Utilities::MPI::max(static_cast<unsigned int>(seen.count(id)),
+                                comm) == 0)
+          parameters.fail("Boundary ids",
+                          "no face of " + data.source + " has id " +
+                            std::to_string(id));
+    for (unsigned int i = 0; i < D.n_nodes(); ++i)
+      if (D.is_vertex(i) && vertex[D.node_vertices[i][0]])
+        node[i] = 1;
+
+    // A rank may see a node only through ghost cells: owners decide.
+    LinearAlgebra::distributed::Vector<double> flags(D.node_partitioner());
+    for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
+      flags.local_element(i) = node[i];
+    flags.update_ghost_values();
+    std::vector<double> held_vertex(n, 0.);
+    for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
+      if (D.is_vertex(i) && node[i])
+        held_vertex[D.node_vertices[i][0]] = 1;
+    Utilities::MPI::sum(held_vertex, comm, held_vertex);
+    vertex_constrained.assign(held_vertex.begin(), held_vertex.end());
+    constrained.resize(D.n_nodes() * dim);
+    for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
+      constrained[i] = flags.local_element(i / dim) > 0.5;
+
+    std::vector<double> count(2, 0.);
+    for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
+      if (D.is_vertex(i))
+        ++count[constrained[i * dim] ? 0 : 1];
+    Utilities::MPI::sum(count, comm, count);
+    n_constrained_vertices = count[0];
+    n_free_vertices        = count[1];
+    check_constraints();
+
+    // Prescribed values and weights of the observation.
+    const std::string values = parameters.get("Prescribed values");
+    if (values == "registered" && registered.empty())
+      parameters.fail("Prescribed values",
+                      data.source +
+                        " has no displacement_field or displacement_steps, "
+                        "expected one (or Prescribed values = zero)");
+    for (auto &s : snapshots)
+      s.prescribed =
+        ghosted_copy(values == "registered" ? s.observed : D.make_vector());
+
+    double held_fraction = 0;
+    long   held_seed     = 1;
+    if (!registered.empty())
+      {
+        parameters.leave();
+        {
+          const Parameters::Section observation(parameters, "Observation");
+          held_fraction = parameters.get_double("Held out fraction");
+          if (held_fraction > 0)
+            held_seed = parameters.get_integer("Held out seed");
+        }
+        parameters.enter("Boundary conditions");
+      }
+    std::vector<double> weight(n, 1.);
+    const auto          it = data.arrays.find("observation_weight");
+    if (it != data.arrays.end())
+      weight = it->second.values;
+    const std::vector<char> held = choose(n, held_fraction, held_seed);
+    for (std::size_t s = 0; s < snapshots.size(); ++s)
+      {
+        snapshots[s].observation_weight.assign(D.n_nodes(), 0.);
+        for (unsigned int i = 0; i < D.n_nodes(); ++i)
+          {
+            double w = 1e300;
+            for (const unsigned int v : D.node_vertices[i])
+              w =
+                std::min(w, held[v] && !vertex_constrained[v] ? 0. : weight[v]);
+            snapshots[s].observation_weight[i] = w;
+          }
+      }
+    observable = Field(D.n_cells());
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      {
+        for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
+          if (!constrained[D.cell_nodes[k * D.nodes_per_cell + a] * dim])
+            observable[k] = 1;
+        n_unobservable += (k < D.n_owned_cells() && observable[k] == 0);
+      }
+    n_unobservable = Utilities::MPI::sum(n_unobservable, comm);
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::check_constraints() const
+  {
+    const std::string where = data.source;
+    if (n_constrained_vertices == 0)
+      throw InputError(where,
+                       "no vertex is constrained (Boundary conditions/"
+                       "Constrained vertices), expected enough to hold the "
+                       "body");
+    if (n_free_vertices == 0)
+      throw InputError(where,
+                       "no vertex is free (Boundary conditions/Constrained "
+                       "vertices), expected something to solve for");
+    // Every component must be held against rigid motion: its constrained
+    // vertices must span dim - 1 directions.
+    std::vector<std::set<unsigned int>> held(quality.n_components);
+    std::vector<unsigned int>           first(quality.n_components, no_cell);
+    for (std::size_t k = 0; k < data.mesh.cells.size(); ++k)
+      {
+        const unsigned int c = quality.component_of_cell[k];
+        first[c]             = std::min<unsigned int>(first[c], k);
+        for (const unsigned int v : data.mesh.cells[k])
+          if (vertex_constrained[v])
+            held[c].insert(v);
+      }
+    for (unsigned int c = 0; c < quality.n_components; ++c)
+      {
+        const std::string name = "component " + std::to_string(c) +
+                                 " (the one of cell " +
+                                 std::to_string(first[c]) + ")";
+        if (held[c].empty())
+          throw InputError(where,
+                           name + " has no constrained vertex: it is free to "
+                                  "move, expected every component to be held");
+        const Point<dim> p0 = data.mesh.vertices[*held[c].begin()];
+        Tensor<1, dim>   e;
+        double           span = 0, length = 0;
+        for (const unsigned int v : held[c])
+          if ((data.mesh.vertices[v] - p0).norm() > e.norm())
+            e = data.mesh.vertices[v] - p0;
+        length = e.norm();
+        if (dim == 3 && length > 0)
+          for (const unsigned int v : held[c])
+            {
+              const Tensor<1, dim> d = data.mesh.vertices[v] - p0;
+              span =
+                std::max(span, (d - (d * e) / (length * length) * e).norm());
+            }
+        if (length == 0 || (dim == 3 && span < 1e-9 * length))
+          throw InputError(where,
+                           name + " is held by " +
+                             std::to_string(held[c].size()) +
+                             " vertices in one line: it is free to rotate, "
+                             "expected more constrained vertices");
+      }
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::check_strain()
+  {
+    if (registered.empty())
+      return;
+    const auto                 &D = *discretization;
+    std::vector<double>         smallest, largest; // principal stretches
+    unsigned long               beyond = 0, inverted = 0, total = 0;
+    std::vector<Tensor<1, dim>> u;
+    for (const auto &s : snapshots)
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        {
+          D.gather(s.observed, k, u);
+          const Tensor<2, dim> F = D.deformation_gradient(u, k, 0);
+          const auto lambda = eigenvalues(symmetrize(transpose(F) * F));
+          double     worst  = 0;
+          for (unsigned int d = 0; d < dim; ++d)
+            {
+              const double stretch = std::sqrt(std::max(0., lambda[d]));
+              worst                = std::max(worst, std::abs(stretch - 1));
+              if (d == 0)
+                largest.push_back(stretch); // eigenvalues descend
+              if (d == dim - 1)
+                smallest.push_back(stretch);
+            }
+          beyond += worst > 0.1;
+          inverted += determinant(F) <= 0;
+          ++total;
+        }
+    beyond   = Utilities::MPI::sum(beyond, comm);
+    inverted = Utilities::MPI::sum(inverted, comm);
+    total    = Utilities::MPI::sum(total, comm);
+    // The 1st percentile of the smallest, the 99th of the largest stretch.
+    const auto percentile = [&](const std::vector<double> &mine,
+                                const double               share) {
+      std::vector<double> all;
+      for (const auto &part : Utilities::MPI::gather(comm, mine, 0))
+        all.insert(all.end(), part.begin(), part.end());
+      std::sort(all.begin(), all.end());
+      const double value =
+        all.empty() ? 0.
+                    : all[static_cast<std::size_t>(share * (all.size() - 1))];
+      return Utilities::MPI::broadcast(comm, value, 0);
+    };
+    const double low  = percentile(smallest, 0.01),
+                 high = percentile(largest, 0.99);
+    strain_statistics = {{"principal_stretch_percentile_1", low},
+                         {"principal_stretch_percentile_99", high},
+                         {"share_of_cells_above_10_percent",
+                          double(beyond) / total},
+                         {"inverted_by_the_registration", inverted}};
+    if (equilibrium->assumes_small_strain() && beyond > 0.01 * total)
+      {
+        std::ostringstream text;
+        text.precision(3);
+        text << "the registered motion leaves small strain, which the model "
+                "assumes: "
+             << 100. * beyond / total
+             << " % of the cells exceed 10 % (principal stretches " << low
+             << " to " << high << " between the 1st and 99th percentile)";
+        warn(text.str());
+      }
+    if (inverted > 0)
+      warn("the registered motion inverts " + std::to_string(inverted) +
+           " cells (det F <= 0)");
+  }
+
+#define INSTANTIATE(dim) \
+  template void Problem<dim>::read_case(); \
+  template void Problem<dim>::read_snapshots(const bool); \
+  template void Problem<dim>::constrain(); \
+  template void Problem<dim>::check_constraints() const; \
+  template void Problem<dim>::check_strain();
+
+  INSTANTIATE(2)
+  INSTANTIATE(3)
+} // namespace Palpate

@@ -1,0 +1,324 @@
+#include <deal.II/base/function_parser.h>
+
+#include <palpate/core/errors.h>
+#include <palpate/drivers/observation.h>
+#include <palpate/drivers/problem.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <set>
+
+// The model of a Problem: frames, forces, stiffness, objective.
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <int dim>
+  void
+  Problem<dim>::read_frames()
+  {
+    const auto               &D = *discretization;
+    const Parameters::Section section(parameters, "Model");
+    frames_kind = parameters.get("Frames");
+    if (frames_kind == "default")
+      frames_kind = registered.empty() ? "coordinate axes" : "registered";
+    Tensor<2, dim> identity;
+    for (unsigned int d = 0; d < dim; ++d)
+      identity[d][d] = 1;
+    std::vector<Tensor<2, dim>> frames(D.n_cells(), identity);
+    if (frames_kind == "registered")
+      {
+        if (registered.empty())
+          parameters.fail("Frames",
+                          data.source +
+                            " has no displacement_field or displacement_steps, "
+                            "expected one");
+        const double tolerance = parameters.get_double("Near rigid tolerance");
+        for (auto &s : snapshots)
+          {
+            frames =
+              registered_frames(D, s.observed, frames, tolerance, frame_counts);
+            s.frames = frames;
+          }
+        for (unsigned long *c : {&frame_counts.registered,
+                                 &frame_counts.near_rigid,
+                                 &frame_counts.inverted,
+                                 &frame_counts.collapsed,
+                                 &frame_counts.motionless})
+          *c = Utilities::MPI::sum(*c, comm);
+        return;
+      }
+    if (frames_kind == "pack")
+      for (std::size_t s = 0; s < snapshots.size(); ++s)
+        snapshots[s].frames = pack_frames<dim>(data, D, s);
+    else
+      for (auto &s : snapshots)
+        s.frames = frames;
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::read_forces()
+  {
+    const auto                              &D = *discretization;
+    std::vector<std::unique_ptr<Force<dim>>> forces;
+    {
+      const Parameters::Section section(parameters, "Model");
+      forces.push_back(Registry<Force<dim>>::create(parameters.get("Type")));
+      forces.back()->parse_parameters(parameters);
+      if (degree > forces.back()->maximum_degree())
+        parameters.fail("Degree",
+                        parameters.get("Type") +
+                          " needs linear displacements, expected 1");
+      forces.back()->check(D, parameters);
+    }
+    {
+      const Parameters::Section section(parameters, "Loads");
+      bool                      needs_density = false;
+      for (const auto &[name, item] : Registry<Force<dim>>::items())
+        {
+          if (item.group != "load")
+            continue;
+          auto load = item.create();
+          load->parse_parameters(parameters);
+          if (!load->is_active())
+            continue;
+          load->check(D, parameters);
+          for (const auto &field : load->field_names())
+            needs_density = needs_density || field == "density";
+          forces.push_back(std::move(load));
+        }
+      if (needs_density)
+        {
+          const std::string   source = parameters.get("Density");
+          const std::size_t   M      = data.mesh.cells.size();
+          std::vector<double> rho(M);
+          if (source == "pack" && data.arrays.count("density"))
+            rho = data.arrays["density"].values;
+          else if (source == "pack")
+            rho =
+              density_from_mass(data.mesh,
+                                array("mass", "Loads/Density = pack").values);
+          else if (source == "from HU")
+            {
+              const double floor = parameters.get_double("HU density floor");
+              const auto  &hu =
+                array("hu_tetra_mean", "Loads/Density = from HU").values;
+              for (std::size_t k = 0; k < M; ++k)
+                rho[k] = std::max(hu[k] + 1000, floor);
+            }
+          else
+            {
+              const double value = parameters.get_double("Density");
+              if (!(value > 0))
+                parameters.fail("Density", "expected a positive value");
+              rho.assign(M, value);
+            }
+          fixed_fields["density"] = D.scatter_cells(rho);
+        }
+    }
+    bool nonlinear = false;
+    for (const auto &force : forces)
+      nonlinear = nonlinear || force->tangent_depends_on().state;
+    if (nonlinear)
+      {
+        const Parameters::Section section(parameters, "Newton");
+        newton_parameters.parse_parameters(parameters);
+      }
+    equilibrium = std::make_unique<StaticEquilibrium<dim>>(D,
+                                                           constrained,
+                                                           snapshots,
+                                                           std::move(forces),
+                                                           solver_parameters,
+                                                           newton_parameters,
+                                                           log);
+  }
+
+  template <int dim>
+  Field
+  Problem<dim>::read_stiffness(const bool from_parameterization)
+  {
+    const auto               &D = *discretization;
+    const Parameters::Section section(parameters,
+                                      from_parameterization ? "Parameterization"
+                                                            : "Stiffness");
+    const std::string entry = from_parameterization ? "Initial value" : "Value";
+    std::string       source;
+    if (from_parameterization)
+      source = (parameters.get(entry) == "pack" ? "pack" : "constant");
+    else
+      source = parameters.get("Source");
+    const std::size_t   M = data.mesh.cells.size();
+    std::vector<double> alpha(M);
+    if (source == "constant")
+      {
+        const double value = parameters.get_double(entry);
+        if (!(value > 0))
+          parameters.fail(entry, "expected a positive stiffness");
+        alpha.assign(M, value);
+      }
+    else if (source == "pack")
+      alpha = array("alpha_k", "a stiffness from the pack").values;
+    else if (source == "per label")
+      {
+        const auto values = parameters.get_map("Values", 1);
+        for (std::size_t k = 0; k < M; ++k)
+          {
+            const auto it = values.find(data.mesh.labels[k]);
+            if (it == values.end() || !(it->second[0] > 0))
+              parameters.fail("Values",
+                              "expected a positive stiffness for label " +
+                                std::to_string(data.mesh.labels[k]) +
+                                " of cell " + std::to_string(k));
+            alpha[k] = it->second[0];
+          }
+      }
+    else
+      {
+        FunctionParser<dim> function(1);
+        // muParser's wrapper explains itself on std::cerr: we do it below.
+        struct Silence
+        {
+          std::streambuf *kept = std::cerr.rdbuf(nullptr);
+          ~Silence()
+          {
+            std::cerr.rdbuf(kept);
+            std::cerr.clear();
+          }
+        } silence;
+        try
+          {
+            function.initialize(dim == 2 ? "x,y" : "x,y,z",
+                                parameters.get("Function"),
+                                {});
+            for (std::size_t k = 0; k < M; ++k)
+              {
+                Point<dim> b;
+                for (const unsigned int v : data.mesh.cells[k])
+                  b += data.mesh.vertices[v] / (dim + 1.);
+                alpha[k] = function.value(b);
+                if (!(alpha[k] > 0) || !std::isfinite(alpha[k]))
+                  parameters.fail("Function",
+                                  "is not positive at cell " +
+                                    std::to_string(k) +
+                                    ", expected a stiffness > 0 everywhere");
+              }
+          }
+        catch (const ExceptionBase &)
+          {
+            parameters.fail("Function",
+                            "cannot be understood, expected an expression of "
+                            "x, y, z such as 1000 + 500*sin(10*x)");
+          }
+      }
+    for (std::size_t k = 0; k < M; ++k)
+      if (!(alpha[k] > 1e-20 && alpha[k] < 1e20))
+        {
+          const std::string expected =
+            "the stiffness of cell " + std::to_string(k) +
+            " is out of range, expected a value between 1e-20 and 1e20 Pa";
+          if (source == "pack")
+            throw InputError(data.source, "key 'alpha_k': " + expected);
+          parameters.fail(source == "constant"    ? entry
+                          : source == "per label" ? "Values"
+                                                  : "Function",
+                          expected);
+        }
+    const Field field   = D.scatter_cells(alpha);
+    reference_stiffness = geometric_mean(D, field);
+    return field;
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::read_parameterization()
+  {
+    const Parameters::Section section(parameters, "Parameterization");
+    const std::string         type = parameters.get("Type");
+    parameterization = Registry<Parameterization<dim>>::create(type);
+    parameterization->parse_parameters(parameters);
+    const auto unknown = parameterization->field_names();
+    if (std::find(unknown.begin(), unknown.end(), "spring_stiffness") !=
+        unknown.end())
+      for (const char *bound : {"Lower bound", "Upper bound"})
+        if (!parameters.is_set(bound))
+          parameters.fail(bound,
+                          "the default is one of alpha [Pa], expected a "
+                          "stiffness of springs [N/m] for Type = " +
+                            type);
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::add_fields()
+  {
+    std::vector<std::string> unknown;
+    if (parameterization)
+      unknown = parameterization->field_names();
+    Fields all = initial_fields();
+    for (const auto &force : equilibrium->forces)
+      force->add_fields(*discretization, snapshots, data, unknown, all);
+    for (const auto &name : unknown)
+      if (!all.has(name))
+        {
+          const Parameters::Section section(parameters, "Parameterization");
+          parameters.fail("Type",
+                          "identifies the field " + name +
+                            ", which the model does not have, expected "
+                            "another type or Model/Type");
+        }
+    for (const auto &[name, field] : all)
+      if (name == "stiffness")
+        stiffness = field;
+      else
+        fixed_fields[name] = field;
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::parse_objective()
+  {
+    const Parameters::Section section(parameters, "Objective");
+    for (const auto &[name, item] : Registry<Objective<dim>>::items())
+      {
+        const Parameters::Section term_section(parameters, name);
+        WeightedTerm<dim>         term;
+        term.objective = item.create();
+        term.objective->parse_parameters(parameters);
+        term.weight = parameters.get_double("Weight");
+        term.name   = name;
+        terms.push_back(std::move(term));
+      }
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::check_objective() const
+  {
+    for (const auto &term : terms)
+      if (term.weight > 0 && term.objective->needs_observation() &&
+          registered.empty())
+        throw InputError(data.source,
+                         "has no displacement_field or displacement_steps, "
+                         "expected one because of Objective/" +
+                           term.name);
+    // Fails where the observation is zero at all free vertices.
+    for (std::size_t s = 0; s < snapshots.size(); ++s)
+      for (const auto &term : terms)
+        if (term.weight > 0 && term.objective->needs_observation())
+          term.objective->value(equilibrium->context(s));
+  }
+
+#define INSTANTIATE(dim) \
+  template void Problem<dim>::read_frames(); \
+  template void Problem<dim>::read_forces(); \
+  template Field Problem<dim>::read_stiffness(const bool); \
+  template void Problem<dim>::parse_objective(); \
+  template void Problem<dim>::read_parameterization(); \
+  template void Problem<dim>::add_fields(); \
+  template void Problem<dim>::check_objective() const;
+
+  INSTANTIATE(2)
+  INSTANTIATE(3)
+} // namespace Palpate
