@@ -6,6 +6,7 @@
 
 #include <palpate/drivers/taylor_tests.h>
 #include <palpate/equilibrium/static_equilibrium.h>
+#include <palpate/forces/springs/intersection_springs.h>
 #include <palpate/geometry/springs.h>
 #include <palpate/mesh/generate.h>
 
@@ -50,7 +51,8 @@ namespace Palpate
   {
     explicit Sample(const unsigned int n,
                     const unsigned int degree      = 1,
-                    const unsigned int n_snapshots = 1)
+                    const unsigned int n_snapshots = 1,
+                    const double       stretch     = 0)
       : mesh(sample_mesh<dim>(n))
       , D(mesh, degree, MPI_COMM_WORLD)
       , constrained(D.n_nodes() * dim, 0)
@@ -59,7 +61,7 @@ namespace Palpate
       dealii::LinearAlgebra::distributed::Vector<double> flags(
         D.node_partitioner());
       for (const auto &face : D.boundary_faces)
-        if (face.id == 0) // x = 0
+        if (face.id == 0 || (stretch > 0 && face.id == 1)) // x = 0, x = 1
           for (const unsigned int a : face.nodes)
             {
               const unsigned int node =
@@ -81,9 +83,25 @@ namespace Palpate
             snapshots[s].observation_weight[i] =
               1.5 + random_number(5, D.node_vertices[i][0]);
         }
+      // The base moves too, so that the body is stretched.
+      for (auto &s : snapshots)
+        if (stretch > 0)
+          for (unsigned int i = 0; i < D.n_nodes(); ++i)
+            s.prescribed.local_element(i * dim) =
+              stretch * D.node_position(i)[0];
       state.u             = random_vector(D, 1, 0.02);
       fields["stiffness"] = random_field(D, 2, 1000, 0.5);
       fields["density"]   = random_field(D, 4, 200, 0.1);
+    }
+
+    /// With a stiffness per spring beside that of the cells.
+    Fields
+    fields_of_springs() const
+    {
+      Fields all = fields;
+      all["spring_stiffness"] =
+        spring_stiffness(D, snapshots[0].frames, fields["stiffness"]);
+      return all;
     }
 
     Context<dim>

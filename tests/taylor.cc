@@ -43,36 +43,63 @@ namespace
       // total variation leaves less than three decades.
       return {{{"Epsilon", "0.3"}},
               {{"Discretisation", "vertex gradient"}, {"Epsilon", "0.3"}}};
+    if (name == "intersection springs")
+      return {{},
+              {{"Shear springs", "true"}, {"Shear ratio", "1.3"}},
+              {{"Shear springs", "true"},
+               {"Volume term", "true"},
+               {"Poisson ratio", "0.3"}}};
     return {{}};
   }
+
+  /// Of every parameterization.
+  const std::vector<std::map<std::string, std::string>> unknowns =
+    {{{"Lower bound", "1"}}, {{"Lower bound", "1"}, {"Fixed labels", "2"}}};
 
   template <int dim>
   void
   test_registry(const unsigned int degree)
   {
     const Sample<dim> x(2, degree);
+    // Springs with stiffnesses and rest lengths of their own.
+    Fields with_springs         = x.fields_of_springs();
+    with_springs["rest_length"] = Field(x.D.n_cells(), 0., dim);
+    for (unsigned int k = 0; k < x.D.n_cells(); ++k)
+      for (unsigned int l = 0; l < dim; ++l)
+        with_springs["rest_length"][k * dim + l] =
+          IntersectionSprings<dim>(x.D.barycentric_gradients(k),
+                                   x.snapshots[0].frames[k])
+            .rest_length[l];
     const std::string where =
       "dim " + std::to_string(dim) + ", degree " + std::to_string(degree);
     for (unsigned int seed = 100; seed <= 300; seed += 100)
       {
-        for (const auto &[name, item] : Registry<Force<dim>>::items())
-          for (const auto &entries : variants(name, dim))
-            expect(verify_force<dim>(name,
-                                     *make_term<Force<dim>>(name, entries),
-                                     x.context(),
-                                     seed),
-                   where);
-        for (const auto &[name, item] : Registry<Objective<dim>>::items())
-          for (const auto &entries : variants(name, dim))
-            expect(verify_objective<dim>(name,
-                                         *make_term<Objective<dim>>(name,
-                                                                    entries),
-                                         x.context(),
-                                         seed),
-                   where);
+        for (const Fields *fields :
+             std::initializer_list<const Fields *>{&x.fields, &with_springs})
+          {
+            const auto         now = x.context();
+            const Context<dim> context{
+              x.D, now.state, *fields, now.snapshot, now.constrained};
+            for (const auto &[name, item] : Registry<Force<dim>>::items())
+              for (const auto &entries : variants(name, dim))
+                {
+                  const auto force = make_term<Force<dim>>(name, entries);
+                  if (degree <= force->maximum_degree())
+                    expect(verify_force<dim>(name, *force, context, seed),
+                           where);
+                }
+            for (const auto &[name, item] : Registry<Objective<dim>>::items())
+              for (const auto &entries : variants(name, dim))
+                expect(verify_objective<dim>(
+                         name,
+                         *make_term<Objective<dim>>(name, entries),
+                         context,
+                         seed),
+                       where);
+          }
         for (const auto &[name, item] :
              Registry<Parameterization<dim>>::items())
-          for (const auto &entries : variants(name, dim))
+          for (const auto &entries : unknowns)
             {
               const auto p = make_term<Parameterization<dim>>(name, entries);
               p->bind(x.D, x.fields_of_springs());
@@ -82,18 +109,24 @@ namespace
   }
 
   /// The whole reduced functional.
+  struct Case
+  {
+    std::string                        model, parameterization;
+    unsigned int                       n_snapshots = 1;
+    std::map<std::string, std::string> entries     = {};
+    bool                               at_bounds   = false;
+    unsigned int                       degree      = 1;
+    std::string                        norm        = "nodal";
+    double                             stretch     = 0;
+  };
+
   template <int dim>
   void
-  test_reduced(const std::string &model,
-               const std::string &parameterization,
-               const unsigned int n_snapshots,
-               const std::string &shear_ratio,
-               const bool         at_bounds = false)
+  test_reduced(const Case &test)
   {
-    Sample<dim>                              x(2, 1, n_snapshots);
+    Sample<dim> x(2, test.degree, test.n_snapshots, test.stretch);
     std::vector<std::unique_ptr<Force<dim>>> forces;
-    forces.push_back(
-      make_term<Force<dim>>(model, {{"Shear ratio", shear_ratio}}));
+    forces.push_back(make_term<Force<dim>>(test.model, test.entries));
     forces.push_back(make_term<Force<dim>>(
       "gravity", {{"Gravity", dim == 3 ? "0, 0, -9.81" : "0, -9.81"}}));
     SolverParameters solver;
@@ -110,11 +143,21 @@ namespace
                                        x.log);
     std::vector<WeightedTerm<dim>> terms;
     for (const auto &[name, item] : Registry<Objective<dim>>::items())
-      terms.push_back(
-        {make_term<Objective<dim>>(name, variants(name, dim)[0]), 0.3, name});
-    auto p = make_term<Parameterization<dim>>(parameterization,
-                                              {{"Lower bound", "900"},
-                                               {"Upper bound", "1100"}});
+      {
+        auto entries = variants(name, dim)[0];
+        if (name == "Displacement misfit")
+          entries["Norm"] = test.norm;
+        // The ridge is a sum of Pa^2.
+        terms.push_back({make_term<Objective<dim>>(name, entries),
+                         name == "Stiffness ridge" ? 1e-9 : 0.3,
+                         name});
+      }
+    const bool springs = (test.parameterization == "per spring");
+    auto       p =
+      make_term<Parameterization<dim>>(test.parameterization,
+                                       {{"Lower bound", springs ? "90" : "900"},
+                                        {"Upper bound",
+                                         springs ? "110" : "1100"}});
     p->bind(x.D, x.fields_of_springs());
     Fields density;
     density["density"] = x.fields["density"];
@@ -123,10 +166,10 @@ namespace
       {
         auto q = p->initial(); // clamped to the bounds: most are at one
         for (unsigned int i = 0; i < q.size(); ++i)
-          if (!at_bounds)
+          if (!test.at_bounds)
             q[i] += 0.3 * random_number(seed, i);
         expect(verify_reduced<dim>(J, q, MPI_COMM_WORLD, 10 * seed),
-               model + ", " + parameterization);
+               test.model + ", " + test.parameterization);
       }
   }
 } // namespace
@@ -142,29 +185,57 @@ TEST(Taylor, RegistryIn2D)
 TEST(Taylor, RegistryWithQuadraticDisplacements)
 {
   test_registry<2>(2);
+  test_registry<3>(2);
 }
 TEST(Taylor, ReducedPerCell)
 {
-  test_reduced<3>("sms", "per cell", 1, "2");
+  test_reduced<3>({"sms", "per cell"});
+  test_reduced<3>({"sms", "per cell", 1, {}, false, 1, "L2"});
+}
+TEST(Taylor, ReducedWithQuadraticDisplacements)
+{
+  test_reduced<3>({"sms", "per cell", 1, {}, false, 2, "L2"});
+  test_reduced<2>({"sms finite strain", "per cell", 2, {}, false, 2});
 }
 TEST(Taylor, ReducedWithSeveralSnapshots)
 {
-  test_reduced<3>("sms", "per cell", 3, "2");
-  test_reduced<3>("sms", "global plus per cell", 2, "1.3");
+  test_reduced<3>({"sms", "per cell", 3});
+  test_reduced<3>({"sms", "global plus per cell", 2, {{"Shear ratio", "1.3"}}});
 }
 TEST(Taylor, ReducedPerLabelAndGlobal)
 {
-  test_reduced<2>("sms", "per label", 2, "1.3");
-  test_reduced<2>("sms", "global", 1, "2");
+  test_reduced<2>({"sms", "per label", 2, {{"Shear ratio", "1.3"}}});
+  test_reduced<2>({"sms", "global"});
 }
 TEST(Taylor, ReducedAtActiveBounds)
 {
-  test_reduced<3>("sms", "per cell", 1, "2", true);
+  test_reduced<3>({"sms", "per cell", 1, {}, true});
+  test_reduced<3>({"sms", "per cell", 2, {}, true});
 }
 TEST(Taylor, ReducedFiniteStrain)
 {
-  test_reduced<3>("sms finite strain", "per cell", 1, "1.3");
-  test_reduced<2>("sms finite strain", "per label", 2, "2");
+  test_reduced<3>(
+    {"sms finite strain", "per cell", 1, {{"Shear ratio", "1.3"}}});
+  test_reduced<2>({"sms finite strain", "per label", 2});
+}
+
+// Springs stretched by 30 %: the general nonlinear adjoint.
+TEST(Taylor, ReducedSprings)
+{
+  const std::map<std::string, std::string> all = {{"Shear springs", "true"},
+                                                  {"Volume term", "true"},
+                                                  {"Poisson ratio", "0.2"}};
+  for (const std::string unknowns : {"per spring", "per cell", "per label"})
+    test_reduced<3>(
+      {"intersection springs", unknowns, 1, all, false, 1, "nodal", 0.3});
+  test_reduced<2>({"intersection springs",
+                   "per spring",
+                   2,
+                   {{"Shear springs", "true"}},
+                   false,
+                   1,
+                   "L2",
+                   0.3});
 }
 
 // A test that cannot fail proves nothing: a wrong derivative must be refused.

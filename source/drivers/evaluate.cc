@@ -38,7 +38,7 @@ namespace Palpate
     run_on_root(comm, [&]() { create_output_directory(directory); });
     problem.check_zero_energy_modes(directory);
 
-    const auto    &D = *problem.discretization;
+    const auto &D = *problem.discretization;
     // At the given field as it is: springs with a stiffness of their own, else
     // cells.
     std::unique_ptr<Parameterization<dim>> unknowns;

@@ -278,7 +278,7 @@ namespace Palpate
     Problem<dim> problem(parameters, comm, log, true, true, options.dry_run);
     const auto  &D = *problem.discretization;
 
-    const auto  &parameterization = problem.parameterization;
+    const auto &parameterization = problem.parameterization;
     {
       const Parameters::Section section(parameters, "Parameterization");
       // An initial number outside the bounds is a mistake; a pack's field is

@@ -358,8 +358,8 @@ namespace Palpate
         {
           D.gather(s.observed, k, u);
           const Tensor<2, dim> F = D.deformation_gradient(u, k, 0);
-          const auto lambda = eigenvalues(symmetrize(transpose(F) * F));
-          double     worst  = 0;
+          const auto lambda      = eigenvalues(symmetrize(transpose(F) * F));
+          double     worst       = 0;
           for (unsigned int d = 0; d < dim; ++d)
             {
               const double stretch = std::sqrt(std::max(0., lambda[d]));
@@ -411,11 +411,11 @@ namespace Palpate
            " cells (det F <= 0)");
   }
 
-#define INSTANTIATE(dim) \
-  template void Problem<dim>::read_case(); \
+#define INSTANTIATE(dim)                                  \
+  template void Problem<dim>::read_case();                \
   template void Problem<dim>::read_snapshots(const bool); \
-  template void Problem<dim>::constrain(); \
-  template void Problem<dim>::check_constraints() const; \
+  template void Problem<dim>::constrain();                \
+  template void Problem<dim>::check_constraints() const;  \
   template void Problem<dim>::check_strain();
 
   INSTANTIATE(2)

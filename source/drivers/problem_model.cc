@@ -310,14 +310,14 @@ namespace Palpate
           term.objective->value(equilibrium->context(s));
   }
 
-#define INSTANTIATE(dim) \
-  template void Problem<dim>::read_frames(); \
-  template void Problem<dim>::read_forces(); \
+#define INSTANTIATE(dim)                                   \
+  template void  Problem<dim>::read_frames();              \
+  template void  Problem<dim>::read_forces();              \
   template Field Problem<dim>::read_stiffness(const bool); \
-  template void Problem<dim>::parse_objective(); \
-  template void Problem<dim>::read_parameterization(); \
-  template void Problem<dim>::add_fields(); \
-  template void Problem<dim>::check_objective() const;
+  template void  Problem<dim>::parse_objective();          \
+  template void  Problem<dim>::read_parameterization();    \
+  template void  Problem<dim>::add_fields();               \
+  template void  Problem<dim>::check_objective() const;
 
   INSTANTIATE(2)
   INSTANTIATE(3)

@@ -3,9 +3,9 @@
 #include <palpate/drivers/problem.h>
 #include <palpate/output/vtu.h>
 
-#include <cstdio>
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <sstream>
 
 namespace Palpate
@@ -76,8 +76,7 @@ namespace Palpate
     for (unsigned int s = 0; s < snapshots.size(); ++s)
       {
         const auto         now = equilibrium->context(s);
-        const Context<dim> c{
-          D, now.state, all, now.snapshot, now.constrained};
+        const Context<dim> c{D, now.state, all, now.snapshot, now.constrained};
         for (const auto &force : equilibrium->forces)
           force->field_vjp(c, J->adjoints()[s], g);
       }
@@ -124,10 +123,9 @@ namespace Palpate
                 }
             lines.points.push_back(x);
             lines.displacements.push_back(moved);
-            const double at_rest =
-              fixed_fields.has("rest_length") ?
-                fixed_fields["rest_length"][c * dim + l] :
-                points.rest_length[l];
+            const double at_rest = fixed_fields.has("rest_length")
+                                     ? fixed_fields["rest_length"][c * dim + l]
+                                     : points.rest_length[l];
             k.push_back(springs.stiffness[c * dim + l]);
             extension.push_back(
               ((x[0] + moved[0]) - (x[1] + moved[1])).norm() / at_rest - 1);
@@ -179,8 +177,8 @@ namespace Palpate
         text << "the model has " << (n_zero == 10 ? "at least " : "") << n_zero
              << " zero-energy mode(s), motions that stretch no spring "
                 "(eigenvalues "
-             << lowest.eigenvalues[0] << " to " << lowest.eigenvalues[n_zero - 1]
-             << " of the largest); vertices ";
+             << lowest.eigenvalues[0] << " to "
+             << lowest.eigenvalues[n_zero - 1] << " of the largest); vertices ";
         // Those that move most in one of the modes.
         std::vector<std::pair<double, unsigned int>> moves(
           data.mesh.vertices.size());
@@ -515,14 +513,13 @@ namespace Palpate
     written.keep();
   }
 
-#define INSTANTIATE(dim)                               \
-  template nlohmann::json Problem<dim>::objective_json( \
-    const std::vector<double> &) const;                \
-  template void Problem<dim>::write_results(           \
-    const std::string &,                               \
-    const ReducedFunctional<dim> *,                    \
-    nlohmann::json &,                                  \
-    NpzArrays);                                        \
+#define INSTANTIATE(dim)                                                    \
+  template nlohmann::json Problem<dim>::objective_json(                     \
+    const std::vector<double> &) const;                                     \
+  template void Problem<dim>::write_results(const std::string &,            \
+                                            const ReducedFunctional<dim> *, \
+                                            nlohmann::json &,               \
+                                            NpzArrays);                     \
   template void Problem<dim>::check_zero_energy_modes(const std::string &);
 
   INSTANTIATE(2)

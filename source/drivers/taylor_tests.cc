@@ -81,8 +81,9 @@ namespace Palpate
       double sum = 0;
       for (const auto &[name, field] : d)
         if (g.has(name))
-          for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-            sum += g[name][k] * field[k];
+          for (unsigned int i = 0; i < D.n_owned_cells() * field.n_components;
+               ++i)
+            sum += g[name][i] * field[i];
       return D.sum(sum);
     }
 
@@ -97,7 +98,8 @@ namespace Palpate
           (void)name;
           all.insert(all.end(),
                      field.values.begin(),
-                     field.values.begin() + D.n_owned_cells());
+                     field.values.begin() +
+                       D.n_owned_cells() * field.n_components);
         }
       return all;
     }
@@ -145,12 +147,23 @@ namespace Palpate
         du     = random_vector(D, seed + 1, 0.1 * edge);
         lambda = random_vector(D, seed + 2, 1);
         for (const auto &name : names)
+          if (!c.fields.has(name))
+            fields[name] = Field(D.n_cells(), 1000.);
+        for (const auto &[name, field] : c.fields)
+          fields[name] = field;
+        for (const auto &[name, field] : fields)
           {
-            fields[name]  = random_field(D, seed + 3, 1000, 0.5);
-            dfields[name] = random_field(D, seed + 4, 1, 0);
-            for (unsigned int k = 0; k < D.n_cells(); ++k)
-              dfields[name][k] =
-                fields[name][k] * 0.5 * random_number(seed + 5, D.cell_id[k]);
+            const unsigned int n = field.n_components;
+            Field             &f = fields[name];
+            Field             &d = dfields[name];
+            d                    = f;
+            for (unsigned int i = 0; i < D.n_cells() * n; ++i)
+              {
+                const unsigned long index =
+                  static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n;
+                f[i] *= std::exp(0.5 * random_number(seed + 3, index));
+                d[i] = f[i] * 0.5 * random_number(seed + 5, index);
+              }
           }
       }
 
@@ -162,8 +175,8 @@ namespace Palpate
         combine(moved.u, u, t, du);
         moved_fields = fields;
         for (const auto &[name, d] : dfields)
-          for (unsigned int k = 0; k < D.n_cells(); ++k)
-            moved_fields[name][k] += s * d[k];
+          for (std::size_t i = 0; i < d.values.size(); ++i)
+            moved_fields[name][i] += s * d[i];
         return {D, moved, moved_fields, base.snapshot, base.constrained};
       }
 
@@ -390,8 +403,11 @@ namespace Palpate
     for (const auto &[n, field] : dfields)
       {
         as_dual[n] = field;
-        for (unsigned int k = 0; k < D.n_cells(); ++k)
-          weights[n][k] = random_number(seed + 2, D.cell_id[k]);
+        for (std::size_t i = 0; i < field.values.size(); ++i)
+          weights[n][i] = random_number(seed + 2,
+                                        D.cell_id[i / field.n_components] *
+                                            field.n_components +
+                                          i % field.n_components);
       }
     const auto                f0 = values(q), df = flat(D, as_dual);
     std::vector<Verification> result;

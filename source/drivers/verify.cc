@@ -50,11 +50,8 @@ namespace Palpate
     };
     const Fields       fields = problem.initial_fields();
     const Context<dim> now    = problem.equilibrium->context(0);
-    const Context<dim> context{now.discretization,
-                               now.state,
-                               fields,
-                               now.snapshot,
-                               now.constrained};
+    const Context<dim> context{
+      now.discretization, now.state, fields, now.snapshot, now.constrained};
     for (unsigned int i = 0; i < n; ++i)
       {
         for (const auto &force : problem.equilibrium->forces)

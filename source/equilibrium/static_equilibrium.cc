@@ -363,11 +363,13 @@ namespace Palpate
             prescribe(part);
           }
         std::ostringstream table;
+        residual_history.clear();
         for (unsigned int it = 0;; ++it)
           {
             residual(c, h);
             const double norm = h.l2_norm();
             residual_norms[s] = norm;
+            residual_history.push_back(norm / size);
             table << (it ? ", " : "") << std::setprecision(2) << norm / size;
             if (norm <= tolerance)
               break;
@@ -458,9 +460,9 @@ namespace Palpate
               // An equilibrium may be unstable: its tangent is indefinite.
               log << "  the tangent is indefinite: direct factorization"
                   << std::endl;
-              x                = start;
-              system(s).direct = std::make_unique<LinearSolver<dim>>(
-                direct_parameters);
+              x = start;
+              system(s).direct =
+                std::make_unique<LinearSolver<dim>>(direct_parameters);
               system(s).direct->set_up(system(s).matrix);
               system(s).direct->solve(x, b, tolerance * size, transposed);
             }

@@ -194,6 +194,7 @@ namespace Palpate
     const SymmetricFactorization<dim> factors(K, 1e-13 * largest);
     LAPACKFullMatrix<double>          projected(n);
     LowestModes<dim>                  result;
+    result.modes.reserve(n); // moving a vector loses its ghosts
     for (unsigned int it = 0; it < 15; ++it)
       {
         for (auto &v : x)
@@ -222,10 +223,10 @@ namespace Palpate
     return result;
   }
 
-#define INSTANTIATE(dim)                       \
-  template class SymmetricFactorization<dim>;  \
-  template LowestModes<dim> lowest_modes(      \
-    const TangentMatrix<dim> &, const unsigned int);
+#define INSTANTIATE(dim)                                             \
+  template class SymmetricFactorization<dim>;                        \
+  template LowestModes<dim> lowest_modes(const TangentMatrix<dim> &, \
+                                         const unsigned int);
 
   INSTANTIATE(2)
   INSTANTIATE(3)

@@ -137,9 +137,10 @@ namespace Palpate
       {
         double *row = values + row_start[node * dim + i] + at;
         for (unsigned int j = 0; j < dim; ++j)
-          if ((!constrained[node * dim + i] && !constrained[other * dim + j]) ||
-              (a == b && i == j))
+          if (!constrained[node * dim + i] && !constrained[other * dim + j])
             row[j] += block[i][j];
+          else if (a == b && i == j)
+            row[j] += std::abs(block[i][j]); // positive, whatever the tangent
       }
   }
 

@@ -47,9 +47,9 @@ namespace Palpate
                const unsigned int rank,
                const unsigned int n_ranks)
     {
-      return n_ranks == 1 ?
-               name + ".vtu" :
-               name + "." + Utilities::int_to_string(rank, 4) + ".vtu";
+      return n_ranks == 1
+               ? name + ".vtu"
+               : name + "." + Utilities::int_to_string(rank, 4) + ".vtu";
     }
 
     /// name.vtu, or one piece per rank and name.pvtu.

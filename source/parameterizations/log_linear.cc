@@ -54,8 +54,8 @@ namespace Palpate
   LogLinear<dim>::bind(const Discretization<dim> &discretization,
                        const Fields              &initial)
   {
-    D                = &discretization;
-    const Field &start = initial["stiffness"];
+    D                          = &discretization;
+    const Field        &start  = initial["stiffness"];
     const std::set<int> labels = limits.free_labels(*D);
 
     group_label.clear();

@@ -35,7 +35,7 @@ namespace Palpate
   public:
     struct Item
     {
-      std::string                                     description;
+      std::string description;
       /// What kind of term this is, where a base class has several ("load").
       std::string                                     group;
       std::function<std::unique_ptr<Base>()>          create;

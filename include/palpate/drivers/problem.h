@@ -113,12 +113,12 @@ namespace Palpate
     /// Where the stiffness comes from one; not bound yet.
     std::unique_ptr<Parameterization<dim>> parameterization;
     /// 1 for local cells with a free node: only their stiffness can be seen.
-    Field observable;
-    bool                                    scale_identified    = true;
-    double                                  reference_stiffness = 0;
-    bool                                    reference_stated    = false;
-    std::vector<std::string>                warnings;
-    nlohmann::json                          strain_statistics;
+    Field                    observable;
+    bool                     scale_identified    = true;
+    double                   reference_stiffness = 0;
+    bool                     reference_stated    = false;
+    std::vector<std::string> warnings;
+    nlohmann::json           strain_statistics;
 
   private:
     void

@@ -95,6 +95,12 @@ namespace Palpate
       return residual_norms[s];
     }
 
+    /// Relative residuals of the last Newton solve of its last load step.
+    const std::vector<double> &
+    newton_residuals() const
+    {
+      return residual_history;
+    }
     bool
     assumes_small_strain() const;
     /// True if a force of this body may do no work in some deformation.
@@ -176,13 +182,13 @@ namespace Palpate
     const NewtonParameters           &newton_parameters;
     const dealii::ConditionalOStream &log;
     Depends                           depends;
-    Tangent adjoint_tangent = Tangent::consistent;
+    Tangent                           adjoint_tangent = Tangent::consistent;
     double                            tolerance;
     /// Part of the external forces in force (load steps).
     double                               load_factor = 1;
     Fields                               fields;
     std::vector<State>                   state;
-    std::vector<double>                  residual_norms;
+    std::vector<double>                  residual_norms, residual_history;
     std::vector<std::unique_ptr<System>> systems;
   };
 } // namespace Palpate

@@ -221,11 +221,15 @@ namespace Palpate
                         Tensor2 dH;
                         dH[j] = g[b];
                         const Tensor2 dP =
-                          kind == Tangent::consistent ?
-                            material.stress_derivative(
-                              H, dH, c.snapshot.frames[k], p[k]) :
-                            material.positive_derivative(
-                              H, dH, c.snapshot.frames[k], p[k]);
+                          kind == Tangent::consistent
+                            ? material.stress_derivative(H,
+                                                         dH,
+                                                         c.snapshot.frames[k],
+                                                         p[k])
+                            : material.positive_derivative(H,
+                                                           dH,
+                                                           c.snapshot.frames[k],
+                                                           p[k]);
                         for (unsigned int a = 0; a < nn; ++a)
                           {
                             const dealii::Tensor<1, dim> f = dP * g[a];

@@ -36,7 +36,7 @@ namespace Palpate
   template <int dim>
   struct LineData
   {
-    std::vector<std::array<dealii::Point<dim>, 2>>     points; ///< [m]
+    std::vector<std::array<dealii::Point<dim>, 2>>     points;        ///< [m]
     std::vector<std::array<dealii::Tensor<1, dim>, 2>> displacements; ///< [m]
     /// One number per line.
     std::vector<std::pair<std::string, std::vector<double>>> values;

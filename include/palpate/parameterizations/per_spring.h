@@ -46,10 +46,10 @@ namespace Palpate
     bind(const Discretization<dim> &discretization,
          const Fields              &initial) override
     {
-      D = &discretization;
+      D                          = &discretization;
       const std::set<int> labels = limits.free_labels(*D);
-      start       = initial["spring_stiffness"];
-      start_alpha = initial["stiffness"];
+      start                      = initial["spring_stiffness"];
+      start_alpha                = initial["stiffness"];
       free_cell.assign(D->n_cells(), 0);
       n_free       = 0;
       total_volume = 0;

@@ -208,20 +208,24 @@ namespace Palpate
     return -value[0] * normal;
   }
 
-#define INSTANTIATE(dim)                                                      \
-  template class DeadLoad<dim>;                                               \
-  template class Gravity<dim>;                                                \
-  template class SurfaceLoad<dim>;                                            \
-  template class Traction<dim>;                                               \
-  template class Pressure<dim>;                                               \
-  namespace                                                                   \
-  {                                                                           \
-    const Registry<Force<dim>>::Entry<Gravity<dim>>                           \
-      gravity_##dim("gravity", "weight of the body, by its density field", "load");   \
-    const Registry<Force<dim>>::Entry<Traction<dim>>                          \
-      traction_##dim("traction", "force per reference area on boundary ids", "load"); \
-    const Registry<Force<dim>>::Entry<Pressure<dim>>                          \
-      pressure_##dim("pressure", "dead pressure on boundary ids", "load");            \
+#define INSTANTIATE(dim)                                                   \
+  template class DeadLoad<dim>;                                            \
+  template class Gravity<dim>;                                             \
+  template class SurfaceLoad<dim>;                                         \
+  template class Traction<dim>;                                            \
+  template class Pressure<dim>;                                            \
+  namespace                                                                \
+  {                                                                        \
+    const Registry<Force<dim>>::Entry<Gravity<dim>>                        \
+      gravity_##dim("gravity",                                             \
+                    "weight of the body, by its density field",            \
+                    "load");                                               \
+    const Registry<Force<dim>>::Entry<Traction<dim>>                       \
+      traction_##dim("traction",                                           \
+                     "force per reference area on boundary ids",           \
+                     "load");                                              \
+    const Registry<Force<dim>>::Entry<Pressure<dim>>                       \
+      pressure_##dim("pressure", "dead pressure on boundary ids", "load"); \
   }
 
   INSTANTIATE(2)

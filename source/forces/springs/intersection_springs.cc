@@ -144,20 +144,19 @@ namespace Palpate
                           "a Poisson ratio above 0");
       }
     const std::string from = parameters.get("Spring stiffness");
-    source                 = (from == "constant" ? Source::constant :
-                              from == "pack"     ? Source::pack :
-                                                   Source::from_alpha);
+    source                 = (from == "constant" ? Source::constant
+                              : from == "pack"   ? Source::pack
+                                                 : Source::from_alpha);
     if (source == Source::constant)
       {
         constant = parameters.get_double("Spring constant");
         if (!(constant > 0 && constant < 1e20))
-          parameters.fail("Spring constant",
-                          "expected a positive value [N/m]");
+          parameters.fail("Spring constant", "expected a positive value [N/m]");
       }
     rest_lengths = (parameters.get("Rest lengths") == "pack");
     adjoint =
-      (parameters.get("Tangent") == "consistent" ? Tangent::consistent :
-                                                   Tangent::small_strain);
+      (parameters.get("Tangent") == "consistent" ? Tangent::consistent
+                                                 : Tangent::small_strain);
   }
 
   template <int dim>
@@ -204,11 +203,11 @@ namespace Palpate
       return;
     const auto &frames = snapshots[0].frames;
     fields["spring_stiffness"] =
-      source == Source::pack ?
-        pack_array("spring_stiffness", "Spring stiffness = pack") :
-      source == Source::constant ?
-        Field(D.n_cells(), constant, dim) :
-        Palpate::spring_stiffness(D, frames, fields["stiffness"]);
+      source == Source::pack
+        ? pack_array("spring_stiffness", "Spring stiffness = pack")
+      : source == Source::constant
+        ? Field(D.n_cells(), constant, dim)
+        : Palpate::spring_stiffness(D, frames, fields["stiffness"]);
     if (source != Source::from_alpha)
       fields["stiffness"] =
         alpha_of_springs(D, frames, fields["spring_stiffness"]);
@@ -227,23 +226,23 @@ namespace Palpate
       : force(force)
       , c(c)
       , D(c.discretization)
-      , stiffness(c.fields.has("spring_stiffness") ?
-                    c.fields["spring_stiffness"] :
-                    c.fields["stiffness"])
+      , stiffness(c.fields.has("spring_stiffness")
+                    ? c.fields["spring_stiffness"]
+                    : c.fields["stiffness"])
       , per_spring(c.fields.has("spring_stiffness"))
-      , rest_length(c.fields.has("rest_length") ? &c.fields["rest_length"] :
-                                                  nullptr)
+      , rest_length(c.fields.has("rest_length") ? &c.fields["rest_length"]
+                                                : nullptr)
     {}
 
     void
     load(const unsigned int cell)
     {
-      k       = cell;
-      g       = D.barycentric_gradients(k);
+      k = cell;
+      g = D.barycentric_gradients(k);
       springs.emplace(g, c.snapshot.frames[k], force.shear_ratio);
-      H       = gradient(c.state.u);
-      F       = Deformation::plus_identity(H);
-      axial   = axial_values(stiffness, per_spring);
+      H     = gradient(c.state.u);
+      F     = Deformation::plus_identity(H);
+      axial = axial_values(stiffness, per_spring);
     }
 
     /// Displacement gradient of a nodal vector.
@@ -262,8 +261,8 @@ namespace Palpate
     double
     length_at_rest(const unsigned int s) const
     {
-      return (rest_length && s < dim) ? (*rest_length)[k * dim + s] :
-                                        springs->length[s];
+      return (rest_length && s < dim) ? (*rest_length)[k * dim + s]
+                                      : springs->length[s];
     }
     /// A collapsed spring has an energy, but no direction.
     double
@@ -323,8 +322,7 @@ namespace Palpate
     {
       std::array<double, dim> values;
       for (unsigned int l = 0; l < dim; ++l)
-        values[l] =
-          is_per_spring ? field[k * dim + l] : by_alpha(l) * field[k];
+        values[l] = is_per_spring ? field[k * dim + l] : by_alpha(l) * field[k];
       return values;
     }
     /// dk_l / dalpha
@@ -346,9 +344,9 @@ namespace Palpate
     double
     rest_length_change(const Fields &direction, const unsigned int s) const
     {
-      return rest_length && s < dim && direction.has("rest_length") ?
-               direction["rest_length"][k * dim + s] :
-               0.;
+      return rest_length && s < dim && direction.has("rest_length")
+               ? direction["rest_length"][k * dim + s]
+               : 0.;
     }
 
     /// Add derivatives by k_l and by rest lengths.
@@ -385,18 +383,18 @@ namespace Palpate
 
     using Springs = CellSprings<dim>;
 
-    const IntersectionSpringsForce           &force;
-    const Context<dim>                       &c;
-    const Discretization<dim>                &D;
-    const Field                              &stiffness;
-    const bool                                per_spring;
-    const Field *const                        rest_length;
-    unsigned int                              k = 0;
-    std::array<Tensor<1, dim>, dim + 1>       g;
-    std::optional<Springs>                    springs;
-    T2                                        H, F;
-    std::array<double, dim>                   axial; ///< k_l [N/m]
-    std::vector<Tensor<1, dim>>               nodal;
+    const IntersectionSpringsForce     &force;
+    const Context<dim>                 &c;
+    const Discretization<dim>          &D;
+    const Field                        &stiffness;
+    const bool                          per_spring;
+    const Field *const                  rest_length;
+    unsigned int                        k = 0;
+    std::array<Tensor<1, dim>, dim + 1> g;
+    std::optional<Springs>              springs;
+    T2                                  H, F;
+    std::array<double, dim>             axial; ///< k_l [N/m]
+    std::vector<Tensor<1, dim>>         nodal;
   };
 
   template <int dim>
@@ -428,10 +426,7 @@ namespace Palpate
         cell.load(k);
         T2 S;
         for (unsigned int s = 0; s < cell.n(); ++s)
-          cell.add(S,
-                   cell.of_spring(cell.axial, s),
-                   cell.spring(s).force(),
-                   s);
+          cell.add(S, cell.of_spring(cell.axial, s), cell.spring(s).force(), s);
         if (volume_ratio > 0)
           S += cell.of_volume(cell.axial) *
                Deformation::VolumeEnergy<dim>(cell.H).stress();
@@ -449,8 +444,8 @@ namespace Palpate
     for (unsigned int k = 0; k < c.discretization.n_cells(); ++k)
       {
         cell.load(k);
-        const auto                             &springs = *cell.springs;
-        std::array<T2, (dim + 1) * (dim + 1)>   blocks;
+        const auto                           &springs = *cell.springs;
+        std::array<T2, (dim + 1) * (dim + 1)> blocks;
         // A0^T blkdiag(k_s [n n^T + ext/r (I - n n^T)]) A0
         for (unsigned int s = 0; s < cell.n(); ++s)
           {
@@ -458,8 +453,8 @@ namespace Palpate
               cell.of_spring(cell.axial, s) * cell.spring(s).tangent(kind);
             for (unsigned int a = 0; a < dim + 1; ++a)
               for (unsigned int b = 0; b < dim + 1; ++b)
-                blocks[a * (dim + 1) + b] += springs.coefficient[s][a] *
-                                             springs.coefficient[s][b] * W;
+                blocks[a * (dim + 1) + b] +=
+                  springs.coefficient[s][a] * springs.coefficient[s][b] * W;
           }
         if (volume_ratio > 0)
           {
@@ -469,10 +464,10 @@ namespace Palpate
               for (unsigned int j = 0; j < dim; ++j)
                 {
                   T2 dH;
-                  dH[j] = cell.g[b];
-                  const T2 dP = kind == Tangent::consistent ?
-                                  volume.derivative(dH) :
-                                  volume.positive_derivative(dH);
+                  dH[j]       = cell.g[b];
+                  const T2 dP = kind == Tangent::consistent
+                                  ? volume.derivative(dH)
+                                  : volume.positive_derivative(dH);
                   for (unsigned int a = 0; a < dim + 1; ++a)
                     {
                       const T1 f = kappa * (dP * cell.g[a]);
@@ -593,8 +588,8 @@ namespace Palpate
           {
             const auto   spring = cell.spring(s);
             const T1     l = cell.delta(L, s), d = cell.delta(dH, s);
-            const double dL  = cell.rest_length_change(dfields, s);
-            const double k_s = cell.of_spring(cell.axial, s),
+            const double dL   = cell.rest_length_change(dfields, s);
+            const double k_s  = cell.of_spring(cell.axial, s),
                          dk_s = cell.of_spring(dk, s);
             cell.add(S, k_s, spring.second_derivative(l, d), s);
             cell.add(S, dk_s, spring.derivative(l), s);
@@ -622,21 +617,21 @@ namespace Palpate
       }
   }
 
-#define INSTANTIATE(dim)                                              \
-  template struct CellSprings<dim>;                                   \
-  template class IntersectionSpringsForce<dim>;                       \
-  template Field spring_stiffness(const Discretization<dim> &,        \
-                                  const std::vector<Tensor<2, dim>> &, \
-                                  const Field &);                     \
-  template Field alpha_of_springs(const Discretization<dim> &,        \
-                                  const std::vector<Tensor<2, dim>> &, \
-                                  const Field &);                     \
-  namespace                                                           \
-  {                                                                   \
-    const Registry<Force<dim>>::Entry<IntersectionSpringsForce<dim>>  \
-      entry_##dim("intersection springs",                             \
+#define INSTANTIATE(dim)                                                \
+  template struct CellSprings<dim>;                                     \
+  template class IntersectionSpringsForce<dim>;                         \
+  template Field spring_stiffness(const Discretization<dim> &,          \
+                                  const std::vector<Tensor<2, dim>> &,  \
+                                  const Field &);                       \
+  template Field alpha_of_springs(const Discretization<dim> &,          \
+                                  const std::vector<Tensor<2, dim>> &,  \
+                                  const Field &);                       \
+  namespace                                                             \
+  {                                                                     \
+    const Registry<Force<dim>>::Entry<IntersectionSpringsForce<dim>>    \
+      entry_##dim("intersection springs",                               \
                   "nonlinear springs between the intersection points, " \
-                  "optional shear springs and volume term");          \
+                  "optional shear springs and volume term");            \
   }
 
   INSTANTIATE(2)

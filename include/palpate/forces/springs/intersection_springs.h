@@ -58,8 +58,7 @@ namespace Palpate
     second_derivative(const T1 &d1, const T1 &d2) const
     {
       const T1 a1 = across(d1), a2 = across(d2);
-      return L / (r * r) *
-             ((n * d2) * a1 + (n * d1) * a2 + (a1 * a2) * n);
+      return L / (r * r) * ((n * d2) * a1 + (n * d1) * a2 + (a1 * a2) * n);
     }
     /// Derivative of derivative(d) by L; that of force() is -n.
     T1
@@ -227,7 +226,7 @@ namespace Palpate
     double  shear_ratio  = 0; ///< beta / alpha of shear springs, 0: none
     double  volume_ratio = 0; ///< kappa / alpha of the volume term, 0: none
     Source  source       = Source::from_alpha;
-    double  constant     = 0; ///< [N/m]
+    double  constant     = 0;     ///< [N/m]
     bool    rest_lengths = false; ///< of the pack
     Tangent adjoint      = Tangent::consistent;
   };
