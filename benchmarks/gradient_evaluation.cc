@@ -311,9 +311,9 @@ namespace
     LogLinear<dim> per_cell(false, false, true);
     per_cell.limits.lower = 1e-300;
     per_cell.limits.upper = 1e300;
-    Fields start;
-    start["stiffness"] = alpha;
-    per_cell.bind(D, start);
+    Fields initial;
+    initial["stiffness"] = alpha;
+    per_cell.bind(D, initial);
     const std::vector<double> q = per_cell.initial();
     std::vector<Vector>       zero(o.snapshots, D.make_vector());
     const auto                longest = [&](const double seconds) {

@@ -90,6 +90,20 @@ subsection Loads
   set Density = 200
 end
 """
+IDENTIFY = """
+set Task = identify
+subsection Case
+  set File = {file}
+end
+subsection Objective
+  subsection Stiffness log total variation
+    set Weight = {weight}
+  end
+end
+subsection Optimizer
+  {optimizer}
+end
+"""
 TRUTH = """
 subsection Stiffness
   set Source = per label
@@ -213,6 +227,21 @@ end
                   results[0][1]["objective"]["total"], 1e-10, "objective")
         check(results[0][0]["displacement"].shape == (2, 125, 3),
               "two snapshots, input numbering")
+    springs = ["Model/Type=intersection springs", "Model/Shear springs=true",
+               "Model/Frames=coordinate axes",
+               "Model/Volume term=true", "Newton/Relative tolerance=1e-12",
+               "Boundary conditions/Prescribed scale=0.2"]
+    results = [run(prm, springs, ranks=n, name=f"springs{n}") for n in (1, 2, 3)]
+    for n in (1, 2):
+        for key in ("displacement", "gradient", "hessian_product",
+                    "spring_stiffness", "gradient_spring"):
+            d = relative(results[n][0][key], results[0][0][key])
+            check(d < 1e-10, f"springs, {key} on {n + 1} ranks: {d:.1e}")
+        check(results[n][1]["negative_modes"] == 0, "the springs are stable")
+    result = results[0][0]
+    check(result["gradient_spring"].shape == (384, 3) and
+          relative(result["gradient_spring"].sum(1), result["gradient"]) < 1e-12,
+          "the gradient by springs sums to that by cells")
     # The numbers in the file are where the input is: prescribed vertices.
     result = run(prm, name="again")[0]
     flag = arrays["boundary_nodes"] == 1
@@ -223,29 +252,14 @@ end
           np.allclose(result["alpha_k"], arrays["alpha_k"], rtol=1e-13),
           "alpha_k comes back in input numbering")
     # identify: 5 iterations, solves alike.
-    prm = write("identify.prm", """
-set Task = identify
-subsection Case
-  set File = %s
-end
-subsection Objective
-  subsection Stiffness log total variation
-    set Weight = 0.1
-  end
-end
-subsection Optimizer
-  set Maximum iterations = 5
-end
-subsection Linear solver
-  set Relative tolerance = 1e-13
-end
-""" % path)
+    prm = write("identify.prm", IDENTIFY.format(
+        file=path, weight=0.1, optimizer="set Maximum iterations = 5")
+        + "subsection Linear solver\n  set Relative tolerance = 1e-13\nend\n")
     results = [run(prm, ranks=n, name=f"identify{n}")[0] for n in (1, 2, 3)]
     for n in (1, 2):
         d = np.abs(np.log(results[n]["alpha_k"] / results[0]["alpha_k"])).max()
         check(d < 1e-6, f"identify on {n + 1} ranks: log alpha differs by {d:.1e}")
     # Central differences of the program's own objective.
-    evaluate = (OUT / "evaluate.prm").read_text()
     alpha = arrays["alpha_k"]
     direction = np.cos(np.arange(len(alpha)))
     base, summary, _ = run(OUT / "evaluate.prm",
@@ -266,29 +280,25 @@ end
 def resume():
     """kill -9 at any iteration, --resume: the result of an uninterrupted run."""
     path, _ = pack("case.npz", steps=2, n=5)
-    prm = write("identify.prm", """
-set Task = identify
-subsection Case
-  set File = %s
-end
-subsection Objective
-  subsection Stiffness log total variation
-    set Weight = 0.05
-  end
-end
-subsection Optimizer
-  set Maximum iterations = 12
-  set Gradient tolerance = 1e-12
-end
-""" % path)
-    for method, ranks_ in (("lbfgs", 1), ("lbfgs", 2), ("newton cg", 1)):
+    prm = write("identify.prm", IDENTIFY.format(
+        file=path, weight=0.05, optimizer="set Maximum iterations = 12\n"
+        "  set Gradient tolerance = 1e-12"))
+    # The fourth ends on its budget of solves.
+    for method, ranks_, budget in (("lbfgs", 1, 0), ("lbfgs", 2, 0),
+                                   ("newton cg", 1, 0), ("lbfgs", 1, 30)):
         settings = [f"Optimizer/Method={method}"]
-        whole, summary, _ = run(prm, settings, ranks=ranks_, name="whole")
+        if budget:
+            settings.append(f"Optimizer/Maximum solves={budget}")
+        whole, summary, whole_out = run(prm, settings, ranks=ranks_,
+                                        name="whole")
+        if budget:
+            check("budget" in summary["stop_reason"], summary["stop_reason"])
         for rows in (1, 4, 9):
             out = OUT / "cut"
             subprocess.run(["rm", "-rf", str(out)])
-            command = [PALPATE, str(prm), "--set", f"Output directory={out}",
-                       "--set", settings[0]]
+            command = [PALPATE, str(prm), "--set", f"Output directory={out}"]
+            for setting in settings:
+                command += ["--set", setting]
             if ranks_ > 1:
                 command = [MPIRUN, "--quiet", "-np", str(ranks_)] + command
             process = subprocess.Popen(command, cwd=ROOT, start_new_session=True,
@@ -303,11 +313,17 @@ end
                     pass
                 time.sleep(0.001)
             killed = process.poll() is None
-            os.killpg(process.pid, signal.SIGKILL)
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it ended by itself
             process.wait()
             time.sleep(0.2)
             done, after, _ = run(prm, settings, ranks=ranks_,
                                  options=["--resume"], name="cut")
+            rows_of = [[{k: v for k, v in row.items() if k != "seconds"}
+                        for row in history(o)] for o in (out, whole_out)]
+            check(rows_of[0] == rows_of[1], "the same history but for seconds")
             for key in ("alpha_k", "displacement", "adjoint", "gradient"):
                 d = relative(done[key], whole[key])
                 check(d < 1e-12, f"{method}, {ranks_} rank(s), "

@@ -490,27 +490,106 @@ TEST(CasePack, ReadsTheLeast)
   EXPECT_EQ(data.source, folder / "a.npz");
 }
 
+namespace
+{
+  /// volume, r_vol, and r_axis and r_shear of the coordinate axes, for the mesh
+  /// of a pack.
+  template <int dim>
+  void
+  add_rows(NpzArrays &pack, const std::string &cell_key = "tetrahedra")
+  {
+    const auto            &points = pack.at("mesh_points").values;
+    const auto            &cells  = pack.at(cell_key).values;
+    const std::size_t      M      = cells.size() / (dim + 1);
+    constexpr unsigned int n = dim * (dim + 1), planes = dim * (dim - 1) / 2;
+    auto                   volume = constant({M}), vol = constant({M, n}, 0.),
+         axial = constant({M, dim, n}, 0.),
+         shear = constant({M, planes, n}, 0.);
+    for (std::size_t k = 0; k < M; ++k)
+      {
+        const auto at = [&](const unsigned int a, const unsigned int d) {
+          return points[cells[k * (dim + 1) + a] * dim + d];
+        };
+        dealii::Tensor<2, dim> J;
+        for (unsigned int i = 0; i < dim; ++i)
+          for (unsigned int j = 0; j < dim; ++j)
+            J[i][j] = at(j + 1, i) - at(0, i);
+        volume.values[k]   = std::abs(determinant(J)) / (dim == 3 ? 6. : 2.);
+        const auto inverse = invert(J);
+        for (unsigned int a = 0; a < dim + 1; ++a)
+          {
+            dealii::Tensor<1, dim> g;
+            for (unsigned int b = 0; b < dim; ++b)
+              if (a == 0)
+                g -= inverse[b];
+              else if (b + 1 == a)
+                g = inverse[b];
+            unsigned int pair = 0;
+            for (unsigned int l = 0; l < dim; ++l)
+              {
+                vol.values[k * n + a * dim + l]               = g[l];
+                axial.values[(k * dim + l) * n + a * dim + l] = g[l];
+                for (unsigned int m = l + 1; m < dim; ++m, ++pair)
+                  {
+                    const auto at        = (k * planes + pair) * n + a * dim;
+                    shear.values[at + l] = 0.5 * g[m];
+                    shear.values[at + m] = 0.5 * g[l];
+                  }
+              }
+          }
+      }
+    pack["volume"]  = volume;
+    pack["r_vol"]   = vol;
+    pack["r_axis"]  = axial;
+    pack["r_shear"] = shear;
+  }
+} // namespace
+
+TEST(CasePack, RefusesArraysThatDoNotFitTheMesh)
+{
+  Folder folder;
+  auto   pack = pack3();
+  add_rows<3>(pack);
+  pack["tet_neighbor_indices"] = NpyArray::integers({2}, {1, 0});
+  pack["tet_neighbor_offsets"] = NpyArray::integers({3}, {0, 1, 2});
+  write_npz(folder / "good.npz", pack);
+  read_case<3>(folder / "good.npz", 1.);
+  for (const char *key : {"volume", "r_vol", "r_axis", "r_shear"})
+    {
+      auto  wrong = pack;
+      auto &v     = wrong[key].values;
+      for (std::size_t i = v.size() / 2; i < v.size(); ++i)
+        v[i] *= 1.01; // cell 1
+      write_npz(folder / "a.npz", wrong);
+      expect_error(folder / "a.npz", {key, "cell 1", "does not fit the mesh"});
+    }
+  auto alone                    = pack;
+  alone["tet_neighbor_indices"] = NpyArray::integers({1}, {1});
+  alone["tet_neighbor_offsets"] = NpyArray::integers({3}, {0, 1, 1});
+  write_npz(folder / "a.npz", alone);
+  expect_error(folder / "a.npz",
+               {"tet_neighbor_indices", "cell 1", "1 cells that share a face"});
+}
+
 TEST(CasePack, ReadsAndScalesEveryKey)
 {
   Folder folder;
-  auto   pack                  = pack3();
-  pack["labels"]               = NpyArray({2}, {1., 2.});
-  pack["boundary_nodes"]       = NpyArray({5}, {0, 1, 0, 1, 1});
-  pack["displacement_steps"]   = constant({2, 5, 3}, 3.);
-  pack["displacement_field"]   = constant({5, 3}, 2.);
-  pack["volume"]               = constant({2}, 4.);
+  auto   pack                = pack3();
+  pack["labels"]             = NpyArray({2}, {1., 2.});
+  pack["boundary_nodes"]     = NpyArray({5}, {0, 1, 0, 1, 1});
+  pack["displacement_steps"] = constant({2, 5, 3}, 3.);
+  pack["displacement_field"] = constant({5, 3}, 2.);
+  add_rows<3>(pack);
   pack["mass"]                 = constant({5});
   pack["hu_tetra_steps"]       = constant({3, 2, 1}, -800);
   pack["hu_tetra_mean"]        = constant({2}, -800);
   pack["tet_neighbor_indices"] = NpyArray::integers({2}, {1, 0});
   pack["tet_neighbor_offsets"] = NpyArray::integers({3}, {0, 1, 2});
-  pack["r_axis"]               = constant({2, 3, 12}, 5.);
-  pack["r_shear"]              = constant({2, 3, 12}, 5.);
-  pack["r_vol"]                = constant({2, 12}, 5.);
   pack["anisotropy_axes"]      = identities({2, 2, 3, 3});
   pack["alpha_k"]              = constant({2}, 6.);
   pack["density"]              = constant({2}, 7.);
   pack["spring_stiffness"]     = constant({2, 3}, 8.);
+  pack["rest_length"]          = constant({2, 3}, 8.);
   pack["observation_weight"]   = constant({5});
   pack["surprise"]             = constant({1});
   write_npz(folder / "a.npz", pack);
@@ -518,15 +597,16 @@ TEST(CasePack, ReadsAndScalesEveryKey)
   const auto data = read_case<3>(folder / "a.npz", 0.5);
   expect_two_tets(data, 0.5);
   EXPECT_EQ(data.mesh.labels, (std::vector<int>{1, 2}));
-  EXPECT_EQ(data.arrays.size(), 16u);
+  EXPECT_EQ(data.arrays.size(), 17u);
   const auto value = [&](const std::string &key) {
     return data.arrays.at(key).values.at(0);
   };
   EXPECT_EQ(data.arrays.count("displacement_field"), 0u);
   EXPECT_EQ(value("displacement_steps"), 1.5);
-  EXPECT_EQ(value("volume"), 0.5);
+  EXPECT_EQ(value("rest_length"), 4.);
+  EXPECT_EQ(value("volume"), pack.at("volume").values[0] / 8);
   for (const char *key : {"r_axis", "r_shear", "r_vol"})
-    EXPECT_EQ(value(key), 10.) << key;
+    EXPECT_EQ(value(key), 2 * pack.at(key).values[0]) << key;
   EXPECT_EQ(value("alpha_k"), 6.);
   EXPECT_EQ(value("spring_stiffness"), 8.);
   EXPECT_EQ(data.arrays.at("hu_tetra_mean").shape_string(), "(2, 1)");
@@ -543,10 +623,8 @@ TEST(CasePack, ReadsTriangles)
       NpzArrays pack{{"mesh_points",
                       NpyArray({4, 2}, {0, 0, 1, 0, 0, 1, 1, 1})},
                      {key, NpyArray::integers({2, 3}, {0, 1, 2, 1, 3, 2})},
-                     {"anisotropy_axes", identities({2, 2, 2})},
-                     {"r_axis", constant({2, 2, 6})},
-                     {"r_shear", constant({2, 1, 6})},
-                     {"r_vol", constant({2, 6})}};
+                     {"anisotropy_axes", identities({2, 2, 2})}};
+      add_rows<2>(pack, key);
       write_npz(folder / "a.npz", pack);
       EXPECT_EQ(mesh_dimension(folder / "a.npz"), 2);
       const auto data = read_case<2>(folder / "a.npz", 2.);

@@ -224,6 +224,11 @@ namespace Palpate
                         "default|registered|coordinate axes|pack"),
                       "Material axes of the cells; default: registered where a "
                       "displacement exists, else coordinate axes.");
+    prm.declare_entry("Inverted cells",
+                      "warn",
+                      Patterns::Selection("warn|refuse"),
+                      "What to do where a solution turns cells inside out "
+                      "(det F <= 0): count them, or end with exit code 1.");
     prm.declare_entry("Near rigid tolerance",
                       "1e-6",
                       Patterns::Double(0),

@@ -312,6 +312,16 @@ namespace Palpate
     }
     parameters.refuse_unused("identify");
     parameterization->bind(D, problem.initial_fields());
+    // Fixed labels pin the scale to the values the user gave them.
+    const auto fixed  = parameterization->fixed_cells();
+    const bool pinned = D.sum(std::count(fixed.begin(), fixed.end(), 1)) > 0;
+    if (pinned && problem.reference_stated)
+      {
+        const Parameters::Section section(parameters, "Parameterization");
+        parameters.fail("Reference stiffness",
+                        "Fixed labels pin the scale already, expected one of "
+                        "the two");
+      }
     problem.print_plan("identify");
     const auto q0 = parameterization->initial();
     {
@@ -425,10 +435,7 @@ namespace Palpate
     std::vector<double> g;
     J.gradient(result.q, g);
 
-    // Fixed labels pin the scale to the values the user gave them.
-    const auto   fixed  = parameterization->fixed_cells();
-    const bool   pinned = D.sum(std::count(fixed.begin(), fixed.end(), 1)) > 0;
-    const double mean   = geometric_mean(D, J.fields()["stiffness"]);
+    const double mean = geometric_mean(D, J.fields()["stiffness"]);
     if (!problem.scale_identified && pinned)
       problem.reference_stiffness = mean;
     const double scale =

@@ -45,7 +45,8 @@ namespace Palpate
     read_case();
     {
       const Parameters::Section section(parameters, "Model");
-      degree = parameters.get_integer("Degree");
+      degree          = parameters.get_integer("Degree");
+      refuse_inverted = (parameters.get("Inverted cells") == "refuse");
     }
     discretization =
       std::make_unique<Discretization<dim>>(data.mesh, degree, comm);

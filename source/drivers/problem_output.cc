@@ -62,8 +62,15 @@ namespace Palpate
     Springs     result;
     // As if springs were unknown: alpha becomes a stiffness of every spring.
     Fields all = equilibrium->context(0).fields;
-    for (const auto &force : equilibrium->forces)
-      force->add_fields(D, snapshots, data, {"spring_stiffness"}, all);
+    try
+      {
+        for (const auto &force : equilibrium->forces)
+          force->add_fields(D, snapshots, data, {"spring_stiffness"}, all);
+      }
+    catch (const EntryError &)
+      {
+        return result; // the springs turn with the snapshots
+      }
     if (!all.has("spring_stiffness"))
       return result;
     result.stiffness = all["spring_stiffness"];
@@ -150,6 +157,43 @@ namespace Palpate
   }
 
   template <int dim>
+  unsigned long
+  Problem<dim>::check_inverted_cells()
+  {
+    const auto   &D        = *discretization;
+    unsigned long inverted = 0, first = D.n_global_cells();
+    for (unsigned int s = 0; s < snapshots.size(); ++s)
+      {
+        std::vector<Tensor<1, dim>> u;
+        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+          {
+            D.gather(equilibrium->context(s).state.u, k, u);
+            bool bad = false;
+            for (unsigned int q = 0; q < D.n_q; ++q)
+              bad = bad || determinant(D.deformation_gradient(u, k, q)) <= 0;
+            if (bad)
+              {
+                ++inverted;
+                first = std::min<unsigned long>(first, D.cell_id[k]);
+              }
+          }
+      }
+    inverted = Utilities::MPI::sum(inverted, comm);
+    first    = Utilities::MPI::min(first, comm);
+    if (inverted > 0)
+      {
+        const std::string text =
+          "the solution inverts " + std::to_string(inverted) +
+          " cells (det F <= 0), the first is cell " + std::to_string(first);
+        if (refuse_inverted)
+          throw SolverError(text +
+                            "; expected none (Model/Inverted cells = refuse)");
+        warn(text);
+      }
+    return inverted;
+  }
+
+  template <int dim>
   void
   Problem<dim>::check_zero_energy_modes(const std::string &directory)
   {
@@ -225,6 +269,7 @@ namespace Palpate
       else
         for (unsigned int l = 0; l < dim; ++l)
           gradient[k] += springs.gradient[k * dim + l];
+    const unsigned long n_inverted = check_inverted_cells();
     // Whole or not at all: a failure takes back what this call wrote.
     CleanUp           written;
     const std::size_t N = data.mesh.vertices.size(), M = data.mesh.cells.size(),
@@ -431,33 +476,8 @@ namespace Palpate
         if (errors.second > 0)
           summary["held_out_mean_error_m"] = errors.second;
       }
-    summary["volume"] = quality.volume;
-    {
-      // Cells the solution turns inside out.
-      unsigned long inverted = 0, first = N * M;
-      for (std::size_t s = 0; s < S; ++s)
-        {
-          std::vector<Tensor<1, dim>> u;
-          for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-            {
-              D.gather(equilibrium->context(s).state.u, k, u);
-              bool bad = false;
-              for (unsigned int q = 0; q < D.n_q; ++q)
-                bad = bad || determinant(D.deformation_gradient(u, k, q)) <= 0;
-              if (bad)
-                {
-                  ++inverted;
-                  first = std::min<unsigned long>(first, D.cell_id[k]);
-                }
-            }
-        }
-      inverted                  = Utilities::MPI::sum(inverted, comm);
-      first                     = Utilities::MPI::min(first, comm);
-      summary["inverted_cells"] = inverted;
-      if (inverted > 0)
-        warn("the solution inverts " + std::to_string(inverted) +
-             " cells (det F <= 0), the first is cell " + std::to_string(first));
-    }
+    summary["volume"]         = quality.volume;
+    summary["inverted_cells"] = n_inverted;
     if (!equilibrium->is_linear())
       {
         unsigned long negative = 0;

@@ -336,6 +336,7 @@ namespace Palpate
       : format == Format::gmsh ? Readers::read_gmsh<dim>(filename)
                                : Readers::read_vtk<dim>(filename);
     validate_case(data);
+    Readers::check_against_mesh(data);
 
     if (data.arrays.count("displacement_steps") > 0 &&
         data.arrays.erase("displacement_field") > 0)

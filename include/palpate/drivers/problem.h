@@ -146,6 +146,9 @@ namespace Palpate
     check_objective() const;
     void
     check_strain();
+    /// Number of cells the solution turns inside out: a warning or an error.
+    unsigned long
+    check_inverted_cells();
     /// Axial springs of all local cells, dim per cell; empty if the model has
     /// none.
     struct Springs
@@ -172,7 +175,8 @@ namespace Palpate
     double                           prescribed_scale = 1;
     std::string                      frames_kind;
     FrameCounts                      frame_counts;
-    unsigned int                     degree = 1;
+    unsigned int                     degree          = 1;
+    bool                             refuse_inverted = false;
     unsigned long n_constrained_vertices = 0, n_free_vertices = 0,
                   n_unobservable = 0;
   };

@@ -26,6 +26,15 @@ namespace Palpate
     validate_arrays(const CaseData<dim> &data);
 
     /**
+     * Arrays that repeat what the mesh says must agree with it: volume, r_vol,
+     * r_axis (orthonormal axes), r_shear (those of r_axis), tet_neighbor_*.
+     * In file units, before cells are reordered. @throw InputError
+     */
+    template <int dim>
+    void
+    check_against_mesh(const CaseData<dim> &data);
+
+    /**
      * Gmsh .msh. Vertices are in the order of their tags (the order of the
      * file in what Gmsh writes), and so are cells.
      */

@@ -176,17 +176,22 @@ namespace Palpate
       throw EntryError("Model/Spring stiffness",
                        "alpha is to be identified (Parameterization/Type), "
                        "expected from alpha, or the type per spring");
-    if ((source != Source::from_alpha || springs || rest_lengths) &&
-        snapshots.size() > 1)
-      for (std::size_t s = 1; s < snapshots.size(); ++s)
-        for (unsigned int c = 0; c < D.n_owned_cells(); ++c)
-          if ((snapshots[s].frames[c] - snapshots[0].frames[c]).norm() > 1e-12)
-            throw EntryError("Model/Frames",
-                             "the frame of cell " +
-                               std::to_string(D.cell_id[c]) +
-                               " changes with the snapshot, expected one frame "
-                               "per cell (coordinate axes or a pack's) for "
-                               "values that belong to a spring");
+    if (source != Source::from_alpha || springs || rest_lengths)
+      {
+        std::size_t turned = D.n_global_cells(); // the first cell that turns
+        for (std::size_t s = 1; s < snapshots.size(); ++s)
+          for (unsigned int c = 0; c < D.n_owned_cells(); ++c)
+            if ((snapshots[s].frames[c] - snapshots[0].frames[c]).norm() >
+                1e-12)
+              turned = std::min<std::size_t>(turned, D.cell_id[c]);
+        turned = Utilities::MPI::min(turned, D.comm);
+        if (turned < D.n_global_cells())
+          throw EntryError("Model/Frames",
+                           "the frame of cell " + std::to_string(turned) +
+                             " changes with the snapshot, expected one frame "
+                             "per cell (coordinate axes or a pack's) for "
+                             "values that belong to a spring");
+      }
     const auto pack_array = [&](const std::string &key,
                                 const std::string &wanted_by) {
       const auto it = data.arrays.find(key);
