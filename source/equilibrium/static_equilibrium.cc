@@ -180,7 +180,39 @@ namespace Palpate
     for (const auto &force : forces)
       force->add_tangent(c, kind, sys.matrix);
     this->counts.seconds_assembly += timer.wall_time();
-    timer.restart();
+    set_up(sys);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::assemble_blend(const unsigned int  s,
+                                         const Context<dim> &c,
+                                         const double        share)
+  {
+    if (share == 1 || share == 0)
+      {
+        assemble(s, c, share == 1 ? Tangent::consistent : Tangent::positive);
+        return;
+      }
+    System &sys = system(s);
+    Timer   timer;
+    sys.matrix.set_zero();
+    sys.direct.reset();
+    for (const auto &force : forces)
+      force->add_tangent(c, Tangent::consistent, sys.matrix);
+    sys.matrix.scale(share / (1 - share));
+    for (const auto &force : forces)
+      force->add_tangent(c, Tangent::positive, sys.matrix);
+    sys.matrix.scale(1 - share);
+    this->counts.seconds_assembly += timer.wall_time();
+    set_up(sys);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::set_up(System &sys)
+  {
+    Timer timer;
     sys.solver.set_up(sys.matrix);
     ++this->counts.set_ups;
     this->counts.seconds_setup += timer.wall_time();
@@ -198,24 +230,51 @@ namespace Palpate
         if (is_linear())
           solve_linear(s);
         else
-          try
-            {
-              solve_nonlinear(s);
-            }
-          catch (const SolverError &)
-            {
-              // From the last solution in vain: again from the start, with all
-              // load steps.
-              if (state[s].u.l2_norm() == 0)
-                throw;
-              log << "  Newton from the last solution failed, starting anew"
-                  << std::endl;
-              state[s].u.zero_out_ghost_values();
-              state[s].u = 0;
-              solve_nonlinear(s);
-            }
+          {
+            const bool warm = state[s].u.l2_norm() > 0;
+            try
+              {
+                solve_nonlinear(s);
+              }
+            catch (const SolverError &e)
+              {
+                if (!warm)
+                  throw SolverError(e.what() + buckling(s));
+                // From the last solution in vain: again from the start, with
+                // all load steps.
+                log << "  Newton from the last solution failed, starting anew"
+                    << std::endl;
+                state[s].u.zero_out_ghost_values();
+                state[s].u = 0;
+                try
+                  {
+                    solve_nonlinear(s);
+                  }
+                catch (const SolverError &again)
+                  {
+                    throw SolverError(again.what() + buckling(s));
+                  }
+              }
+          }
         ++this->counts.forward;
       }
+  }
+
+  template <int dim>
+  std::string
+  StaticEquilibrium<dim>::buckling(const unsigned int s)
+  {
+    try
+      {
+        const unsigned long n = n_negative_modes(s);
+        if (n > 0)
+          return "; the tangent where it stopped has " + std::to_string(n) +
+                 " negative modes: the body buckles there, which shear springs "
+                 "or a volume term (Model) may prevent";
+      }
+    catch (const SolverError &)
+      {} // not even that can be computed there
+    return "";
   }
 
   template <int dim>
@@ -324,7 +383,10 @@ namespace Palpate
       u.update_ghost_values();
     };
 
-    const unsigned int steps = newton_parameters.load_steps;
+    // Shares of the consistent tangent, tried in this order; the rest is its
+    // positive substitute.
+    const std::array<double, 4> shares = {{1., 0.75, 0.5, 0.}};
+    const unsigned int          steps  = newton_parameters.load_steps;
     u.zero_out_ghost_values();
     u = 0;
     u.update_ghost_values();
@@ -363,6 +425,7 @@ namespace Palpate
             prescribe(part);
           }
         std::ostringstream table;
+        unsigned int       blend = 0; // index of the last one
         residual_history.clear();
         for (unsigned int it = 0;; ++it)
           {
@@ -386,17 +449,20 @@ namespace Palpate
             const double wanted =
               std::max(std::min(1e-2, norm / size) * 1e-2 * norm,
                        0.1 * tolerance);
-            assemble(s, c, Tangent::consistent);
-            if (!solve(wanted))
+            // As much of the consistent tangent as gives a descent direction.
+            if (blend > 0)
+              --blend;
+            for (; blend < shares.size(); ++blend)
               {
-                assemble(s, c, Tangent::positive);
-                if (!solve(wanted))
-                  throw SolverError(
-                    "Newton found no descent direction (residual " +
-                    std::to_string(norm / size) +
-                    "): the body has a zero-energy mode; constrain more "
-                    "vertices or change the model");
+                assemble_blend(s, c, shares[blend]);
+                if (solve(wanted))
+                  break;
               }
+            if (blend == shares.size())
+              throw SolverError("Newton found no descent direction (residual " +
+                                std::to_string(norm / size) +
+                                "): the body has a zero-energy mode; constrain "
+                                "more vertices or change the model");
             // Backtracking on the energy; close to the solution rounding hides
             // its change, and the residual decides.
             const double e0    = energy(c);

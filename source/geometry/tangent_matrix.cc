@@ -111,6 +111,14 @@ namespace Palpate
 
   template <int dim>
   void
+  TangentMatrix<dim>::scale(const double factor)
+  {
+    for (unsigned int i = 0; i < row_start.back(); ++i)
+      values[i] *= factor;
+  }
+
+  template <int dim>
+  void
   TangentMatrix<dim>::add_block(const unsigned int    cell,
                                 const unsigned int    a,
                                 const unsigned int    b,

@@ -163,7 +163,18 @@ namespace Palpate
              const Context<dim> &context,
              const Tangent       kind);
     void
+    set_up(System &sys);
+    /// Assemble @p share times the consistent tangent plus the rest of the
+    /// positive one, and set up the solver.
+    void
+    assemble_blend(const unsigned int  s,
+                   const Context<dim> &context,
+                   const double        share);
+    void
     clear_constrained(Vector &v) const;
+    /// What the tangent at a failed state says, for the error.
+    std::string
+    buckling(const unsigned int s);
     void
     solve_linear(const unsigned int s);
     void

@@ -23,6 +23,9 @@ namespace Palpate
     void
     set_zero();
 
+    void
+    scale(const double factor);
+
     /// Add a cell matrix, row-major, (nodes_per_cell * dim)^2.
     void
     add(const unsigned int cell, const double *matrix);
