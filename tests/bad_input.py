@@ -595,6 +595,74 @@ row("boundary_id_unknown", "unknown boundary id", 2,
 row("boundary_ids_empty", "no boundary id", 2,
     ["case.prm", "Boundary conditions/Boundary ids", "at least one id"],
     base=SHAPE, pack=None, entries={"Boundary conditions/Boundary ids": ""})
+
+# Springs, and what an array must have in common with the mesh.
+SPRINGS = {"Model/Type": "intersection springs", "Model/Shear springs": "true"}
+row("springs_quadratic", "springs with quadratic displacements", 2,
+    ["case.prm", "Model/Degree", "expected 1"],
+    entries=dict(SPRINGS, **{"Model/Degree": "2"}))
+row("springs_constant_zero", "spring constant 0", 2,
+    ["case.prm", "Model/Spring constant", "positive"],
+    entries=dict(SPRINGS, **{"Model/Spring stiffness": "constant",
+                             "Model/Spring constant": "0"}))
+row("springs_pack_missing", "springs from a pack without `spring_stiffness`", 2,
+    ["case.npz", "spring_stiffness", "missing"],
+    entries=dict(SPRINGS, **{"Model/Spring stiffness": "pack"}), mpi=True)
+row("springs_pack_nan", "NaN in `spring_stiffness`", 2,
+    ["case.npz", "spring_stiffness", "nan at [3, 1]", "finite"],
+    pack=lambda: dict(good_pack(), spring_stiffness=put((3, 1), np.nan)(
+        np.ones((48, 3)))), mpi=True)
+row("springs_pack_negative", "a spring stiffness of 0", 2,
+    ["case.npz", "spring_stiffness", "0 at [3, 1]", "positive"],
+    pack=lambda: dict(good_pack(), spring_stiffness=put((3, 1), 0.)(
+        np.ones((48, 3)))))
+row("rest_length_negative", "a rest length below 0", 2,
+    ["case.npz", "rest_length", "-1 at [0, 0]", "positive"],
+    pack=lambda: dict(good_pack(), rest_length=put((0, 0), -1.)(
+        np.ones((48, 3)))))
+row("rest_length_missing", "rest lengths from a pack that has none", 2,
+    ["case.npz", "rest_length", "missing"],
+    entries=dict(SPRINGS, **{"Model/Rest lengths": "pack"}))
+row("springs_without_springs", "`Type = per spring` with a model without", 2,
+    ["case.prm", "Parameterization/Type", "spring_stiffness"], base=IDENTIFY,
+    entries={"Parameterization/Type": "per spring",
+             "Parameterization/Lower bound": "1e-3",
+             "Parameterization/Upper bound": "1e3"})
+row("springs_bounds", "`Type = per spring` with the bounds of alpha", 2,
+    ["case.prm", "Parameterization/Lower bound", "[N/m]"], base=IDENTIFY,
+    entries=dict(SPRINGS, **{"Parameterization/Type": "per spring",
+                             "Parameterization/Lower bound": None,
+                             "Parameterization/Upper bound": None}))
+row("springs_constant_alpha", "alpha identified with given springs", 2,
+    ["case.prm", "Model/Spring stiffness", "from alpha"], base=IDENTIFY,
+    entries=dict(SPRINGS, **{"Model/Spring stiffness": "constant"}), mpi=True)
+row("springs_volume_zero", "a volume term of Poisson ratio 0", 2,
+    ["case.prm", "Model/Volume term", "Poisson ratio above 0"],
+    entries=dict(SPRINGS, **{"Model/Volume term": "true",
+                             "Model/Poisson ratio": "0"}))
+row("springs_poisson_ignored", "a Poisson ratio without volume term", 2,
+    ["case.prm", "Model/Poisson ratio"],
+    entries=dict(SPRINGS, **{"Model/Poisson ratio": "0.3"}))
+row("zero_energy", "axial springs alone that leave motions free", 1,
+    ["case.prm", "zero-energy mode", "vertices", "zero_energy_modes",
+     "Model/Shear springs"],
+    entries={"Model/Type": "intersection springs",
+             "Model/Frames": "coordinate axes"}, mpi=True)
+row("label_function", "a label that is no whole number", 2,
+    ["case.prm", "Case/Label function", "not a whole number at cell 0"],
+    entries={"Case/Label function": "0.5 + x"})
+row("volume_wrong", "`volume` of another mesh", 2,
+    ["case.npz", "'volume' of cell 0", "does not fit the mesh"],
+    pack=lambda: dict(good_pack(), volume=np.ones(48)), mpi=True)
+row("neighbors_wrong", "`tet_neighbor_*` of another mesh", 2,
+    ["case.npz", "'tet_neighbor_indices' of cell 0", "share a face"],
+    pack=lambda: dict(good_pack(), tet_neighbor_indices=np.array([1]),
+                      tet_neighbor_offsets=np.array([0] + 48 * [1])))
+row("reference_and_fixed", "`Reference stiffness` beside fixed labels", 2,
+    ["case.prm", "Parameterization/Reference stiffness", "Fixed labels"],
+    base=IDENTIFY, pack=lambda: dict(good_pack(), labels=np.arange(48) % 2),
+    entries={"Parameterization/Reference stiffness": "1000",
+             "Parameterization/Fixed labels": "1"})
 row("traction_id_unknown", "traction on an unknown boundary id", 2,
     ["case.prm", "Loads/Traction", "id 77"], base=SHAPE, pack=None,
     entries={"Loads/Traction": "77: 0, 0, 1"})

@@ -340,6 +340,70 @@ def resume():
           "a finished run resumed with a higher iteration limit")
 
 
+def stretched():
+    """Intersection springs: large stretch, zero-energy modes, recovery."""
+    tower = ROOT / "parameter_files/spring_tower.prm"
+    _, summary, out = run(tower)
+    close(summary["displacement"]["highest_m"][2], 0.2033, 1e-4,
+          "spring_tower.prm: the top moves by half the height")
+    check(summary["negative_modes"] == 0, "the tower is stable")
+    check((out / "springs.pvd").exists() and
+          "relative_extension" in (out / "springs_0000.vtu").read_text(),
+          "springs as lines")
+    # Its derivatives at that stretch, as the file's comment says.
+    text = tower.read_text()
+    start = text.index("\nsubsection Stiffness\n")
+    path = write("verify.prm", text[:start] +
+                 text[text.index("\nend\n", start) + 4:])
+    done = subprocess.run(
+        [PALPATE, str(path), "--set", "Task=verify"] + sum((["--set", s] for s in (
+            "Case/Generated shape/Subdivisions=2,2,6",
+            "Objective/Displacement misfit/Weight=0",
+            "Objective/Displacement total variation/Weight=1",
+            "Parameterization/Type=per spring",
+            "Parameterization/Lower bound=1e-3",
+            "Parameterization/Upper bound=1e3")), []),
+        text=True, capture_output=True, timeout=300)
+    check(done.returncode == 0 and "derivatives passed" in done.stdout,
+          "Task = verify of the tower" + done.stderr)
+    # Same mesh, no noise: a test of the whole chain, no result.
+    data = write("data.prm", (ROOT / "parameter_files/spring_identify_data.prm")
+                 .read_text().replace("8, 8, 32", "4, 4, 16"))
+    for ranks_ in (1, 2):
+        _, summary, _ = run(ROOT / "parameter_files/spring_identify.prm",
+                            [f"Observation/Computed by={data}",
+                             "Observation/Noise=0",
+                             "Optimizer/Gradient tolerance=1e-8"],
+                            ranks=ranks_)
+        for label, alpha in (("1", 1000), ("2", 4000), ("3", 2000)):
+            close(summary["alpha_Pa"][f"label {label}"] / alpha, 1, 1e-5,
+                  f"{ranks_} rank(s): region {label}")
+        check(summary["solves"]["forward"] <= 20,
+              f"{summary['solves']['forward']} forward solves")
+    # The published model on a cone: two motions without energy with the
+    # coordinate axes as frames, none with those of the strain.
+    axial = CONE.format(task="forward", size=0.0298) \
+        .replace("set Wedge angle = 90", "") + \
+        "subsection Model\n  set Type = intersection springs\nend\n"
+    path = write("axial.prm", axial)
+    for ranks_ in (1, 2):
+        done = run(path, ranks=ranks_, code=1, name="singular")
+        check("has 2 zero-energy mode(s)" in done.stderr and
+              list((OUT / "singular").glob("zero_energy_modes.*vtu")) and
+              not (OUT / "singular/result.npz").exists(), done.stderr.strip())
+    path = write("aligned.prm", axial + "subsection Observation\n"
+                 f"  set Computed by = {write('droop.prm', axial.split('subsection Model')[0])}\n"
+                 "end\n")
+    # run() reads the result; the log has the eigenvalue.
+    done = subprocess.run([PALPATE, str(path), "--set",
+                           f"Output directory={OUT / 'aligned'}"], text=True,
+                          capture_output=True, timeout=300)
+    check(done.returncode == 0, "strain-aligned frames: solved" + done.stderr)
+    lowest = float(done.stdout.split("lowest eigenvalue is ")[1].split()[0])
+    close(np.log10(lowest), np.log10(2e-7), 0.15,
+          "lowest eigenvalue of the largest, condition number 5e6")
+
+
 def cones():
     """Droop cone against an independent program; two moduli recovered."""
     droop = ROOT / "parameter_files/droop_cone.prm"

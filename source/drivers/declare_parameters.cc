@@ -54,6 +54,12 @@ namespace Palpate
                         Patterns::Bool(),
                         "Reorder negatively oriented cells (they are counted); "
                         "false: refuse them.");
+      prm.declare_entry("Label function",
+                        "",
+                        Patterns::Anything(),
+                        "Labels of the cells as an expression of x, y, z [m] "
+                        "at the barycentre, e.g. if(z < 0.1, 1, 2); empty: "
+                        "those of the file or shape.");
       prm.declare_entry("Shape",
                         "",
                         Patterns::Selection(

@@ -1,3 +1,5 @@
+#include <deal.II/base/function_parser.h>
+
 #include <palpate/core/errors.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/geometry/point_location.h>
@@ -7,6 +9,7 @@
 #include <boost/random/uniform_01.hpp>
 
 #include <cmath>
+#include <iostream>
 
 namespace Palpate
 {
@@ -118,6 +121,46 @@ namespace Palpate
   }
 
   template <int dim>
+  std::vector<double>
+  values_at_barycentres(const std::string     &entry,
+                        Parameters            &parameters,
+                        const SerialMesh<dim> &mesh)
+  {
+    FunctionParser<dim> function(1);
+    // muParser's wrapper explains itself on std::cerr: we do it below.
+    struct Silence
+    {
+      std::streambuf *kept = std::cerr.rdbuf(nullptr);
+      ~Silence()
+      {
+        std::cerr.rdbuf(kept);
+        std::cerr.clear();
+      }
+    } silence;
+    std::vector<double> values;
+    try
+      {
+        function.initialize(dim == 2 ? "x,y" : "x,y,z",
+                            parameters.get(entry),
+                            {});
+        for (const auto &cell : mesh.cells)
+          {
+            Point<dim> b;
+            for (const unsigned int v : cell)
+              b += mesh.vertices[v] / (dim + 1.);
+            values.push_back(function.value(b));
+          }
+      }
+    catch (const ExceptionBase &)
+      {
+        parameters.fail(entry,
+                        "cannot be understood, expected an expression of "
+                        "x, y, z such as 1000 + 500*sin(10*x)");
+      }
+    return values;
+  }
+
+  template <int dim>
   std::vector<Tensor<2, dim>>
   pack_frames(const CaseData<dim>       &data,
               const Discretization<dim> &D,
@@ -210,19 +253,22 @@ namespace Palpate
     return density;
   }
 
-#define INSTANTIATE(dim)                                                    \
-  template std::vector<double> computed_displacement(                       \
-    const std::string &,                                                    \
-    const SerialMesh<dim> &,                                                \
-    const MPI_Comm &,                                                       \
-    const ConditionalOStream &,                                             \
-    const bool);                                                            \
-  template void add_noise<dim>(std::vector<std::vector<double>> &,          \
-                               const double,                                \
-                               const unsigned int);                         \
-  template std::vector<Tensor<2, dim>> pack_frames(                         \
-    const CaseData<dim> &, const Discretization<dim> &, const std::size_t); \
-  template std::vector<double> density_from_mass(const SerialMesh<dim> &,   \
+#define INSTANTIATE(dim)                                                       \
+  template std::vector<double> computed_displacement(                          \
+    const std::string &,                                                       \
+    const SerialMesh<dim> &,                                                   \
+    const MPI_Comm &,                                                          \
+    const ConditionalOStream &,                                                \
+    const bool);                                                               \
+  template std::vector<double> values_at_barycentres(const std::string &,      \
+                                                     Parameters &,             \
+                                                     const SerialMesh<dim> &); \
+  template void add_noise<dim>(std::vector<std::vector<double>> &,             \
+                               const double,                                   \
+                               const unsigned int);                            \
+  template std::vector<Tensor<2, dim>> pack_frames(                            \
+    const CaseData<dim> &, const Discretization<dim> &, const std::size_t);    \
+  template std::vector<double> density_from_mass(const SerialMesh<dim> &,      \
                                                  const std::vector<double> &);
 
   INSTANTIATE(2)

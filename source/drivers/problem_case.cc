@@ -83,6 +83,21 @@ namespace Palpate
       }
     const bool repair = parameters.get_bool("Repair orientation");
     quality           = check_and_repair(data, repair);
+    if (!parameters.get("Label function").empty())
+      {
+        const auto values =
+          values_at_barycentres<dim>("Label function", parameters, data.mesh);
+        for (std::size_t k = 0; k < values.size(); ++k)
+          {
+            if (!(std::abs(values[k]) < 1e6) ||
+                values[k] != std::round(values[k]))
+              parameters.fail("Label function",
+                              "is not a whole number at cell " +
+                                std::to_string(k) +
+                                ", expected labels such as 1 and 2");
+            data.mesh.labels[k] = static_cast<int>(values[k]);
+          }
+      }
     for (const auto &note : data.notes)
       log << "note: " << data.source << ": " << note << std::endl;
   }

@@ -1,12 +1,9 @@
-#include <deal.II/base/function_parser.h>
-
 #include <palpate/core/errors.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
 
 #include <algorithm>
 #include <cmath>
-#include <iostream>
 #include <set>
 
 // The model of a Problem: frames, forces, stiffness, objective.
@@ -176,41 +173,12 @@ namespace Palpate
       }
     else
       {
-        FunctionParser<dim> function(1);
-        // muParser's wrapper explains itself on std::cerr: we do it below.
-        struct Silence
-        {
-          std::streambuf *kept = std::cerr.rdbuf(nullptr);
-          ~Silence()
-          {
-            std::cerr.rdbuf(kept);
-            std::cerr.clear();
-          }
-        } silence;
-        try
-          {
-            function.initialize(dim == 2 ? "x,y" : "x,y,z",
-                                parameters.get("Function"),
-                                {});
-            for (std::size_t k = 0; k < M; ++k)
-              {
-                Point<dim> b;
-                for (const unsigned int v : data.mesh.cells[k])
-                  b += data.mesh.vertices[v] / (dim + 1.);
-                alpha[k] = function.value(b);
-                if (!(alpha[k] > 0) || !std::isfinite(alpha[k]))
-                  parameters.fail("Function",
-                                  "is not positive at cell " +
-                                    std::to_string(k) +
-                                    ", expected a stiffness > 0 everywhere");
-              }
-          }
-        catch (const ExceptionBase &)
-          {
+        alpha = values_at_barycentres<dim>("Function", parameters, data.mesh);
+        for (std::size_t k = 0; k < M; ++k)
+          if (!(alpha[k] > 0) || !std::isfinite(alpha[k]))
             parameters.fail("Function",
-                            "cannot be understood, expected an expression of "
-                            "x, y, z such as 1000 + 500*sin(10*x)");
-          }
+                            "is not positive at cell " + std::to_string(k) +
+                              ", expected a stiffness > 0 everywhere");
       }
     for (std::size_t k = 0; k < M; ++k)
       if (!(alpha[k] > 1e-20 && alpha[k] < 1e20))

@@ -35,6 +35,14 @@ namespace Palpate
   std::vector<char>
   choose(const std::size_t n, const double fraction, const unsigned int seed);
 
+  /// An entry of the current section as an expression of x, y, z [m], at the
+  /// barycentres of all cells. @throw InputError if it cannot be understood.
+  template <int dim>
+  std::vector<double>
+  values_at_barycentres(const std::string     &entry,
+                        Parameters            &parameters,
+                        const SerialMesh<dim> &mesh);
+
   /// Frames of snapshot s from the pack: anisotropy_axes, else the r_axis rows
   /// (checked against each other where both are there).
   template <int dim>
