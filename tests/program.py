@@ -504,6 +504,15 @@ def acceptance():
               1e-12 * parts["total"], "evaluate.prm: parts sum to the total")
     if not LUNG.exists():
         return
+    for ranks_ in (1, 2):
+        r, s, out = run(prm / "springs.prm", ["Optimizer/Maximum iterations=3"],
+                        ranks=ranks_, name=f"springs{ranks_}")
+        check(r["spring_stiffness"].shape == (35860, 3) and
+              np.isfinite(r["gradient_spring"]).all(), "springs.prm")
+        rows = history(out)
+        check(rows[3]["total"] < 0.5 * rows[0]["total"],
+              f"springs.prm: {rows[0]['total']:.3g} falls to "
+              f"{rows[3]['total']:.3g} in 3 iterations")
     _, s, out = run(prm / "identify.prm")
     check(s["stop_reason"] in ("iteration limit", "gradient tolerance reached",
                                "stagnation: the objective no longer falls"),

@@ -457,7 +457,7 @@ namespace Palpate
             const T2 W =
               cell.of_spring(cell.axial, s) * cell.spring(s).tangent(kind);
             for (unsigned int a = 0; a < dim + 1; ++a)
-              for (unsigned int b = 0; b < dim + 1; ++b)
+              for (unsigned int b = 0; b <= a; ++b)
                 blocks[a * (dim + 1) + b] +=
                   springs.coefficient[s][a] * springs.coefficient[s][b] * W;
           }
@@ -473,7 +473,7 @@ namespace Palpate
                   const T2 dP = kind == Tangent::consistent
                                   ? volume.derivative(dH)
                                   : volume.positive_derivative(dH);
-                  for (unsigned int a = 0; a < dim + 1; ++a)
+                  for (unsigned int a = b; a < dim + 1; ++a)
                     {
                       const T1 f = kappa * (dP * cell.g[a]);
                       for (unsigned int i = 0; i < dim; ++i)
@@ -482,8 +482,13 @@ namespace Palpate
                 }
           }
         for (unsigned int a = 0; a < dim + 1; ++a)
-          for (unsigned int b = 0; b < dim + 1; ++b)
-            K.add_block(k, a, b, blocks[a * (dim + 1) + b]);
+          for (unsigned int b = 0; b <= a; ++b)
+            {
+              const T2 &block = blocks[a * (dim + 1) + b];
+              K.add_block(k, a, b, block);
+              if (a != b)
+                K.add_block(k, b, a, transpose(block));
+            }
       }
   }
 
