@@ -605,6 +605,10 @@ row("springs_constant_zero", "spring constant 0", 2,
     ["case.prm", "Model/Spring constant", "positive"],
     entries=dict(SPRINGS, **{"Model/Spring stiffness": "constant",
                              "Model/Spring constant": "0"}))
+row("springs_given_twice", "given springs beside a given alpha", 2,
+    ["case.prm", "Stiffness/Value", "Spring stiffness", "one of the two"],
+    entries=dict(SPRINGS, **{"Model/Spring stiffness": "constant",
+                             "Stiffness/Value": "1000"}))
 row("springs_pack_missing", "springs from a pack without `spring_stiffness`", 2,
     ["case.npz", "spring_stiffness", "missing"],
     entries=dict(SPRINGS, **{"Model/Spring stiffness": "pack"}), mpi=True)

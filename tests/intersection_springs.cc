@@ -179,11 +179,10 @@ namespace Palpate
     compare_with_sms<3>();
   }
 
-  // Four shear springs at 45 degrees of equal arms have the shear energy
-  // 2 b alpha V eps_lm^2 of SMS.
+  // k l^2 = b alpha V for every shear spring: four of them at 45 degrees have
+  // the shear energy 4 (b alpha V / 2) eps_lm^2 = 2 b alpha V eps_lm^2 of SMS.
   TEST(IntersectionSprings, ShearSpringsHaveTheShearEnergyOfSms)
   {
-    // A triangle whose axes through the barycentre have equal arms in pairs.
     const double                      b = 1.7;
     std::array<Tensor<1, 2>, 3>       g;
     const std::array<Tensor<1, 2>, 3> x = {
@@ -202,14 +201,12 @@ namespace Palpate
     const Tensor<2, 2>   frame(unit_symmetric_tensor<2>());
     const CellSprings<2> springs(g, frame, b);
     EXPECT_EQ(springs.n, 6u);
-    double with_equal_arms = 0, sum = 0;
     for (unsigned int s = 2; s < 6; ++s)
       {
         double k = 0;
         for (unsigned int l = 0; l < 2; ++l)
           k += springs.weight[s][l] * 4 * alpha * V /
                (springs.length[l] * springs.length[l]);
-        // k length^2 = b alpha V, whatever the arms.
         EXPECT_NEAR(k * springs.length[s] * springs.length[s],
                     b * alpha * V,
                     1e-9);
@@ -218,14 +215,7 @@ namespace Palpate
         for (unsigned int a = 0; a < 3; ++a)
           d += springs.coefficient[s][a] * x[a];
         EXPECT_LT((d - springs.vector[s]).norm(), 1e-14);
-        const Tensor<1, 2> n = d / d.norm();
-        sum += 0.5 * k * d.norm_square() * std::pow(2 * n[0] * n[1], 2);
-        with_equal_arms += 0.5 * b * alpha * V;
       }
-    // Equal arms would give 2 b alpha V; others a little less.
-    EXPECT_NEAR(with_equal_arms, 2 * b * alpha * V, 1e-9);
-    EXPECT_LE(sum, with_equal_arms);
-    EXPECT_GT(sum, 0.5 * with_equal_arms);
   }
 
   // Newton's last steps square the residual.
@@ -412,6 +402,7 @@ namespace Palpate
     SolverParameters direct, iterative;
     direct.direct             = true;
     direct.relative_tolerance = iterative.relative_tolerance = 1e-12;
+    iterative.maximum_iterations = 1; // so that they fail for certain
     NewtonParameters newton;
     newton.relative_tolerance = 1e-12;
     const ConditionalOStream log(std::cout, false);
@@ -457,6 +448,7 @@ namespace Palpate
     rhs.zero_out_ghost_values();
     body->solve_adjoint(0, rhs, a);
     other->solve_adjoint(0, rhs, b);
+    EXPECT_EQ(other->n_direct, 1u);
     const double size = a.l2_norm();
     a.zero_out_ghost_values();
     a -= b;
@@ -490,9 +482,9 @@ namespace Palpate
         for (unsigned int i = 0; i < x.D.n_owned_nodes() * 3; ++i)
           if (x.constrained[i])
             b.local_element(i) = 0;
-        Vector solution = b;
+        std::vector<Vector> solution = {b};
         factors.solve(solution);
-        K.matrix().vmult(y, solution);
+        K.matrix().vmult(y, solution[0]);
         y -= b;
         EXPECT_LT(y.l2_norm(), 1e-10 * b.l2_norm());
         if (squeeze > 0)

@@ -380,6 +380,42 @@ def stretched():
                   f"{ranks_} rank(s): region {label}")
         check(summary["solves"]["forward"] <= 20,
               f"{summary['solves']['forward']} forward solves")
+    # Springs and rest lengths of a pack: those of the mesh are no change, shorter
+    # ones prestress the body; springs come back as they were.
+    path, arrays = pack("prestress.npz", n=2)
+    prm = write("prestress.prm", f"""
+set Task = evaluate
+subsection Case
+  set File = {path}
+end
+subsection Model
+  set Type = intersection springs
+  set Frames = coordinate axes
+  set Shear springs = true
+end
+subsection Stiffness
+  set Value = 1000
+end
+""")
+    base = run(prm)[0]
+    arrays["spring_stiffness"] = base["spring_stiffness"]
+    volume = np.abs(np.linalg.det(np.diff(
+        arrays["mesh_points"][arrays["tetrahedra"]], axis=1))) / 6
+    rest = np.sqrt(4 * 1000 * volume[:, None] / base["spring_stiffness"])
+    given = write("given.prm", prm.read_text().replace(
+        "subsection Stiffness\n  set Value = 1000\nend\n", "").replace(
+        "  set Shear", "  set Spring stiffness = pack\n"
+        "  set Rest lengths = pack\n  set Shear"))
+    for factor in (1, 0.9):
+        arrays["rest_length"] = factor * rest
+        np.savez(path, **arrays)
+        r, s, _ = run(given)
+        moved = relative(r["displacement"], base["displacement"])
+        check(moved < 1e-9 if factor == 1 else 1e-3 < moved < 1,
+              f"rest lengths times {factor}: displacement differs by {moved:.1e}")
+        scale = r["spring_stiffness"] / base["spring_stiffness"]
+        close(scale.min(), 1, 1e-9, "springs of the pack")
+        close(scale.max(), 1, 1e-9, "springs of the pack")
     # The published model on a cone: two motions without energy with the
     # coordinate axes as frames, none with those of the strain.
     axial = CONE.format(task="forward", size=0.0298) \

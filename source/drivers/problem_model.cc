@@ -193,9 +193,7 @@ namespace Palpate
                                                   : "Function",
                           expected);
         }
-    const Field field   = D.scatter_cells(alpha);
-    reference_stiffness = geometric_mean(D, field);
-    return field;
+    return D.scatter_cells(alpha);
   }
 
   template <int dim>
@@ -236,11 +234,25 @@ namespace Palpate
                             ", which the model does not have, expected "
                             "another type or Model/Type");
         }
+    if (all["stiffness"].values != stiffness.values) // the springs are given
+      {
+        const Parameters::Section section(parameters,
+                                          parameterization ? "Parameterization"
+                                                           : "Stiffness");
+        for (const char *entry : {"Initial value", "Source", "Value"})
+          if ((std::string(entry) == "Initial value") ==
+                (parameterization != nullptr) &&
+              parameters.is_set(entry))
+            parameters.fail(entry,
+                            "has no effect beside Model/Spring stiffness, "
+                            "which gives the springs; expected one of the two");
+      }
     for (const auto &[name, field] : all)
       if (name == "stiffness")
         stiffness = field;
       else
         fixed_fields[name] = field;
+    reference_stiffness = geometric_mean(*discretization, stiffness);
   }
 
   template <int dim>

@@ -69,7 +69,9 @@ namespace Palpate
       }
     catch (const EntryError &)
       {
-        return result; // the springs turn with the snapshots
+        log << "note: the springs turn with the snapshots: not written"
+            << std::endl;
+        return result;
       }
     if (!all.has("spring_stiffness"))
       return result;
@@ -194,6 +196,31 @@ namespace Palpate
   }
 
   template <int dim>
+  long
+  Problem<dim>::check_stability()
+  {
+    if (equilibrium->is_linear())
+      return -1;
+    long negative = 0;
+    try
+      {
+        for (unsigned int s = 0; s < snapshots.size(); ++s)
+          negative += equilibrium->n_negative_modes(s);
+      }
+    catch (const SolverError &e)
+      {
+        warn(std::string("the stability of the equilibrium is not known: ") +
+             e.what());
+        return -1;
+      }
+    if (negative > 0)
+      warn("the equilibrium is unstable: its tangent has " +
+           std::to_string(negative) +
+           " negative modes (derivatives are exact all the same)");
+    return negative;
+  }
+
+  template <int dim>
   void
   Problem<dim>::check_zero_energy_modes(const std::string &directory)
   {
@@ -202,6 +229,14 @@ namespace Palpate
     const auto &D = *discretization;
     for (unsigned int s = 0; s < snapshots.size(); ++s)
       {
+        // The same frames give the same matrix.
+        double turned = 0;
+        for (unsigned int k = 0; s > 0 && k < D.n_owned_cells(); ++k)
+          turned = std::max(
+            turned,
+            (snapshots[s].frames[k] - snapshots[s - 1].frames[k]).norm());
+        if (s > 0 && Utilities::MPI::max(turned, comm) == 0)
+          continue;
         const auto lowest = equilibrium->lowest_modes(initial_fields(), s, 10);
         const unsigned int n_zero = lowest.n_zero();
         std::ostringstream text;
@@ -216,8 +251,10 @@ namespace Palpate
         for (unsigned int m = 0; m < n_zero; ++m)
           out.nodal.emplace_back("mode_" + std::to_string(m + 1),
                                  lowest.modes[m]);
-        const std::string file =
-          write_vtu(directory, "zero_energy_modes", D, out);
+        std::string file; // without a directory nothing is written
+        if (!directory.empty())
+          file = ", see " + directory + "/" +
+                 write_vtu(directory, "zero_energy_modes", D, out);
         text << "the model has " << (n_zero == 10 ? "at least " : "") << n_zero
              << " zero-energy mode(s), motions that stretch no spring "
                 "(eigenvalues "
@@ -240,7 +277,7 @@ namespace Palpate
         for (unsigned int i = 0; i < std::min<std::size_t>(3, moves.size());
              ++i)
           text << (i ? ", " : "") << moves[i].second;
-        text << " move most, see " << directory << "/" << file
+        text << " move most" << file
              << "; expected Model/Shear springs = true, Frames = registered, "
                 "or more constrained vertices";
         throw SolverError(text.str());
@@ -270,6 +307,7 @@ namespace Palpate
         for (unsigned int l = 0; l < dim; ++l)
           gradient[k] += springs.gradient[k * dim + l];
     const unsigned long n_inverted = check_inverted_cells();
+    const long          n_negative = check_stability();
     // Whole or not at all: a failure takes back what this call wrote.
     CleanUp           written;
     const std::size_t N = data.mesh.vertices.size(), M = data.mesh.cells.size(),
@@ -478,17 +516,8 @@ namespace Palpate
       }
     summary["volume"]         = quality.volume;
     summary["inverted_cells"] = n_inverted;
-    if (!equilibrium->is_linear())
-      {
-        unsigned long negative = 0;
-        for (unsigned int s = 0; s < S; ++s)
-          negative += equilibrium->n_negative_modes(s);
-        summary["negative_modes"] = negative;
-        if (negative > 0)
-          warn("the equilibrium is unstable: its tangent has " +
-               std::to_string(negative) +
-               " negative modes (derivatives are exact all the same)");
-      }
+    if (n_negative >= 0)
+      summary["negative_modes"] = n_negative;
     // Volume mean of the displacement: a number to compare with others.
     std::vector<double> mean_u(dim, 0.), lowest(dim, 1e300),
       highest(dim, -1e300);

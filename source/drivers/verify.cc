@@ -38,6 +38,7 @@ namespace Palpate
     if (options.dry_run)
       return 0;
 
+    problem.check_zero_energy_modes("");
     // Derivatives are only as exact as the solves.
     problem.equilibrium->set_tolerance(
       std::min(1e-13, problem.solver_parameters.relative_tolerance));

@@ -39,6 +39,30 @@ namespace Palpate
     load_steps         = p.get_integer("Load steps");
   }
 
+  namespace
+  {
+    /// Call f, which may fail on some rank (a collapsed spring): then all fail.
+    template <typename Function>
+    void
+    together(const MPI_Comm &comm, const Function &f)
+    {
+      std::string message;
+      try
+        {
+          f();
+        }
+      catch (const SolverError &e)
+        {
+          message = e.what();
+        }
+      if (Utilities::MPI::max(message.empty() ? 0 : 1, comm) == 0)
+        return;
+      for (const auto &m : Utilities::MPI::all_gather(comm, message))
+        if (!m.empty())
+          throw SolverError(m);
+    }
+  } // namespace
+
   template <int dim>
   StaticEquilibrium<dim>::StaticEquilibrium(
     const Discretization<dim>                 &discretization,
@@ -123,8 +147,10 @@ namespace Palpate
   {
     System &sys = system(s);
     sys.matrix.set_zero();
-    for (const auto &force : forces)
-      force->add_tangent(context(s), Tangent::consistent, sys.matrix);
+    together(discretization.comm, [&]() {
+      for (const auto &force : forces)
+        force->add_tangent(context(s), Tangent::consistent, sys.matrix);
+    });
     sys.current = false;
     return SymmetricFactorization<dim>(sys.matrix).n_negative();
   }
@@ -144,15 +170,17 @@ namespace Palpate
   {
     h.zero_out_ghost_values();
     h = 0;
-    for (const auto &force : forces)
-      if (load_factor == 1 || force->scales_with_stiffness())
-        force->residual(c, h);
-      else
-        {
-          Vector load = discretization.make_vector();
-          force->residual(c, load);
-          h.add(load_factor, load);
-        }
+    together(discretization.comm, [&]() {
+      for (const auto &force : forces)
+        if (load_factor == 1 || force->scales_with_stiffness())
+          force->residual(c, h);
+        else
+          {
+            Vector load = discretization.make_vector();
+            force->residual(c, load);
+            h.add(load_factor, load);
+          }
+    });
     clear_constrained(h);
   }
 
@@ -177,8 +205,10 @@ namespace Palpate
     Timer   timer;
     sys.matrix.set_zero();
     sys.direct.reset();
-    for (const auto &force : forces)
-      force->add_tangent(c, kind, sys.matrix);
+    together(discretization.comm, [&]() {
+      for (const auto &force : forces)
+        force->add_tangent(c, kind, sys.matrix);
+    });
     this->counts.seconds_assembly += timer.wall_time();
     set_up(sys);
   }
@@ -340,6 +370,15 @@ namespace Palpate
     Timer  timer;
     auto  &u = state[s].u;
     Vector h = discretization.make_vector(), du = h, trial = h;
+    // Whatever happens, the loads are whole afterwards.
+    struct WholeLoad
+    {
+      double &factor;
+      ~WholeLoad()
+      {
+        factor = 1;
+      }
+    } whole_load{load_factor};
 
     const auto prescribe = [&](const double part) {
       for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
@@ -360,8 +399,9 @@ namespace Palpate
     const double size      = h.l2_norm();
     const double tolerance = newton_parameters.relative_tolerance * size;
 
-    System    &sys   = system(s);
-    const auto solve = [&](const double wanted) {
+    System     &sys = system(s);
+    std::string trouble; // of the last linear solve
+    const auto  solve = [&](const double wanted) {
       // Direction with the assembled matrix; false where it is no use.
       du = 0;
       try
@@ -370,8 +410,9 @@ namespace Palpate
           rhs *= -1;
           this->counts.linear_iterations += sys.solver.solve(du, rhs, wanted);
         }
-      catch (const ComputationError &)
+      catch (const SolverError &e)
         {
+          trouble = e.what();
           return false;
         }
       return du * h < 0;
@@ -381,6 +422,21 @@ namespace Palpate
       u = trial;
       u.add(step, du);
       u.update_ghost_values();
+    };
+
+    // The longest step along du that lowers the energy enough; close to the
+    // solution, where rounding hides its change, the whole step.
+    const auto backtrack = [&](const double before) {
+      const double slope = du * h;
+      for (double length = 1; length > 1e-6; length *= 0.5)
+        {
+          move(length);
+          const double e = energy(c);
+          if (e <= before + 1e-4 * length * slope ||
+              std::abs(length * slope) < 1e-12 * std::abs(before))
+            return true;
+        }
+      return false;
     };
 
     // Shares of the consistent tangent, tried in this order; the rest is its
@@ -415,8 +471,10 @@ namespace Palpate
             du.set_ghost_state(true);
             residual(c, h);
             h.zero_out_ghost_values();
-            for (const auto &force : forces)
-              force->apply_tangent(c, du, h);
+            together(discretization.comm, [&]() {
+              for (const auto &force : forces)
+                force->apply_tangent(c, du, h);
+            });
             clear_constrained(h);
             assemble(s, c, Tangent::positive);
             trial = u;
@@ -449,34 +507,28 @@ namespace Palpate
             const double wanted =
               std::max(std::min(1e-2, norm / size) * 1e-2 * norm,
                        0.1 * tolerance);
-            // As much of the consistent tangent as gives a descent direction.
+            // As much of the consistent tangent as gives a step downhill.
+            const double e0 = energy(c);
+            trial           = u;
             if (blend > 0)
               --blend;
             for (; blend < shares.size(); ++blend)
               {
                 assemble_blend(s, c, shares[blend]);
-                if (solve(wanted))
+                if (solve(wanted) && backtrack(e0))
                   break;
+                u.zero_out_ghost_values();
+                u = trial;
+                u.update_ghost_values();
               }
             if (blend == shares.size())
-              throw SolverError("Newton found no descent direction (residual " +
-                                std::to_string(norm / size) +
-                                "): the body has a zero-energy mode; constrain "
-                                "more vertices or change the model");
-            // Backtracking on the energy; close to the solution rounding hides
-            // its change, and the residual decides.
-            const double e0    = energy(c);
-            const double slope = du * h;
-            trial              = u;
-            double length      = 1;
-            for (; length > 1e-6; length *= 0.5)
-              {
-                move(length);
-                const double e = energy(c);
-                if (e <= e0 + 1e-4 * length * slope ||
-                    std::abs(length * slope) < 1e-12 * std::abs(e0))
-                  break;
-              }
+              throw SolverError(
+                "Newton found no step that lowers the energy (load step " +
+                std::to_string(step) + " of " + std::to_string(steps) +
+                ", snapshot " + std::to_string(s) + ", residuals " +
+                table.str() + (trouble.empty() ? "" : "; " + trouble) +
+                "): the body may have a zero-energy mode, the load no "
+                "equilibrium; constrain more vertices or change the model");
           }
         if (depends.state)
           log << "  Newton, snapshot " << s << ", load step " << step
@@ -519,13 +571,13 @@ namespace Palpate
               this->counts.linear_iterations +=
                 system(s).solver.solve(x, b, tolerance * size, transposed);
             }
-          catch (const SolverError &)
+          catch (const SolverError &e)
             {
               if (is_linear() || solver_parameters.direct)
                 throw;
-              // An equilibrium may be unstable: its tangent is indefinite.
-              log << "  the tangent is indefinite: direct factorization"
-                  << std::endl;
+              // An equilibrium may be unstable, its tangent indefinite.
+              log << "  direct factorization, as " << e.what() << std::endl;
+              ++n_direct;
               x = start;
               system(s).direct =
                 std::make_unique<LinearSolver<dim>>(direct_parameters);

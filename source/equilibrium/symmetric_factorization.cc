@@ -29,6 +29,7 @@ namespace Palpate
       for (const int silent : {1, 2, 3})
         control(silent) = -1;
       control(4)  = 0;
+      control(13) = 1; // no ScaLAPACK: the inertia counts every pivot
       control(18) = 3; // the matrix is spread over the ranks
     }
     ~Implementation()
@@ -118,24 +119,29 @@ namespace Palpate
 
   template <int dim>
   void
-  SymmetricFactorization<dim>::solve(Vector &x) const
+  SymmetricFactorization<dim>::solve(std::vector<Vector> &x) const
   {
-    // MUMPS takes and gives the whole vector on the first rank.
+    // MUMPS takes and gives whole vectors on the first rank.
     auto               &I           = *implementation;
-    const auto         &partitioner = *x.get_partitioner();
-    std::vector<double> whole(I.n, 0.);
-    for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
-      whole[partitioner.local_to_global(i)] = x.local_element(i);
+    const auto         &partitioner = *I.D.dof_partitioner();
+    std::vector<double> whole(I.n * x.size(), 0.);
+    for (std::size_t v = 0; v < x.size(); ++v)
+      for (unsigned int i = 0; i < partitioner.locally_owned_size(); ++i)
+        whole[v * I.n + partitioner.local_to_global(i)] = x[v].local_element(i);
     Utilities::MPI::sum(whole, I.comm, whole);
     I.mumps.rhs  = whole.data();
-    I.mumps.nrhs = 1;
+    I.mumps.nrhs = x.size();
     I.mumps.lrhs = I.n;
     if (I.call(3) < 0)
       throw SolverError("a symmetric direct solve (MUMPS) failed");
     MPI_Bcast(whole.data(), whole.size(), MPI_DOUBLE, 0, I.comm);
-    x.zero_out_ghost_values();
-    for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
-      x.local_element(i) = whole[partitioner.local_to_global(i)];
+    for (std::size_t v = 0; v < x.size(); ++v)
+      {
+        x[v].zero_out_ghost_values();
+        for (unsigned int i = 0; i < partitioner.locally_owned_size(); ++i)
+          x[v].local_element(i) =
+            whole[v * I.n + partitioner.local_to_global(i)];
+      }
   }
 
   namespace
@@ -197,8 +203,7 @@ namespace Palpate
     result.modes.reserve(n); // moving a vector loses its ghosts
     for (unsigned int it = 0; it < 15; ++it)
       {
-        for (auto &v : x)
-          factors.solve(v);
+        factors.solve(x);
         orthonormalize(x);
       }
     std::vector<Vector> Kx(n, product);

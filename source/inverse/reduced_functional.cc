@@ -56,7 +56,20 @@ namespace Palpate
     current.rederive     = false;
     current.q            = q;
     parameterization.apply(q, current.fields);
-    problem.solve(all_fields());
+    try
+      {
+        problem.solve(all_fields());
+      }
+    catch (const SolverError &)
+      {
+        // The point before stays, with its state to start from.
+        if (previous.valid)
+          {
+            std::swap(current, previous);
+            problem.restore(all_fields(), current.states);
+          }
+        throw;
+      }
     current.states = problem.states();
     measure();
     current.valid = true;

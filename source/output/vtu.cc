@@ -163,6 +163,7 @@ namespace Palpate
         names.assign(dim, "displacement");
         for (const auto &[title, values] : lines.values)
           names.push_back(title);
+        patches.reserve(lines.points.size());
         for (std::size_t i = 0; i < lines.points.size(); ++i)
           {
             DataOutBase::Patch<1, dim> patch;

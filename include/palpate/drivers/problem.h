@@ -87,7 +87,7 @@ namespace Palpate
     /**
      * Models whose springs may not hold the body are checked before the first
      * solve. @throw SolverError if there are zero-energy modes, which are
-     * written to directory/zero_energy_modes.vtu.
+     * written to directory/zero_energy_modes.vtu (not if it is empty).
      */
     void
     check_zero_energy_modes(const std::string &directory);
@@ -149,6 +149,9 @@ namespace Palpate
     /// Number of cells the solution turns inside out: a warning or an error.
     unsigned long
     check_inverted_cells();
+    /// Negative modes of the solution (a warning); -1: linear, or not known.
+    long
+    check_stability();
     /// Axial springs of all local cells, dim per cell; empty if the model has
     /// none.
     struct Springs

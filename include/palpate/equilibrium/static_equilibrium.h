@@ -101,6 +101,9 @@ namespace Palpate
     {
       return residual_history;
     }
+    /// How often a direct factorization stepped in for adjoint or incremental
+    /// solves with a tangent that conjugate gradients cannot solve.
+    unsigned int n_direct = 0;
     bool
     assumes_small_strain() const;
     /// True if a force of this body may do no work in some deformation.

@@ -24,9 +24,9 @@ namespace Palpate
     unsigned long
     n_negative() const;
 
-    /// x := (K + shift I)^-1 x
+    /// x := (K + shift I)^-1 x for every vector.
     void
-    solve(Vector &x) const;
+    solve(std::vector<Vector> &x) const;
 
   private:
     struct Implementation;

@@ -102,7 +102,7 @@ namespace Palpate
       return false;
     }
 
-    /// Fields this force reads ("stiffness", "density").
+    /// Fields this force cannot do without ("stiffness", "density").
     virtual std::vector<std::string>
     field_names() const = 0;
 

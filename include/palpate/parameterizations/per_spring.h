@@ -191,7 +191,7 @@ namespace Palpate
       for (const double x : q)
         at += (x <= std::log(limits.lower) + 1e-9 ||
                x >= std::log(limits.upper) - 1e-9);
-      return D->sum(at) / (dim * D->n_global_cells());
+      return D->sum(at) / D->sum(n_free);
     }
 
   private:
