@@ -29,6 +29,8 @@ import zipfile
 
 import numpy as np
 
+import nifti
+
 TIMEOUT = 30  # seconds, per run
 BEGIN = "<!-- begin: table made by tests/bad_input.py --markdown -->"
 END = "<!-- end: table -->"
@@ -314,7 +316,7 @@ row("prm_empty", "empty parameter file", 2, ["case.prm", "empty"], text="")
 row("prm_garbage", "binary garbage as parameter file", 2, ["case.prm", "Line"],
     text=bytes((7 * i * i + 13 * i) % 256 for i in range(1, 4000)))
 row("prm_blank", "parameter file of comments only: no task", 2,
-    ["case.prm", "Task", "expected forward, evaluate, identify or verify"],
+    ["case.prm", "Task", "expected forward, evaluate, identify, verify or pack"],
     text="# nothing\n\n")
 row("task_empty", "`Task` empty", 2,
     ["case.prm", "line 1", "Task", "expected forward"], entries={"Task": ""})
@@ -799,6 +801,100 @@ row("resume_other_mesh", "`--resume` from a run with another mesh", 2,
 row("resume_damaged", "`--resume` from a damaged checkpoint", 2,
     ["out/checkpoint", "expected"], base=IDENTIFY, args=["--resume"],
     setup=resumable(cut("warm_start", 16)), mpi=True)
+
+# Images: the box is [0, 1]^3 m, the image covers it.
+PACK = {"Task": "pack", "Output directory": "out",
+        "Pack/Output file": "out/case.npz", "Case/File": "case.npz",
+        "Images/CT": "ct.nii"}
+
+
+def affine(size=0.2, origin=-0.1):
+    a = np.diag([size, size, size, 1.])
+    a[:3, 3] = origin
+    return a
+
+
+def with_image(data=np.zeros((7, 7, 7)), at=affine(), name="ct.nii", **kind):
+    return lambda r, d, *_: nifti.write(os.path.join(d, name), data, at, units=1, **kind)
+
+
+def mesh_only():
+    pack = good_pack()
+    return {k: pack[k] for k in ("mesh_points", "tetrahedra")}
+
+
+def image_row(name, wrong, parts, setup, **kwargs):
+    entries = kwargs.pop("entries", {})
+    row(name, wrong, 2, parts, base=PACK, pack=mesh_only, setup=setup,
+        entries=entries, **kwargs)
+
+
+def cut_image(r, directory, *_):
+    path = os.path.join(directory, "ct.nii.gz")
+    nifti.write(path, np.random.default_rng(1).normal(size=(20, 20, 20)), affine(),
+                units=1)
+    with open(path, "r+b") as f:
+        f.truncate(5000)
+
+
+def nan_image(r, directory, *_):
+    data = np.zeros((7, 7, 7))
+    data[3, 2, 1] = np.nan
+    nifti.write(os.path.join(directory, "ct.nii"), data, affine(), units=1)
+
+
+VECTORS = np.zeros((7, 7, 7, 1, 3))
+image_row("image_missing", "a CT that does not exist",
+          ["ct.nii", "cannot be read"], None)
+image_row("image_no_nifti", "a CT that is no NIfTI file",
+          ["ct.nii", "is no NIfTI file"], None, mpi=True,
+          files={"ct.nii": "hello " * 100})
+image_row("image_truncated", "a truncated .nii.gz", ["ct.nii.gz", "whole file"],
+          cut_image, entries={"Images/CT": "ct.nii.gz"})
+image_row("image_vector", "a vector field as CT",
+          ["ct.nii", "7 x 7 x 7 x 1 x 3", "scalar volume"], with_image(VECTORS))
+image_row("image_scalar", "a scalar volume as displacement",
+          ["d.nii", "7 x 7 x 7", "vector field"], with_image(name="d.nii"),
+          entries={"Images/CT": None, "Images/Displacements": "d.nii",
+                   "Pack/Density": "200"})
+image_row("image_no_inverse", "an affine without inverse",
+          ["ct.nii", "sform", "no inverse"],
+          with_image(at=np.diag([0.2, 0.2, 0., 1])))
+image_row("image_nan", "a voxel that is NaN", ["ct.nii", "voxel (3, 2, 1)"],
+          nan_image, mpi=True)
+image_row("image_elsewhere", "a mesh outside the image",
+          ["ct.nii", "27 of 27 vertices lie outside", "vertex 0"],
+          with_image(at=affine(origin=10)))
+image_row("image_outside", "a vertex outside with `HU outside = error`",
+          ["ct.nii", "vertices lie outside"], with_image(at=affine(origin=0.2)),
+          entries={"Images/HU outside": "error"})
+image_row("image_unit", "a motion larger than the body",
+          ["d.nii", "more than the body", "Displacement unit"],
+          with_image(VECTORS + 5, name="d.nii"),
+          entries={"Images/CT": None, "Images/Displacements": "d.nii",
+                   "Images/Displacement unit": "m", "Pack/Density": "200"})
+image_row("image_sizes", "phases of different sizes",
+          ["b.nii", "6 x 6 x 6", "7 x 7 x 7"],
+          lambda *at: (with_image(VECTORS, name="d.nii")(*at), with_image()(*at),
+                       with_image(np.zeros((6, 6, 6)), name="b.nii")(*at)),
+          entries={"Images/CT": "ct.nii, b.nii",
+                   "Images/Displacements": "d.nii"})
+image_row("image_numbers", "three CTs and one displacement",
+          ["case.prm", "Images/CT", "3 volumes and 1 displacements"], None,
+          entries={"Images/CT": "a.nii, b.nii, c.nii",
+                   "Images/Displacements": "d.nii"})
+image_row("image_none", "`Task = pack` without image",
+          ["case.prm", "Images/CT", "at least one"], None,
+          entries={"Images/CT": None})
+image_row("pack_name", "an output that is no .npz",
+          ["case.prm", "Pack/Output file", ".npz"], None,
+          entries={"Pack/Output file": "out/case.txt"})
+image_row("pack_density", "density from HU without CT",
+          ["case.prm", "Pack/Density", "expected a number"], None,
+          entries={"Images/CT": None, "Images/Displacements": "d.nii",
+                   "Pack/Density": "from HU"})
+row("pack_2d", "`Task = pack` of triangles", 2, ["case.prm", "Task", "3D"],
+    base={"Task": "pack", "Case/Shape": "disk", "Images/CT": "ct.nii"}, pack=None)
 
 # The computation fails.
 row("not_converged", "linear solver: too few iterations", 1,

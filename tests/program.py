@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+import nifti
+
 PALPATE, MPIRUN, TEST = sys.argv[1:4]
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -340,6 +342,162 @@ def resume():
           "a finished run resumed with a higher iteration limit")
 
 
+def images():
+    """Task pack: values at hand-written affines, phases, frames, ranks."""
+    path, mesh = pack("mesh.npz", n=3)
+    points = mesh["mesh_points"]  # a box of 0.1 m
+    tets = mesh["tetrahedra"]
+    np.savez(path, mesh_points=points, tetrahedra=tets, labels=mesh["labels"])
+
+    def make(settings, ranks=1, name="pack"):
+        out = OUT / name
+        command = [PALPATE, str(prm)]
+        for s in settings + [f"Output directory={out}",
+                             f"Pack/Output file={out}/case.npz"]:
+            command += ["--set", s]
+        if ranks > 1:
+            command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+        done = subprocess.run(command, text=True, capture_output=True, cwd=ROOT,
+                              timeout=100)
+        if done.returncode != 0:
+            sys.exit("FAILED: " + " ".join(command) + done.stderr)
+        return dict(np.load(out / "case.npz")), out / "case.npz", \
+            json.loads((out / "summary.json").read_text())
+
+    prm = write("pack.prm", f"set Task = pack\nsubsection Case\n"
+                f"  set File = {path}\nend\n")
+    # A field linear in world coordinates is sampled exactly, however its voxels
+    # lie. Millimetres; the box is [0, 100]^3.
+    slope = np.array([1.5, -2, 0.7])
+    turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]) @ \
+        np.array([[1, 0, 0], [0, 0.28, -0.96], [0, 0.96, 0.28]])
+    expected = (points @ slope * 1e3)[tets].mean(1)
+    for title, matrix in (
+            ("identity", 4 * np.eye(3)),
+            ("flipped", np.diag([-4., -4, 5])),
+            ("permuted", np.array([[0, 0, 4.], [5, 0, 0], [0, 3, 0]])),
+            ("oblique", turn * [4, 5, 6]),
+            ("oblique, left-handed", turn * [4, -5, 6])):
+        affine = np.eye(4)
+        affine[:3, :3] = matrix
+        size = np.array([70, 66, 62])
+        affine[:3, 3] = 50 - matrix @ (size - 1) / 2  # centred on the box
+        ijk = np.stack(np.indices(size), -1)
+        value = (ijk @ matrix.T + affine[:3, 3]) @ slope
+        for form, kind in (("sform", dict(dtype="f8", endian=">")),
+                           ("qform", dict(dtype="f4")),
+                           ("both", dict(dtype="f4", wrong_other=True))):
+            ct = nifti.write(OUT / "ct.nii.gz", value, affine, form, **kind)
+            got = make([f"Images/CT={ct}"])[0]["hu_tetra_mean"][:, 0]
+            check(relative(got, expected) < 1e-6,
+                  f"{title}, {form}: {relative(got, expected):.1e}")
+    # Integer types with slope and intercept; other units; cell average.
+    affine = np.diag([4., 4, 4, 1])
+    affine[:3, 3] = -10
+    size = (32, 32, 32)
+    raw = np.arange(32)[:, None, None] + np.zeros(size)
+    at = points[:, 0] * 1e3
+    expected = (3 * (at + 10) / 4 - 900)[tets].mean(1)
+    for dtype in ("u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8"):
+        ct = nifti.write(OUT / "ct.nii", raw, affine, dtype=dtype, slope=3,
+                         intercept=-900)
+        got = make([f"Images/CT={ct}"])[0]["hu_tetra_mean"][:, 0]
+        check(relative(got, expected) < 1e-6, f"type {dtype}")
+    average = make([f"Images/CT={ct}", "Images/Sampling=cell average"])[0]
+    check(relative(average["hu_tetra_mean"][:, 0], expected) < 1e-6,
+          "the volume average of a linear field is that at the barycentre")
+    metres = np.diag([4e-3, 4e-3, 4e-3, 1])
+    metres[:3, 3] = -10e-3
+    ct = nifti.write(OUT / "ct.nii", raw, metres, dtype="i2", slope=3,
+                     intercept=-900, units=1)
+    got = make([f"Images/CT={ct}"])[0]
+    check(relative(got["hu_tetra_mean"][:, 0], expected) < 1e-6, "metres")
+    # Density, mass, stiffness law, adjacency: from the formulas.
+    got = make([f"Images/CT={ct}", "Pack/Stiffness=clamped law"])[0]
+    rho = np.maximum(expected + 1000, 10)
+    check(relative(got["density"], rho) < 1e-6, "density from HU")
+    weight = (rho * got["volume"]).sum()
+    close(got["mass"].sum(), weight, 1e-6 * weight, "mass")
+    law = (1e3 + 19e3 * np.clip((expected + 950) / 750, 0, 1)) / 5.6
+    check(relative(got["alpha_k"], law) < 1e-6, "clamped law")
+    faces = {}
+    for k, tet in enumerate(tets):
+        for face in (tet[[1, 2, 3]], tet[[0, 2, 3]], tet[[0, 1, 3]], tet[:3]):
+            faces.setdefault(tuple(sorted(face)), []).append(k)
+    beside = [set() for _ in tets]
+    for owners in faces.values():
+        if len(owners) == 2:
+            beside[owners[0]].add(owners[1])
+            beside[owners[1]].add(owners[0])
+    rows = np.split(got["tet_neighbor_indices"], got["tet_neighbor_offsets"][1:-1])
+    check([sorted(b) for b in beside] == [list(r) for r in rows],
+          "face adjacency against a search")
+    # Affine motions are exact: from the first phase, and phase to phase.
+    world = np.stack(np.indices((40, 40, 40)), -1) * 4. - 10
+    A = [np.array([[0.1, 0.05, 0], [0, -0.04, 0.02], [0.03, 0, 0.06]]),
+         np.array([[-0.03, 0, 0.02], [0.04, 0.02, 0], [0, 0.01, -0.05]])]
+    fields = [nifti.write(OUT / f"d{s}.nii.gz",
+                          (world @ A[s].T + s)[..., None, :], affine)
+              for s in (0, 1)]
+    lps = [nifti.write(OUT / f"l{s}.nii.gz",
+                       ((world @ A[s].T + s) * [-1, -1, 1])[..., None, :], affine)
+           for s in (0, 1)]
+    x = points * 1e3
+    first = [x @ A[0].T, x @ A[1].T + 1]
+    moved = x + first[0]
+    chained = [first[0], moved + moved @ A[1].T + 1 - x]
+    for names, settings, truth in (
+            (fields, [], first),
+            (lps, ["Images/Displacement convention=LPS"], first),
+            (fields, ["Images/Sequence=chained"], chained)):
+        got, file, summary = make(["Images/Displacements=" + ", ".join(names),
+                                   f"Images/CT={ct}"] + settings)
+        check(relative(1e3 * got["displacement_steps"], np.array(truth)) < 1e-6,
+              f"displacements {settings}")
+        F = np.eye(3) + A[0]
+        axes = np.linalg.svd(F)[2]
+        check(np.abs(np.abs(np.einsum("kil,li->kl", got["anisotropy_axes"][0],
+                                      axes)) - 1).max() < 1e-5,
+              "frames are the principal stretch directions")
+        close(summary["timestamps"][0]["largest_principal_strain"],
+              np.abs(np.linalg.svd(F)[1] - 1).max(), 1e-5, "largest strain")
+    # Several CT phases: each at the positions of its phase.
+    ct = nifti.write(OUT / "ct.nii", np.arange(40)[:, None, None] +
+                     np.zeros((40, 40, 40)), affine, slope=3, intercept=-900)
+    got = make(["Images/Displacements=" + ", ".join(fields),
+                f"Images/CT={ct},{ct},{ct}"])[0]
+    for s, position in enumerate((x, x + first[0], x + first[1])):
+        truth = (3 * (position[:, 0] + 10) / 4 - 900)[tets].mean(1)
+        check(relative(got["hu_tetra_steps"][s, :, 0], truth) < 1e-6,
+              f"CT of phase {s} at the positions of that phase")
+    # The same bytes from 1, 2, 3 ranks; the pack can be identified.
+    settings = ["Images/Displacements=" + fields[0], f"Images/CT={ct}"]
+    packs = [make(settings, ranks=n, name=f"pack{n}")[1] for n in (1, 2, 3)]
+    check(all(p.read_bytes() == packs[0].read_bytes() for p in packs),
+          "the same pack from 1, 2 and 3 ranks, byte for byte")
+    prm = write("use.prm", f"""
+set Task = identify
+subsection Case
+  set File = {packs[0]}
+end
+subsection Boundary conditions
+  set Constrained vertices = boundary_nodes
+end
+subsection Model
+  set Frames = pack
+end
+subsection Loads
+  set Gravity = 0, 0, -9.81
+  set Density = from HU
+end
+subsection Optimizer
+  set Maximum iterations = 2
+end
+""")
+    _, summary, _ = run(prm)
+    check(summary["frames"]["kind"] == "pack", "identify runs on the pack")
+
+
 def stretched():
     """Intersection springs: large stretch, zero-energy modes, recovery."""
     tower = ROOT / "parameter_files/spring_tower.prm"
@@ -538,6 +696,21 @@ def acceptance():
         parts = s["objective"]
         close(sum(v for k, v in parts.items() if k != "total"), parts["total"],
               1e-12 * parts["total"], "evaluate.prm: parts sum to the total")
+    if (SHARED / "data/ct_case/ct.nii.gz").exists():
+        # Its files are beside the project; its output is not.
+        done = subprocess.run(
+            [PALPATE, str(prm / "pack.prm"),
+             "--set", f"Output directory={OUT / 'packed'}",
+             "--set", f"Pack/Output file={OUT / 'packed/case.npz'}"], cwd=ROOT,
+            text=True, capture_output=True, timeout=100)
+        check(done.returncode == 0, "pack.prm" + done.stderr)
+        arrays = np.load(OUT / "packed/case.npz")
+        check(arrays["hu_tetra_mean"].shape == (20071, 1) and
+              -900 < np.median(arrays["hu_tetra_mean"]) < -800, "HU of a lung")
+        _, s, _ = run(prm / "identify.prm",
+                      [f"Case/File={OUT / 'packed/case.npz'}",
+                       "Optimizer/Maximum iterations=3"], name="of_pack")
+        check(s["iterations"] == 3, "identify.prm on the pack it wrote")
     if not LUNG.exists():
         return
     for ranks_ in (1, 2):

@@ -118,6 +118,42 @@ namespace Palpate
     }
 
     void
+    declare_images(ParameterHandler &prm)
+    {
+      prm.declare_entry("CT",
+                        "",
+                        Patterns::Anything(),
+                        "NIfTI volumes [HU], separated by commas: one, one per "
+                        "timestamp, or one more, the first that of the mesh.");
+      prm.declare_entry("Displacements",
+                        "",
+                        Patterns::Anything(),
+                        "NIfTI vector fields, one per timestamp.");
+      prm.declare_entry("Displacement unit",
+                        "mm",
+                        Patterns::Selection("m|cm|mm"),
+                        "Of the vectors.");
+      prm.declare_entry("Displacement convention",
+                        "RAS",
+                        Patterns::Selection("RAS|LPS"),
+                        "Directions of the vectors' components.");
+      prm.declare_entry("Sequence",
+                        "from first",
+                        Patterns::Selection("from first|chained"),
+                        "from first: every field starts at the mesh's phase; "
+                        "chained: phase to phase, the mesh is carried along.");
+      prm.declare_entry("HU outside",
+                        "nearest",
+                        Patterns::Selection("nearest|error"),
+                        "What a vertex outside an image gets.");
+      prm.declare_entry("Sampling",
+                        "vertex mean",
+                        Patterns::Selection("vertex mean|cell average"),
+                        "HU of a cell: mean over its vertices, or average over "
+                        "its volume.");
+    }
+
+    void
     declare_observation(ParameterHandler &prm)
     {
       prm.declare_entry(
@@ -153,10 +189,12 @@ namespace Palpate
   {
     prm.declare_entry("Task",
                       "",
-                      Patterns::Selection("|forward|evaluate|identify|verify"),
+                      Patterns::Selection(
+                        "|forward|evaluate|identify|verify|pack"),
                       "What to do: forward solves for the displacement, "
                       "evaluate gives objective and gradient, identify "
-                      "recovers the stiffness, verify runs Taylor tests.");
+                      "recovers the stiffness, verify runs Taylor tests, pack "
+                      "makes a case pack of a mesh and images.");
     prm.declare_entry("Output directory",
                       "output",
                       Patterns::Anything(),
@@ -177,6 +215,35 @@ namespace Palpate
 
     prm.enter_subsection("Observation");
     declare_observation(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Images");
+    declare_images(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Pack");
+    prm.declare_entry("Output file",
+                      "case.npz",
+                      Patterns::Anything(),
+                      "The case pack to write.");
+    prm.declare_entry("Density",
+                      "from HU",
+                      Patterns::Anything(),
+                      "from HU: max(HU + 1000, floor) kg/m^3, or a number.");
+    prm.declare_entry("HU density floor",
+                      "10",
+                      Patterns::Double(0),
+                      "kg/m^3; air and noise of the CT reach below 0.");
+    prm.declare_entry("Stiffness",
+                      "none",
+                      Patterns::Selection("none|clamped law"),
+                      "alpha_k as a start: none, or E = 1 kPa at -950 HU to "
+                      "20 kPa at -200 HU, constant beyond, and "
+                      "alpha = E / (4 (1 + nu)).");
+    prm.declare_entry("Poisson ratio",
+                      "0.4",
+                      Patterns::Double(),
+                      "nu of that law.");
     prm.leave_subsection();
 
     prm.enter_subsection("Boundary conditions");

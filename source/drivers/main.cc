@@ -229,7 +229,8 @@ namespace
     parameters.get("Additional shared libraries");
     const std::string task = parameters.get("Task");
     if (task.empty())
-      parameters.fail("Task", "expected forward, evaluate, identify or verify");
+      parameters.fail("Task",
+                      "expected forward, evaluate, identify, verify or pack");
     RunOptions options;
     options.dry_run = given.count("dry-run") > 0;
     options.resume  = given.count("resume") > 0;
@@ -241,7 +242,15 @@ namespace
                                                    "quiet");
     try
       {
-        if (case_dimension(parameters) == 2)
+        const int dim = case_dimension(parameters);
+        if (task == "pack")
+          {
+            if (dim != 3)
+              parameters.fail("Task",
+                              "pack needs tetrahedra, expected a 3D case");
+            return run_pack(parameters, options, comm, log);
+          }
+        if (dim == 2)
           return run<2>(task, parameters, options, comm, log);
         return run<3>(task, parameters, options, comm, log);
       }

@@ -42,7 +42,7 @@ namespace Palpate
       const Parameters::Section section(parameters, "Linear solver");
       solver_parameters.parse_parameters(parameters);
     }
-    read_case();
+    data = load_case<dim>(parameters, comm, log, quality);
     {
       const Parameters::Section section(parameters, "Model");
       degree          = parameters.get_integer("Degree");

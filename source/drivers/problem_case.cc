@@ -18,9 +18,13 @@ namespace Palpate
   using namespace dealii;
 
   template <int dim>
-  void
-  Problem<dim>::read_case()
+  CaseData<dim>
+  load_case(Parameters               &parameters,
+            const MPI_Comm           &comm,
+            const ConditionalOStream &log,
+            QualityReport<dim>       &quality)
   {
+    CaseData<dim>             data;
     const Parameters::Section section(parameters, "Case");
     const std::string         shape = parameters.get("Shape");
     if (!shape.empty() && parameters.is_set("File") &&
@@ -100,6 +104,7 @@ namespace Palpate
       }
     for (const auto &note : data.notes)
       log << "note: " << data.source << ": " << note << std::endl;
+    return data;
   }
 
   template <int dim>
@@ -426,12 +431,15 @@ namespace Palpate
            " cells (det F <= 0)");
   }
 
-#define INSTANTIATE(dim)                                  \
-  template void Problem<dim>::read_case();                \
-  template void Problem<dim>::read_snapshots(const bool); \
-  template void Problem<dim>::constrain();                \
-  template void Problem<dim>::check_constraints() const;  \
-  template void Problem<dim>::check_strain();
+#define INSTANTIATE(dim)                                           \
+  template CaseData<dim> load_case(Parameters &,                   \
+                                   const MPI_Comm &,               \
+                                   const ConditionalOStream &,     \
+                                   QualityReport<dim> &);          \
+  template void          Problem<dim>::read_snapshots(const bool); \
+  template void          Problem<dim>::constrain();                \
+  template void          Problem<dim>::check_constraints() const;  \
+  template void          Problem<dim>::check_strain();
 
   INSTANTIATE(2)
   INSTANTIATE(3)

@@ -19,6 +19,15 @@ namespace Palpate
   int
   case_dimension(Parameters &parameters);
 
+  /// Read or generate the mesh and arrays that Case describes, check and repair
+  /// them. Collective. @throw InputError
+  template <int dim>
+  CaseData<dim>
+  load_case(Parameters                       &parameters,
+            const MPI_Comm                   &comm,
+            const dealii::ConditionalOStream &log,
+            QualityReport<dim>               &quality);
+
   /// A displacement on a whole mesh, quadratic ones with their edge values.
   template <int dim>
   struct SerialDisplacement
@@ -121,8 +130,6 @@ namespace Palpate
     nlohmann::json           strain_statistics;
 
   private:
-    void
-    read_case();
     void
     read_snapshots(const bool dry_run);
     void

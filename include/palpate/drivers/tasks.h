@@ -39,6 +39,14 @@ namespace Palpate
              const RunOptions                 &options,
              const MPI_Comm                   &comm,
              const dealii::ConditionalOStream &log);
+
+  /// A mesh, CT volumes and registration fields become a case pack (3D). One
+  /// rank works, so that the pack does not depend on their number.
+  int
+  run_pack(Parameters                       &parameters,
+           const RunOptions                 &options,
+           const MPI_Comm                   &comm,
+           const dealii::ConditionalOStream &log);
 } // namespace Palpate
 
 #endif

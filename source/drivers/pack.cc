@@ -1,0 +1,459 @@
+#include <deal.II/base/symmetric_tensor.h>
+#include <deal.II/base/timer.h>
+
+#include <palpate/core/errors.h>
+#include <palpate/core/files.h>
+#include <palpate/drivers/problem.h>
+#include <palpate/drivers/tasks.h>
+#include <palpate/image/image.h>
+#include <palpate/sampling/sample.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iomanip>
+#include <sstream>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  namespace
+  {
+    using Positions = std::vector<Point<3>>;
+
+    struct ImageParameters
+    {
+      std::vector<std::string> ct, displacements;
+      double                   displacement_unit = 1e-3;
+      bool lps = false, chained = false, outside_is_error = false,
+           cell_average = false;
+    };
+
+    struct PackParameters
+    {
+      std::string file;
+      double      density = 0; ///< kg/m^3, 0: from HU
+      double      floor   = 10;
+      bool        law     = false; ///< stiffness by the clamped law
+      double      poisson = 0.4;
+    };
+
+    ImageParameters
+    read_image_parameters(Parameters &parameters)
+    {
+      const Parameters::Section section(parameters, "Images");
+      ImageParameters           p;
+      const auto                list = [&](const std::string &name) {
+        std::vector<std::string> files;
+        for (const auto &file :
+             Utilities::split_string_list(parameters.get(name), ','))
+          if (!file.empty())
+            files.push_back(file);
+        return files;
+      };
+      p.ct            = list("CT");
+      p.displacements = list("Displacements");
+      if (p.ct.empty() && p.displacements.empty())
+        parameters.fail("CT", "expected at least one CT or displacement");
+      const std::size_t K = p.ct.size(), S = p.displacements.size();
+      if (K > 1 && S > 0 && K != S && K != S + 1)
+        parameters.fail("CT",
+                        std::to_string(K) + " volumes and " +
+                          std::to_string(S) +
+                          " displacements, expected one CT, as many as "
+                          "displacements, or one more");
+      if (K > 1 && S == 0)
+        parameters.fail("Displacements",
+                        "expected the motion between the " + std::to_string(K) +
+                          " CT phases");
+      if (S > 0)
+        {
+          const std::string unit = parameters.get("Displacement unit");
+          p.displacement_unit = unit == "mm" ? 1e-3 : unit == "cm" ? 1e-2 : 1;
+          p.lps     = parameters.get("Displacement convention") == "LPS";
+          p.chained = parameters.get("Sequence") == "chained";
+        }
+      p.outside_is_error = parameters.get("HU outside") == "error";
+      if (K > 0)
+        p.cell_average = parameters.get("Sampling") == "cell average";
+      return p;
+    }
+
+    PackParameters
+    read_pack_parameters(Parameters &parameters, const bool with_ct)
+    {
+      const Parameters::Section section(parameters, "Pack");
+      PackParameters            p;
+      p.file = parameters.get("Output file");
+      if (p.file.size() < 5 || p.file.substr(p.file.size() - 4) != ".npz")
+        parameters.fail("Output file", "expected a name that ends with .npz");
+      if (parameters.get("Density") == "from HU")
+        {
+          if (!with_ct && parameters.is_set("Density"))
+            parameters.fail("Density", "there is no CT, expected a number");
+          p.floor = parameters.get_double("HU density floor");
+        }
+      else
+        {
+          p.density = parameters.get_double("Density");
+          if (!(p.density > 0))
+            parameters.fail("Density", "expected a positive value or from HU");
+        }
+      p.law = (parameters.get("Stiffness") == "clamped law");
+      if (p.law)
+        {
+          if (!with_ct)
+            parameters.fail("Stiffness", "there is no CT, expected none");
+          p.poisson = parameters.get_double("Poisson ratio");
+          if (!(p.poisson >= 0 && p.poisson < 0.5))
+            parameters.fail("Poisson ratio", "expected a value in [0, 0.5)");
+        }
+      return p;
+    }
+
+    /// All images of a list have one grid.
+    void
+    check_same_grid(const Image &image, const Image &first)
+    {
+      if (image.size != first.size)
+        {
+          std::ostringstream text;
+          text << "has " << image.size[0] << " x " << image.size[1] << " x "
+               << image.size[2] << " voxels, expected " << first.size[0]
+               << " x " << first.size[1] << " x " << first.size[2] << " as in "
+               << first.source;
+          throw InputError(image.source, text.str());
+        }
+    }
+
+    /// Count the positions outside an image; too many are an error.
+    std::size_t
+    check_inside(const Image     &image,
+                 const Positions &positions,
+                 const bool       is_error)
+    {
+      const ImageSampler sampler(image);
+      std::size_t        outside = 0, first = 0;
+      for (std::size_t v = positions.size(); v-- > 0;)
+        if (sampler.is_outside(positions[v]))
+          {
+            ++outside;
+            first = v;
+          }
+      if (outside > (is_error ? 0 : positions.size() / 2))
+        {
+          std::ostringstream text;
+          text << std::to_string(outside) << " of " << positions.size()
+               << " vertices lie outside the image, the first is vertex "
+               << first << " at (" << 1e3 * positions[first][0] << ", "
+               << 1e3 * positions[first][1] << ", " << 1e3 * positions[first][2]
+               << ") mm, expected the mesh inside (Case/Length unit, the "
+                  "image's orientation, Images/HU outside)";
+          throw InputError(image.source, text.str());
+        }
+      return outside;
+    }
+
+    double
+    percentile(std::vector<double> values, const double share)
+    {
+      std::sort(values.begin(), values.end());
+      return values[static_cast<std::size_t>(share * (values.size() - 1))];
+    }
+  } // namespace
+
+  int
+  run_pack(Parameters               &parameters,
+           const RunOptions         &options,
+           const MPI_Comm           &comm,
+           const ConditionalOStream &log)
+  {
+    Timer                timer;
+    const std::string    directory = parameters.get("Output directory");
+    const auto           images    = read_image_parameters(parameters);
+    const PackParameters pack =
+      read_pack_parameters(parameters, !images.ct.empty());
+    QualityReport<3>  quality;
+    const CaseData<3> data = load_case<3>(parameters, comm, log, quality);
+    const auto       &mesh = data.mesh;
+    parameters.refuse_unused("pack");
+    const std::size_t N = mesh.vertices.size(), M = mesh.cells.size(),
+                      S = images.displacements.size();
+    log << "task pack on " << data.source << std::endl
+        << describe(quality) << std::endl
+        << "  " << images.ct.size() << " CT volume(s), " << S
+        << " displacement field(s)" << std::endl;
+    if (options.dry_run)
+      return 0;
+
+    run_on_root(comm, [&]() {
+      NpzArrays      arrays;
+      nlohmann::json summary;
+      double         extent = 0;
+      for (const auto &x : mesh.vertices)
+        extent = std::max(extent, (x - mesh.vertices[0]).norm());
+
+      // Positions of the mesh at every phase.
+      std::vector<Positions> phases = {mesh.vertices};
+      std::vector<double>    steps;
+      {
+        Image first;
+        for (std::size_t s = 0; s < S; ++s)
+          {
+            const Image field = read_nifti(images.displacements[s], 3);
+            if (s == 0)
+              first = field;
+            check_same_grid(field, first);
+            const Positions   &from = phases[images.chained ? s : 0];
+            const ImageSampler sampler(field);
+            const std::size_t  outside =
+              check_inside(field, from, images.outside_is_error);
+            Positions to      = from;
+            double    largest = 0, sum = 0;
+            for (std::size_t v = 0; v < N; ++v)
+              {
+                Tensor<1, 3> d;
+                for (unsigned int i = 0; i < 3; ++i)
+                  d[i] = images.displacement_unit *
+                         (images.lps && i < 2 ? -1 : 1) *
+                         sampler.value(from[v], i);
+                to[v] += d;
+                const Tensor<1, 3> u = to[v] - mesh.vertices[v];
+                largest              = std::max(largest, u.norm());
+                sum += u.norm();
+                for (unsigned int i = 0; i < 3; ++i)
+                  steps.push_back(u[i]);
+              }
+            if (largest > extent)
+              throw InputError(images.displacements[s],
+                               "moves a vertex by " +
+                                 std::to_string(1e3 * largest) +
+                                 " mm, more than the body's " +
+                                 std::to_string(1e3 * extent) +
+                                 " mm, expected another Images/Displacement "
+                                 "unit (or Case/Length unit)");
+            phases.push_back(to);
+            nlohmann::json entry = {{"file", images.displacements[s]},
+                                    {"vertices_outside", outside},
+                                    {"mean_displacement_m", sum / N},
+                                    {"largest_displacement_m", largest}};
+            log << "  timestamp " << s << ": mean displacement "
+                << 1e3 * sum / N << " mm, largest " << 1e3 * largest << " mm";
+            if (outside > 0)
+              log << ", " << outside << " vertices outside the field";
+            log << std::endl;
+            summary["timestamps"].push_back(entry);
+          }
+      }
+
+      // HU of the cells at every phase there is a CT of.
+      std::vector<double> hu_steps, hu_mean(M, 0.);
+      {
+        Image first;
+        for (std::size_t k = 0; k < images.ct.size(); ++k)
+          {
+            const Image ct = read_nifti(images.ct[k], 1);
+            if (k == 0)
+              first = ct;
+            check_same_grid(ct, first);
+            const std::size_t outside =
+              check_inside(ct, phases[k], images.outside_is_error);
+            const auto hu = images.cell_average
+                              ? cell_average(ct, mesh, phases[k])
+                              : vertex_mean(ImageSampler(ct), mesh, phases[k]);
+            hu_steps.insert(hu_steps.end(), hu.begin(), hu.end());
+            for (std::size_t c = 0; c < M; ++c)
+              hu_mean[c] += hu[c] / images.ct.size();
+            nlohmann::json entry = {{"file", images.ct[k]},
+                                    {"orientation", ct.orientation},
+                                    {"vertices_outside", outside}};
+            log << "  CT " << k << " (" << ct.orientation << "): HU";
+            for (const int share : {1, 25, 50, 75, 99})
+              {
+                const double value = percentile(hu, share / 100.);
+                entry["HU_percentile_" + std::to_string(share)] = value;
+                log << " " << std::setprecision(4) << value;
+              }
+            log << " (percentiles 1, 25, 50, 75, 99 over the cells)";
+            if (outside > 0)
+              log << ", " << outside << " vertices outside";
+            log << std::endl;
+            summary["ct"].push_back(entry);
+          }
+      }
+
+      // Volumes, density, mass, rows, frames, strain.
+      std::vector<double> volume(M), density(M), mass(N, 0.), axes, axial,
+        shear, vol;
+      std::vector<std::array<Tensor<1, 3>, 4>> gradients(M);
+      for (std::size_t c = 0; c < M; ++c)
+        {
+          const auto  &v = mesh.cells[c];
+          Tensor<2, 3> J;
+          for (unsigned int j = 0; j < 3; ++j)
+            for (unsigned int i = 0; i < 3; ++i)
+              J[i][j] = mesh.vertices[v[j + 1]][i] - mesh.vertices[v[0]][i];
+          volume[c]          = determinant(J) / 6;
+          const auto inverse = invert(J);
+          for (unsigned int j = 0; j < 3; ++j)
+            {
+              gradients[c][j + 1] = inverse[j];
+              gradients[c][0] -= inverse[j];
+            }
+          density[c] = pack.density > 0
+                         ? pack.density
+                         : std::max(hu_mean[c] + 1000, pack.floor);
+          if (images.ct.empty() && pack.density == 0)
+            density[c] = 1000;
+          for (const unsigned int a : v)
+            mass[a] += density[c] * volume[c] / 4;
+        }
+      std::vector<Tensor<2, 3>> frames(M, unit_symmetric_tensor<3>());
+      for (std::size_t s = 0; s < S; ++s)
+        {
+          FrameCounts   counts;
+          unsigned long inverted = 0, beyond[3] = {0, 0, 0};
+          double        largest = 0;
+          for (std::size_t c = 0; c < M; ++c)
+            {
+              const auto  &v = mesh.cells[c];
+              Tensor<2, 3> H;
+              Tensor<1, 3> mean;
+              for (unsigned int a = 0; a < 4; ++a)
+                {
+                  const Tensor<1, 3> u =
+                    phases[s + 1][v[a]] - mesh.vertices[v[a]];
+                  H += outer_product(u, gradients[c][a]);
+                  mean += u / 4.;
+                }
+              std::vector<Tensor<1, 3>> edges;
+              for (unsigned int a = 0; a < 4; ++a)
+                for (unsigned int b = a + 1; b < 4; ++b)
+                  edges.push_back(mesh.vertices[v[b]] - mesh.vertices[v[a]]);
+              frames[c] =
+                registered_frame(H, mean, edges, frames[c], 1e-6, counts);
+              for (unsigned int i = 0; i < 3; ++i)
+                for (unsigned int l = 0; l < 3; ++l)
+                  axes.push_back(frames[c][i][l]);
+              Tensor<2, 3> F = H;
+              for (unsigned int d = 0; d < 3; ++d)
+                F[d][d] += 1;
+              inverted += determinant(F) <= 0;
+              double worst = 0;
+              for (const double l : eigenvalues(symmetrize(transpose(F) * F)))
+                worst =
+                  std::max(worst, std::abs(std::sqrt(std::max(0., l)) - 1));
+              largest                = std::max(largest, worst);
+              const double limits[3] = {0.05, 0.1, 0.3};
+              for (unsigned int i = 0; i < 3; ++i)
+                beyond[i] += worst > limits[i];
+            }
+          auto &entry     = summary["timestamps"][s];
+          entry["frames"] = {{"registered", counts.registered},
+                             {"near_rigid", counts.near_rigid},
+                             {"inverted", counts.inverted},
+                             {"collapsed", counts.collapsed},
+                             {"motionless", counts.motionless}};
+          entry["largest_principal_strain"]        = largest;
+          entry["share_of_cells_above_5_percent"]  = double(beyond[0]) / M;
+          entry["share_of_cells_above_10_percent"] = double(beyond[1]) / M;
+          entry["share_of_cells_above_30_percent"] = double(beyond[2]) / M;
+          entry["share_of_cells_inverted"]         = double(inverted) / M;
+          log << "  timestamp " << s << ": strain above 5, 10, 30 % in "
+              << std::setprecision(3) << 100. * beyond[0] / M << ", "
+              << 100. * beyond[1] / M << ", " << 100. * beyond[2] / M
+              << " % of the cells, " << inverted << " inverted" << std::endl;
+        }
+      if (S <= 1)
+        for (std::size_t c = 0; c < M; ++c)
+          {
+            const SmsRows<3> rows(gradients[c], frames[c]);
+            for (unsigned int l = 0; l < 3; ++l)
+              axial.insert(axial.end(),
+                           rows.axis[l].begin(),
+                           rows.axis[l].end());
+            for (unsigned int l = 0; l < 3; ++l)
+              shear.insert(shear.end(),
+                           rows.shear[l].begin(),
+                           rows.shear[l].end());
+            vol.insert(vol.end(), rows.vol.begin(), rows.vol.end());
+          }
+
+      // The arrays.
+      std::vector<double>       points;
+      std::vector<std::int64_t> cells,
+        labels(mesh.labels.begin(), mesh.labels.end()),
+        boundary(quality.surface_vertex.begin(), quality.surface_vertex.end());
+      for (const auto &x : mesh.vertices)
+        points.insert(points.end(), x.begin_raw(), x.end_raw());
+      for (const auto &c : mesh.cells)
+        cells.insert(cells.end(), c.begin(), c.end());
+      arrays["mesh_points"]    = NpyArray({N, 3}, points);
+      arrays["tetrahedra"]     = NpyArray::integers({M, 4}, cells);
+      arrays["labels"]         = NpyArray::integers({M}, labels);
+      arrays["boundary_nodes"] = NpyArray::integers({N}, boundary);
+      arrays["volume"]         = NpyArray({M}, volume);
+      arrays["density"]        = NpyArray({M}, density);
+      arrays["mass"]           = NpyArray({N}, mass);
+      if (S == 1)
+        arrays["displacement_field"] = NpyArray({N, 3}, steps);
+      if (S > 1)
+        arrays["displacement_steps"] = NpyArray({S, N, 3}, steps);
+      if (S == 1)
+        arrays["anisotropy_axes"] = NpyArray({M, 3, 3}, axes);
+      if (S > 1)
+        arrays["anisotropy_axes"] = NpyArray({S, M, 3, 3}, axes);
+      if (S <= 1)
+        {
+          arrays["r_axis"]  = NpyArray({M, 3, 12}, axial);
+          arrays["r_shear"] = NpyArray({M, 3, 12}, shear);
+          arrays["r_vol"]   = NpyArray({M, 12}, vol);
+        }
+      if (!images.ct.empty())
+        {
+          arrays["hu_tetra_steps"] =
+            NpyArray({images.ct.size(), M, 1}, hu_steps);
+          arrays["hu_tetra_mean"] = NpyArray({M, 1}, hu_mean);
+        }
+      if (pack.law)
+        {
+          std::vector<double> alpha;
+          for (const double hu : hu_mean)
+            alpha.push_back(
+              (1e3 + 19e3 * std::min(std::max((hu + 950) / 750, 0.), 1.)) /
+              (4 * (1 + pack.poisson)));
+          arrays["alpha_k"] = NpyArray({M}, alpha);
+        }
+      std::vector<unsigned int> indices;
+      std::vector<std::size_t>  offsets;
+      face_adjacency(mesh, data.source, indices, offsets);
+      arrays["tet_neighbor_indices"] =
+        NpyArray::integers({indices.size()},
+                           std::vector<std::int64_t>(indices.begin(),
+                                                     indices.end()));
+      arrays["tet_neighbor_offsets"] =
+        NpyArray::integers({offsets.size()},
+                           std::vector<std::int64_t>(offsets.begin(),
+                                                     offsets.end()));
+
+      create_output_directory(directory);
+      const auto folder = std::filesystem::path(pack.file).parent_path();
+      if (!folder.empty())
+        std::filesystem::create_directories(folder);
+      write_npz(pack.file, arrays);
+      summary["task"]        = "pack";
+      summary["stop_reason"] = "packed";
+      summary["case"]        = data.source;
+      summary["sizes"]       = {{"vertices", N},
+                                {"cells", M},
+                                {"snapshots", S},
+                                {"ct_volumes", images.ct.size()}};
+      summary["seconds"]     = {{"elapsed", timer.wall_time()}};
+      write_file(directory + "/summary.json", summary.dump(2) + "\n");
+    });
+    log << "case pack in " << pack.file << " (" << std::setprecision(3)
+        << timer.wall_time() << " s)" << std::endl;
+    return 0;
+  }
+} // namespace Palpate
