@@ -64,3 +64,16 @@ def write(path, data, affine, form="sform", dtype="f4", endian="<", slope=0,
     with open(path, "wb") as f:
         f.write(gzip.compress(body) if path.endswith(".gz") else body)
     return path
+
+
+def read(path):
+    """Values (x, y, z) and affine of what Palpate writes (float32, sform)."""
+    body = gzip.decompress(open(path, "rb").read())
+    shape = struct.unpack_from("<8h", body, 40)
+    assert struct.unpack_from("<2h", body, 252) == (1, 1) and body[123] == 2
+    assert struct.unpack_from("<h", body, 70)[0] == CODES["f4"]
+    data = np.frombuffer(body, "<f4", offset=int(struct.unpack_from("<f", body,
+                                                                    108)[0]))
+    affine = np.eye(4)
+    affine[:3] = np.reshape(struct.unpack_from("<12f", body, 280), (3, 4))
+    return data.reshape(shape[1:1 + shape[0]], order="F"), affine

@@ -146,6 +146,16 @@ namespace Palpate
                         "nearest",
                         Patterns::Selection("nearest|error"),
                         "What a vertex outside an image gets.");
+      prm.declare_entry("Raster grid",
+                        "",
+                        Patterns::Anything(),
+                        "forward, evaluate, identify in 3D: a NIfTI volume on "
+                        "whose grid stiffness, strain and volume change are "
+                        "written as well (.nii.gz in the output directory).");
+      prm.declare_entry("Raster background",
+                        "0",
+                        Patterns::Double(),
+                        "Value of voxels whose centre is in no cell.");
       prm.declare_entry("Sampling",
                         "vertex mean",
                         Patterns::Selection("vertex mean|cell average"),

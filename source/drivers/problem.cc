@@ -42,6 +42,17 @@ namespace Palpate
       const Parameters::Section section(parameters, "Linear solver");
       solver_parameters.parse_parameters(parameters);
     }
+    {
+      const Parameters::Section section(parameters, "Images");
+      if (!parameters.get("Raster grid").empty())
+        {
+          if (dim != 3)
+            parameters.fail("Raster grid", "expected a 3D case");
+          raster_grid = std::make_shared<Image>(
+            read_nifti(parameters.get("Raster grid"), 1));
+          raster_background = parameters.get_double("Raster background");
+        }
+    }
     data = load_case<dim>(parameters, comm, log, quality);
     {
       const Parameters::Section section(parameters, "Model");

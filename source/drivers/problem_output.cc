@@ -2,6 +2,7 @@
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/output/vtu.h>
+#include <palpate/sampling/rasterize.h>
 
 #include <algorithm>
 #include <cmath>
@@ -156,6 +157,42 @@ namespace Palpate
   Problem<dim>::stiffness_scale(const Field &alpha) const
   {
     return reference_stiffness / geometric_mean(*discretization, alpha);
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::write_images(const std::string &directory,
+                             const Field       &alpha,
+                             const Field       &alpha_relative)
+  {
+    const auto                 &D = *discretization;
+    const auto                 &u = equilibrium->context(0).state.u;
+    Field                       strain(D.n_cells()), jacobian(D.n_cells());
+    std::vector<Tensor<1, dim>> values;
+    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+      {
+        D.gather(u, k, values);
+        const Tensor<2, dim> F = D.deformation_gradient(values, k, 0);
+        jacobian[k]            = determinant(F);
+        for (const double l : eigenvalues(symmetrize(transpose(F) * F)))
+          strain[k] =
+            std::max(strain[k], std::abs(std::sqrt(std::max(0., l)) - 1));
+      }
+    std::vector<std::pair<std::string, std::vector<double>>> all;
+    all.emplace_back("alpha_Pa", D.gather_cells(alpha));
+    all.emplace_back("alpha_relative", D.gather_cells(alpha_relative));
+    all.emplace_back("largest_principal_strain", D.gather_cells(strain));
+    all.emplace_back("jacobian", D.gather_cells(jacobian));
+    run_on_root(comm, [&]() {
+      if constexpr (dim == 3)
+        {
+          const auto cells = rasterize_cells(data.mesh, *raster_grid);
+          for (const auto &[name, field] : all)
+            write_nifti(
+              directory + "/" + name + ".nii.gz",
+              rasterize(cells, field, *raster_grid, raster_background));
+        }
+    });
   }
 
   template <int dim>
@@ -462,6 +499,16 @@ namespace Palpate
               write_lines(directory, name, lines_of(springs, s), comm);
           }
         write_pvd(directory, "springs", files, comm);
+      }
+
+    if (raster_grid)
+      {
+        for (const char *name : {"alpha_Pa",
+                                 "alpha_relative",
+                                 "largest_principal_strain",
+                                 "jacobian"})
+          written.add(directory + "/" + name + ".nii.gz");
+        write_images(directory, scaled, relative);
       }
 
     const auto &counts                = equilibrium->counts;

@@ -3,6 +3,7 @@
 
 #include <palpate/equilibrium/static_equilibrium.h>
 #include <palpate/geometry/springs.h>
+#include <palpate/image/image.h>
 #include <palpate/inverse/reduced_functional.h>
 #include <palpate/mesh/quality.h>
 #include <palpate/output/vtu.h>
@@ -159,6 +160,12 @@ namespace Palpate
     /// Negative modes of the solution (a warning); -1: linear, or not known.
     long
     check_stability();
+    /// Stiffness, largest principal strain and det F as images on the raster
+    /// grid, if there is one. @param alpha scaled
+    void
+    write_images(const std::string &directory,
+                 const Field       &alpha,
+                 const Field       &alpha_relative);
     /// Axial springs of all local cells, dim per cell; empty if the model has
     /// none.
     struct Springs
@@ -187,6 +194,8 @@ namespace Palpate
     FrameCounts                      frame_counts;
     unsigned int                     degree          = 1;
     bool                             refuse_inverted = false;
+    std::shared_ptr<Image>           raster_grid; ///< null: no images
+    double                           raster_background = 0;
     unsigned long n_constrained_vertices = 0, n_free_vertices = 0,
                   n_unobservable = 0;
   };
