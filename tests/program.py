@@ -176,7 +176,7 @@ def command_line():
           "the printed parameters are read back (they have no task)")
     for prm in sorted((ROOT / "parameter_files").glob("*.prm")):
         settings = []
-        if prm.name == "real_lung.prm":
+        if prm.name in ("real_lung.prm", "ct_pack.prm"):
             settings = [f"Case/File={pack('own.npz')[0]}"]
         run(prm, settings, options=["--dry-run"])
         check(True, f"{prm.name} parses and passes its checks (--dry-run)")
