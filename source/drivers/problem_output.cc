@@ -466,6 +466,8 @@ namespace Palpate
           add("gradient", gradient);
         if (fixed_fields.has("density"))
           add("density", fixed_fields["density"]);
+        if (data.arrays.count("hu_tetra_mean"))
+          add("HU", D.scatter_cells(data.arrays["hu_tetra_mean"].values));
         for (unsigned int l = 0; l < dim; ++l)
           {
             std::vector<Tensor<1, dim>> axis(D.n_owned_cells());
