@@ -179,7 +179,8 @@ namespace Palpate
             std::max(strain[k], std::abs(std::sqrt(std::max(0., l)) - 1));
       }
     std::vector<std::pair<std::string, std::vector<double>>> all;
-    all.emplace_back("alpha_Pa", D.gather_cells(alpha));
+    all.emplace_back(stiffness_name(), D.gather_cells(alpha));
+    all.emplace_back("observable", D.gather_cells(observable));
     all.emplace_back("alpha_relative", D.gather_cells(alpha_relative));
     all.emplace_back("largest_principal_strain", D.gather_cells(strain));
     all.emplace_back("jacobian", D.gather_cells(jacobian));
@@ -454,8 +455,7 @@ namespace Palpate
                                                     f.values.begin() +
                                                       D.n_owned_cells()));
         };
-        add(scale_identified ? "alpha_Pa" : "alpha_Pa_of_stated_reference",
-            scaled);
+        add(stiffness_name(), scaled);
         add("alpha_relative", relative);
         add("observable", observable);
         Field label(D.n_cells());
@@ -505,10 +505,11 @@ namespace Palpate
 
     if (raster_grid)
       {
-        for (const char *name : {"alpha_Pa",
-                                 "alpha_relative",
-                                 "largest_principal_strain",
-                                 "jacobian"})
+        for (const std::string name : {stiffness_name(),
+                                       std::string("observable"),
+                                       std::string("alpha_relative"),
+                                       std::string("largest_principal_strain"),
+                                       std::string("jacobian")})
           written.add(directory + "/" + name + ".nii.gz");
         write_images(directory, scaled, relative);
       }

@@ -154,6 +154,12 @@ namespace Palpate
     check_objective() const;
     void
     check_strain();
+    /// Name of the field alpha [Pa] in pictures and images.
+    std::string
+    stiffness_name() const
+    {
+      return scale_identified ? "alpha_Pa" : "alpha_Pa_of_stated_reference";
+    }
     /// Number of cells the solution turns inside out: a warning or an error.
     unsigned long
     check_inverted_cells();
