@@ -735,7 +735,8 @@ def acceptance():
     if not LUNG.exists():
         return
     for ranks_ in (1, 2):
-        r, s, out = run(prm / "springs.prm", ["Optimizer/Maximum iterations=3"],
+        r, s, out = run(prm / "springs.prm", [f"Case/File={LUNG}",
+                                              "Optimizer/Maximum iterations=3"],
                         ranks=ranks_, name=f"springs{ranks_}")
         check(r["spring_stiffness"].shape == (35860, 3) and
               np.isfinite(r["gradient_spring"]).all(), "springs.prm")
