@@ -1004,6 +1004,11 @@ class Runner:
             self.environment["OMPI_MCA_ess_singleton_isolated"] = "1"
 
     def __call__(self, args, directory, limit=None):
+        # Open MPI's processes race for one session folder: each gets its own.
+        with tempfile.TemporaryDirectory(prefix="palpate-mpi") as session:
+            return self.run(args, directory, limit, session)
+
+    def run(self, args, directory, limit, session):
         def before():
             if limit is not None:
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -1011,7 +1016,9 @@ class Runner:
         process = subprocess.Popen(self.command + args, cwd=directory,
                                    stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, env=self.environment,
+                                   stderr=subprocess.PIPE,
+                                   env=dict(self.environment,
+                                            OMPI_MCA_orte_tmpdir_base=session),
                                    start_new_session=True, preexec_fn=before)
         try:
             out, err = process.communicate(timeout=TIMEOUT)
