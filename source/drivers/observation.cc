@@ -3,6 +3,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/geometry/point_location.h>
+#include <palpate/mesh/simplex.h>
 
 #include <boost/random/mersenne_twister.hpp>
 #include <boost/random/normal_distribution.hpp>
@@ -237,13 +238,10 @@ namespace Palpate
                     const std::vector<double> &mass)
   {
     std::vector<double> lumped(mesh.vertices.size(), 0.);
-    for (const auto &cell : mesh.cells)
+    for (std::size_t k = 0; k < mesh.cells.size(); ++k)
       {
-        Tensor<2, dim> J;
-        for (unsigned int j = 0; j < dim; ++j)
-          J[j] = mesh.vertices[cell[j + 1]] - mesh.vertices[cell[0]];
-        const double volume = std::abs(determinant(J)) / (dim == 3 ? 6. : 2.);
-        for (const unsigned int v : cell)
+        const double volume = Simplex<dim>(mesh, k).volume;
+        for (const unsigned int v : mesh.cells[k])
           lumped[v] += volume / (dim + 1);
       }
     std::vector<double> density(mesh.cells.size(), 0.);

@@ -1,11 +1,13 @@
-#include <deal.II/base/symmetric_tensor.h>
 #include <deal.II/base/timer.h>
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
+#include <palpate/forces/deformation.h>
+#include <palpate/geometry/stretch.h>
 #include <palpate/image/image.h>
+#include <palpate/mesh/simplex.h>
 #include <palpate/sampling/sample.h>
 
 #include <algorithm>
@@ -289,24 +291,15 @@ namespace Palpate
       std::vector<std::array<Tensor<1, 3>, 4>> gradients(M);
       for (std::size_t c = 0; c < M; ++c)
         {
-          const auto  &v = mesh.cells[c];
-          Tensor<2, 3> J;
-          for (unsigned int j = 0; j < 3; ++j)
-            for (unsigned int i = 0; i < 3; ++i)
-              J[i][j] = mesh.vertices[v[j + 1]][i] - mesh.vertices[v[0]][i];
-          volume[c]          = determinant(J) / 6;
-          const auto inverse = invert(J);
-          for (unsigned int j = 0; j < 3; ++j)
-            {
-              gradients[c][j + 1] = inverse[j];
-              gradients[c][0] -= inverse[j];
-            }
-          density[c] = pack.density > 0
-                         ? pack.density
-                         : std::max(hu_mean[c] + 1000, pack.floor);
+          const Simplex<3> simplex(mesh, c);
+          volume[c]    = simplex.volume;
+          gradients[c] = simplex.gradients;
+          density[c]   = pack.density > 0
+                           ? pack.density
+                           : std::max(hu_mean[c] + 1000, pack.floor);
           if (images.ct.empty() && pack.density == 0)
             density[c] = 1000;
-          for (const unsigned int a : v)
+          for (const unsigned int a : mesh.cells[c])
             mass[a] += density[c] * volume[c] / 4;
         }
       std::vector<Tensor<2, 3>> frames(M, unit_symmetric_tensor<3>());
@@ -336,14 +329,9 @@ namespace Palpate
               for (unsigned int i = 0; i < 3; ++i)
                 for (unsigned int l = 0; l < 3; ++l)
                   axes.push_back(frames[c][i][l]);
-              Tensor<2, 3> F = H;
-              for (unsigned int d = 0; d < 3; ++d)
-                F[d][d] += 1;
+              const Tensor<2, 3> F = Deformation::plus_identity(H);
+              const double worst   = largest_strain<3>(principal_stretches(F));
               inverted += determinant(F) <= 0;
-              double worst = 0;
-              for (const double l : eigenvalues(symmetrize(transpose(F) * F)))
-                worst =
-                  std::max(worst, std::abs(std::sqrt(std::max(0., l)) - 1));
               largest                = std::max(largest, worst);
               const double limits[3] = {0.05, 0.1, 0.3};
               for (unsigned int i = 0; i < 3; ++i)

@@ -2,6 +2,7 @@
 #include <palpate/core/files.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/geometry/stretch.h>
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
 #include <palpate/mesh/generate.h>
@@ -377,19 +378,11 @@ namespace Palpate
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
           D.gather(s.observed, k, u);
-          const Tensor<2, dim> F = D.deformation_gradient(u, k, 0);
-          const auto lambda      = eigenvalues(symmetrize(transpose(F) * F));
-          double     worst       = 0;
-          for (unsigned int d = 0; d < dim; ++d)
-            {
-              const double stretch = std::sqrt(std::max(0., lambda[d]));
-              worst                = std::max(worst, std::abs(stretch - 1));
-              if (d == 0)
-                largest.push_back(stretch); // eigenvalues descend
-              if (d == dim - 1)
-                smallest.push_back(stretch);
-            }
-          beyond += worst > 0.1;
+          const Tensor<2, dim> F         = D.deformation_gradient(u, k, 0);
+          const auto           stretches = principal_stretches(F);
+          largest.push_back(stretches.front());
+          smallest.push_back(stretches.back());
+          beyond += largest_strain<dim>(stretches) > 0.1;
           inverted += determinant(F) <= 0;
           ++total;
         }

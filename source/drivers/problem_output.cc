@@ -1,6 +1,7 @@
 #include <palpate/core/files.h>
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/geometry/stretch.h>
 #include <palpate/output/vtu.h>
 #include <palpate/sampling/rasterize.h>
 
@@ -174,9 +175,7 @@ namespace Palpate
         D.gather(u, k, values);
         const Tensor<2, dim> F = D.deformation_gradient(values, k, 0);
         jacobian[k]            = determinant(F);
-        for (const double l : eigenvalues(symmetrize(transpose(F) * F)))
-          strain[k] =
-            std::max(strain[k], std::abs(std::sqrt(std::max(0., l)) - 1));
+        strain[k]              = largest_strain<dim>(principal_stretches(F));
       }
     std::vector<std::pair<std::string, std::vector<double>>> all;
     all.emplace_back(stiffness_name(), D.gather_cells(alpha));
@@ -505,11 +504,11 @@ namespace Palpate
 
     if (raster_grid)
       {
-        for (const std::string name : {stiffness_name(),
-                                       std::string("observable"),
-                                       std::string("alpha_relative"),
-                                       std::string("largest_principal_strain"),
-                                       std::string("jacobian")})
+        for (const std::string &name : {stiffness_name(),
+                                        std::string("observable"),
+                                        std::string("alpha_relative"),
+                                        std::string("largest_principal_strain"),
+                                        std::string("jacobian")})
           written.add(directory + "/" + name + ".nii.gz");
         write_images(directory, scaled, relative);
       }

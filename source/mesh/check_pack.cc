@@ -4,6 +4,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/mesh/faces.h>
 #include <palpate/mesh/readers.h>
+#include <palpate/mesh/simplex.h>
 
 #include <algorithm>
 #include <cmath>
@@ -27,40 +28,6 @@ namespace Palpate
       throw InputError(source,
                        "key '" + key + "' of cell " + std::to_string(cell) +
                          " does not fit the mesh, expected " + expected);
-    }
-
-    /// Volume and gradients of the barycentric coordinates of one cell; false
-    /// for a flat one, which is refused elsewhere.
-    template <int dim>
-    bool
-    measure(const SerialMesh<dim>               &mesh,
-            const std::size_t                    cell,
-            double                              &volume,
-            std::array<Tensor<1, dim>, dim + 1> &g)
-    {
-      const auto    &v = mesh.cells[cell];
-      Tensor<2, dim> J; // columns are edges
-      double         longest = 0;
-      for (unsigned int j = 0; j < dim; ++j)
-        {
-          const Tensor<1, dim> edge =
-            mesh.vertices[v[j + 1]] - mesh.vertices[v[0]];
-          longest = std::max(longest, edge.norm());
-          for (unsigned int i = 0; i < dim; ++i)
-            J[i][j] = edge[i];
-        }
-      const double det = determinant(J);
-      if (!(std::abs(det) > 1e-14 * std::pow(longest, dim)))
-        return false;
-      volume             = std::abs(det) / (dim == 3 ? 6. : 2.);
-      const auto inverse = invert(J);
-      g[0]               = Tensor<1, dim>();
-      for (unsigned int j = 0; j < dim; ++j)
-        {
-          g[j + 1] = inverse[j];
-          g[0] -= inverse[j];
-        }
-      return true;
     }
 
     /// sum_a x_a (x) row_a: for r = (g_a . p) q this is p (x) q, as
@@ -117,11 +84,13 @@ namespace Palpate
       const Tensor<2, dim>   identity(unit_symmetric_tensor<dim>());
       for (std::size_t k = 0; k < mesh.cells.size(); ++k)
         {
-          double                              volume;
-          std::array<Tensor<1, dim>, dim + 1> g;
-          if (!(volumes || axial || shear || vol) ||
-              !measure(mesh, k, volume, g))
-            continue;
+          if (!(volumes || axial || shear || vol))
+            break;
+          const Simplex<dim> simplex(mesh, k);
+          if (simplex.flat)
+            continue; // refused elsewhere
+          const double volume = simplex.volume;
+          const auto  &g      = simplex.gradients;
           if (volumes && std::abs(volumes[k] - volume) > 1e-3 * volume)
             disagrees(data.source,
                       "volume",
