@@ -118,6 +118,51 @@ namespace Palpate
     }
 
     void
+    declare_phantom(ParameterHandler &prm)
+    {
+      const auto real = [&](const std::string &name,
+                            const std::string &value,
+                            const std::string &text) {
+        prm.declare_entry(name, value, Patterns::Double(), text);
+      };
+      prm.declare_entry("Seed",
+                        "1",
+                        Patterns::Integer(0),
+                        "Another seed is another patient.");
+      prm.declare_entry("Phases",
+                        "10",
+                        Patterns::Integer(1, 99),
+                        "Of one breath; phase 0 is that of the meshes.");
+      prm.declare_entry("Samples per voxel",
+                        "2",
+                        Patterns::Integer(1, 8),
+                        "Per direction, for the partial volume of the CT.");
+      prm.declare_entry("Landmarks",
+                        "100",
+                        Patterns::Integer(0),
+                        "Points whose motion is written to landmarks_*.csv.");
+      real("Voxel size", "0.004", "Edge of the cubic voxels [m].");
+      real("Mesh size", "0.01", "Cell size of lung.msh [m].");
+      real("Truth mesh size",
+           "0",
+           "Cell size of truth.npz [m]; 0: that of lung.msh.");
+      real("CT noise", "10", "Standard deviation [HU].");
+      real("Diaphragm motion", "0.02", "Of a full breath [m].");
+      real("Chest expansion",
+           "0.04",
+           "Relative growth from left to right at the diaphragm; from back to "
+           "front it is half as much again.");
+      real("Texture", "30", "Standard deviation of the parenchyma [HU].");
+      real("Stiffness", "2236", "alpha [Pa] at -850 HU.");
+      real("Stiffness slope", "0.5", "Change of log alpha per 100 HU.");
+      real("Neighborhood slope",
+           "1",
+           "Change of log alpha per 100 HU by which the mean around a point "
+           "exceeds its own HU.");
+      real("Neighborhood radius", "0.01", "Of that mean [m].");
+    }
+
+    void
     declare_images(ParameterHandler &prm)
     {
       prm.declare_entry("CT",
@@ -200,11 +245,12 @@ namespace Palpate
     prm.declare_entry("Task",
                       "",
                       Patterns::Selection(
-                        "|forward|evaluate|identify|verify|pack"),
+                        "|forward|evaluate|identify|verify|pack|phantom"),
                       "What to do: forward solves for the displacement, "
                       "evaluate gives objective and gradient, identify "
                       "recovers the stiffness, verify runs Taylor tests, pack "
-                      "makes a case pack of a mesh and images.");
+                      "makes a case pack of a mesh and images, phantom writes "
+                      "a synthetic 4D CT.");
     prm.declare_entry("Output directory",
                       "output",
                       Patterns::Anything(),
@@ -254,6 +300,10 @@ namespace Palpate
                       "0.4",
                       Patterns::Double(),
                       "nu of that law.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Phantom");
+    declare_phantom(prm);
     prm.leave_subsection();
 
     prm.enter_subsection("Boundary conditions");

@@ -230,7 +230,8 @@ namespace
     const std::string task = parameters.get("Task");
     if (task.empty())
       parameters.fail("Task",
-                      "expected forward, evaluate, identify, verify or pack");
+                      "expected forward, evaluate, identify, verify, pack or "
+                      "phantom");
     RunOptions options;
     options.dry_run = given.count("dry-run") > 0;
     options.resume  = given.count("resume") > 0;
@@ -242,6 +243,8 @@ namespace
                                                    "quiet");
     try
       {
+        if (task == "phantom")
+          return run_phantom(parameters, options, comm, log);
         const int dim = case_dimension(parameters);
         if (task == "pack")
           {

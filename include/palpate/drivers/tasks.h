@@ -47,6 +47,13 @@ namespace Palpate
            const RunOptions                 &options,
            const MPI_Comm                   &comm,
            const dealii::ConditionalOStream &log);
+
+  /// Write a synthetic 4D CT with everything that is known of it exactly.
+  int
+  run_phantom(Parameters                       &parameters,
+              const RunOptions                 &options,
+              const MPI_Comm                   &comm,
+              const dealii::ConditionalOStream &log);
 } // namespace Palpate
 
 #endif
