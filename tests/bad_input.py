@@ -316,7 +316,7 @@ row("prm_empty", "empty parameter file", 2, ["case.prm", "empty"], text="")
 row("prm_garbage", "binary garbage as parameter file", 2, ["case.prm", "Line"],
     text=bytes((7 * i * i + 13 * i) % 256 for i in range(1, 4000)))
 row("prm_blank", "parameter file of comments only: no task", 2,
-    ["case.prm", "Task", "expected forward, evaluate, identify, verify or pack"],
+    ["case.prm", "Task", "expected forward, evaluate, identify, verify, pack or phantom"],
     text="# nothing\n\n")
 row("task_empty", "`Task` empty", 2,
     ["case.prm", "line 1", "Task", "expected forward"], entries={"Task": ""})
@@ -895,6 +895,76 @@ image_row("pack_density", "density from HU without CT",
                    "Pack/Density": "from HU"})
 row("pack_2d", "`Task = pack` of triangles", 2, ["case.prm", "Task", "3D"],
     base={"Task": "pack", "Case/Shape": "disk", "Images/CT": "ct.nii"}, pack=None)
+
+image_row("hu_range", "the linear law with one HU everywhere",
+          ["case.prm", "Pack/HU range", "same HU"], with_image(),
+          entries={"Pack/Stiffness": "linear law"})
+image_row("hu_range_falling", "an HU range that falls",
+          ["case.prm", "Pack/HU range", "rising"], with_image(),
+          entries={"Pack/Stiffness": "linear law", "Pack/HU range": "0, -900"})
+image_row("image_metaimage", "a MetaImage", ["ct.mha", "MetaImage", "expected NIfTI"], None,
+          files={"ct.mha": "ObjectType = Image\nNDims = 3\n"},
+          entries={"Images/CT": "ct.mha"})
+
+# Landmarks.
+MARKS = {"Images/CT": None, "Images/Displacements": "d.nii", "Pack/Density": "200",
+         "Images/Displacement unit": "m", "Landmarks/Length unit": "m",
+         "Landmarks/Points": "marks.csv"}
+
+
+def marks_row(name, wrong, parts, text, more=None, **kwargs):
+    image_row("landmarks_" + name, wrong, parts, with_image(VECTORS, name="d.nii"),
+              files={"marks.csv": text, "moved.txt": "0.5 0.5 0.5\n"},
+              entries=dict(MARKS, **(more or {})), **kwargs)
+
+
+SIX = "0.5, 0.5, 0.5, 0.5, 0.5, 0.6\n"
+marks_row("text", "landmarks: a word among the numbers",
+          ["marks.csv", "line 2", "six numbers"], SIX + "0.1, left, 0, 0, 0, 0\n",
+          mpi=True)
+marks_row("columns", "landmarks with five columns",
+          ["marks.csv", "line 1", "three or six"], "0, 0, 0, 1, 2\n")
+marks_row("ragged", "landmarks with a short line", ["marks.csv", "line 2", "six"],
+          SIX + "1, 2, 3\n")
+marks_row("empty", "a file without landmarks", ["marks.csv", "no points"],
+          "x,y,z\n")
+marks_row("nan", "a landmark that is NaN", ["marks.csv", "line 2"],
+          SIX + "0, 0, nan, 0, 0, 0\n")
+marks_row("three", "points without moved points",
+          ["marks.csv", "three columns", "Moved points"], "0.5 0.5 0.5\n")
+marks_row("count", "fewer moved points", ["moved.txt", "1 points", "expected 2"],
+          "0.5 0.5 0.5\n0.1 0.1 0.1\n", {"Landmarks/Moved points": "moved.txt"})
+marks_row("timestamp", "landmarks of a timestamp that is not there",
+          ["case.prm", "Landmarks/Timestamps", "from 0 to 0"], SIX,
+          {"Landmarks/Timestamps": "1"})
+marks_row("timestamps", "more files than timestamps",
+          ["case.prm", "Landmarks/Timestamps"], SIX,
+          {"Landmarks/Points": "marks.csv, marks.csv"})
+marks_row("unit", "landmarks outside the body",
+          ["marks.csv", "1 of 1 landmarks lie outside"], "500,500,500,500,500,600\n")
+marks_row("voxels", "landmarks in voxels of no image",
+          ["case.prm", "Landmarks/Voxels of"], SIX,
+          {"Landmarks/Coordinates": "voxels", "Landmarks/Length unit": None})
+row("landmarks_scaled", "landmarks beside a scaled motion", 2,
+    ["case.prm", "Landmarks/Points", "Prescribed scale = 1"],
+    entries={"Landmarks/Points": "marks.csv",
+             "Boundary conditions/Prescribed values": "registered",
+             "Boundary conditions/Prescribed scale": "0.5"},
+    files={"marks.csv": SIX})
+
+# The phantom.
+PHANTOM = {"Task": "phantom", "Output directory": "out"}
+for key, value, expected in (("Voxel size", "0.1", "0.05 m"),
+                             ("Mesh size", "-1", "0.001"),
+                             ("Truth mesh size", "1", "or 0"),
+                             ("Diaphragm motion", "1", "0.1 m"),
+                             ("Chest expansion", "2", "0.3")):
+    row("phantom_" + key.lower().replace(" ", "_"),
+        "phantom: an impossible `%s`" % key, 2,
+        ["case.prm", "Phantom/" + key, expected], base=PHANTOM, pack=None,
+        entries={"Phantom/" + key: value})
+row("phantom_case", "a case beside `Task = phantom`", 2, ["case.prm", "Case/File"],
+    base=PHANTOM, entries={"Case/File": "case.npz"})
 
 # The computation fails.
 row("not_converged", "linear solver: too few iterations", 1,

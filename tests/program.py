@@ -519,6 +519,163 @@ end
         check(inside.sum() > 500 and error < 1e-6, f"{name}: {error:.1e}")
 
 
+def phantom():
+    """Task phantom against its formulas; chained fields; landmarks; raster."""
+    def program(prm, settings=(), ranks=1):
+        command = [PALPATE, str(prm)] + [w for s in settings for w in ("--set", s)]
+        if ranks > 1:
+            command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+        done = subprocess.run(command, text=True, capture_output=True, cwd=ROOT,
+                              timeout=100)
+        if done.returncode != 0:
+            sys.exit("FAILED: " + " ".join(command) + done.stderr)
+
+    def motion(x, phase, n):
+        """The breath of doc/theory.md 6b, written again."""
+        t = phase / n
+        vertical = 0.02 * np.sin(np.pi * t) ** 2
+        lateral = 0.04 * (np.sin(np.pi * (t - 0.05)) ** 2 -
+                          np.sin(np.pi * 0.05) ** 2)
+        d = np.maximum(0, 0.165 - x[:, 2]) / 0.3
+        moved = d + vertical / 0.3 * d ** 2
+        e = lateral * moved ** 2
+        return np.stack([x[:, 0] * (1 + e), -0.1 + (x[:, 1] + 0.1) * (1 + 1.5 * e),
+                         x[:, 2] - vertical * d ** 2], -1)
+
+    n = 4
+    prm = write("phantom.prm", f"set Task = phantom\nsubsection Phantom\n"
+                f"  set Phases = {n}\n  set Mesh size = 0.02\nend\n")
+    error = {}
+    for size in (0.024, 0.012, 0.006):
+        out = OUT / f"phantom{size}"
+        program(prm, [f"Output directory={out}", f"Phantom/Voxel size={size}"])
+        truth = np.load(out / "truth.npz")
+        x = truth["mesh_points"]
+        exact = np.array([motion(x, k, n) - x for k in range(1, n)])
+        check(np.abs(truth["displacement_steps"] - exact).max() < 1e-15,
+              "the motion of truth.npz is the formula's")
+        marks = ",".join(str(out / f"landmarks_0{k}.csv") for k in range(1, n))
+        for kind in ("from first", "chained"):
+            name = kind.replace(" ", "_")
+            fields = ",".join(str(out / f"{name}_0{k}.nii.gz")
+                              for k in range(1, n))
+            case = out / f"{name}.npz"
+            program(out / "pack.prm",
+                    [f"Images/Displacements={fields}", f"Images/Sequence={kind}",
+                     f"Pack/Output file={case}", f"Landmarks/Points={marks}",
+                     f"Output directory={out / name}"])
+            made = np.load(case)
+            check(np.abs(made["mesh_points"] - x).max() < 1e-12, "lung.msh")
+            error[kind, size] = np.abs(made["displacement_steps"] - exact).max()
+            tre = json.loads((out / name / "summary.json").read_text())["landmarks"]
+            check(len(tre) == n - 1 and all(
+                l["input_field_mm"]["largest"] < 4e3 * error[kind, size] and
+                l["points"] == 100 for l in tre), f"landmarks, {kind}, {size} m")
+    for kind in ("from first", "chained"):
+        rates = [np.log2(error[kind, a] / error[kind, b])
+                 for a, b in ((0.024, 0.012), (0.012, 0.006))]
+        check(all(1.8 < r < 2.2 for r in rates),
+              f"{kind}: error {error[kind, 0.006]:.1e} m at 6 mm voxels, "
+              f"falling with rates {rates[0]:.2f}, {rates[1]:.2f}")
+    # Mass: (HU + 1000) det F does not change, det F by differences.
+    barycentre = x[truth["tetrahedra"]].mean(1)
+    step = 1e-5 * np.eye(3)
+    hu = truth["hu_tetra_steps"][:, :, 0]
+    for k in range(1, n):
+        F = np.stack([motion(barycentre + s, k, n) - motion(barycentre - s, k, n)
+                      for s in step], -1) / 2e-5
+        check(relative((hu[k] + 1000) * np.linalg.det(F), hu[0] + 1000) < 1e-8,
+              f"mass of phase {k}")
+    # The stiffness is neither HU's alone nor without it.
+    rank = lambda v: np.argsort(np.argsort(v)).astype(float)
+    correlation = np.corrcoef(rank(truth["alpha_k"]), rank(hu[0]))[0, 1]
+    check(0.3 < correlation < 0.98, f"rank correlation alpha, HU {correlation:.2f}")
+    # CT means over voxels: inside, the exact value up to texture and noise.
+    ct, place = nifti.read(out / "ct_00.nii.gz")
+    voxel = np.rint((1e3 * barycentre - place[:3, 3]) / place[0, 0]).astype(int)
+    off = ct[tuple(voxel.T)] - hu[0]
+    check(np.median(np.abs(off)) < 40, f"CT against truth: {np.median(abs(off)):.3g}")
+    # The same files from two ranks, others from another seed.
+    again = OUT / "again"
+    program(prm, [f"Output directory={again}", "Phantom/Voxel size=0.024"], ranks=2)
+    first = OUT / "phantom0.024"
+    names = sorted(f.name for f in first.iterdir() if f.is_file() and
+                   f.suffix in (".gz", ".npz", ".csv", ".msh") and
+                   f.name not in ("from_first.npz", "chained.npz"))
+    check(len(names) > 10 and all((first / f).read_bytes() ==
+                                  (again / f).read_bytes() for f in names),
+          f"the same {len(names)} files from 1 and 2 ranks")
+    program(prm, [f"Output directory={again}", "Phantom/Voxel size=0.024",
+                  "Phantom/Seed=2"])
+    check(all((first / f).read_bytes() != (again / f).read_bytes()
+              for f in ("ct_00.nii.gz", "truth.npz", "lung.msh")), "another seed")
+    # Landmarks as DIR-Lab has them: voxels from 1 in two files, with tabs; a
+    # point that is 2 mm off in LPS.
+    lung = nifti.read(out / "lung_labels.nii.gz")[0] > 0
+    for axis in range(3):
+        for shift in (-3, 3):
+            lung = lung & np.roll(lung, shift, axis)
+    grid = np.argwhere(lung)[::7]
+    at = grid @ place[:3, :3].T + place[:3, 3]
+    end = 1e3 * motion(1e-3 * at, 2, n)
+    write("t00.txt", "".join("\t".join(map(str, g + 1)) + "\n" for g in grid))
+    write("t02.txt", "".join("\t".join(f"{v:.9f}" for v in
+                                       (e - place[:3, 3]) / place[0, 0] + 1) + "\n"
+                             for e in end))
+    lps = np.hstack([at * [-1, -1, 1], (end + [2, 0, 0]) * [-1, -1, 1]])
+    write("lps.csv", "# marked by hand\n" + "\n".join(
+        "; ".join(f"{v:.9f}" for v in row) for row in lps))
+    forward = write("forward.prm", f"""
+set Task = forward
+subsection Case
+  set File = {out}/truth.npz
+end
+subsection Landmarks
+  set Timestamps = 1
+end
+subsection Stiffness
+  set Source = per label
+  set Values = 1: 1000; 2: 3000
+end
+subsection Images
+  set Raster grid = {out}/ct_00.nii.gz
+end
+""")
+    for settings, expected in (
+            ([f"Landmarks/Points={OUT}/t00.txt", "Landmarks/Coordinates=voxels",
+              f"Landmarks/Moved points={OUT}/t02.txt",
+              f"Landmarks/Voxels of={out}/ct_00.nii.gz"], 0),
+            ([f"Landmarks/Points={OUT}/lps.csv", "Landmarks/Coordinates=LPS"], 2)):
+        result, summary, folder = run(forward, settings, name="forward")
+        (tre,) = summary["landmarks"]
+        close(tre["input_field_mm"]["mean"], expected, 0.05,
+              "error of the exact motion on the mesh [mm]")
+        close(tre["motion_mm"]["mean"],
+              np.linalg.norm(end - at + [expected, 0, 0], axis=1).mean(), 1e-6,
+              "motion of the landmarks")
+        check(0.1 + expected < tre["simulated_mm"]["mean"] < expected + 3,
+              "the simulation moves them elsewhere")
+    # Back and forth: inside either lung its stiffness comes back; the motion
+    # comes back at the vertices to interpolation error, at the surface too.
+    program(out / "pack.prm",
+            [f"Images/CT={folder}/alpha_Pa.nii.gz", "Images/Sampling=cell average",
+             f"Images/Displacements={folder}/displacement_01.nii.gz",
+             f"Case/File={out}/truth.npz", "Case/Length unit=m",
+             f"Pack/Output file={OUT}/back.npz", f"Output directory={OUT}/back",
+             "Pack/Density=300"])
+    back = np.load(OUT / "back.npz")
+    surface = x[truth["boundary_nodes"] == 1]
+    corners = x[truth["tetrahedra"]]
+    far = np.array([min(np.linalg.norm(surface - c, axis=1).min() for c in cell) >
+                    0.012 for cell in corners])
+    hu = back["hu_tetra_mean"][:, 0]
+    check(far.sum() > 20 and relative(hu[far],
+          np.where(truth["labels"][far] == 1, 1000., 3000.)) < 1e-6,
+          f"rasterised and sampled: {far.sum()} inner cells keep their stiffness")
+    error = np.abs(back["displacement_field"] - result["displacement"][1]).max()
+    check(error < 2e-4, f"the motion through an image: {error:.1e} m")
+
+
 def stretched():
     """Intersection springs: large stretch, zero-energy modes, recovery."""
     tower = ROOT / "parameter_files/spring_tower.prm"

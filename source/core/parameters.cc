@@ -245,6 +245,16 @@ namespace Palpate
     return handler.get_bool(name);
   }
 
+  std::vector<std::string>
+  Parameters::get_list(const std::string &name)
+  {
+    std::vector<std::string> parts;
+    for (const auto &part : Utilities::split_string_list(get(name), ','))
+      if (!part.empty())
+        parts.push_back(part);
+    return parts;
+  }
+
   std::vector<double>
   Parameters::get_doubles(const std::string &name)
   {

@@ -118,6 +118,41 @@ namespace Palpate
     }
 
     void
+    declare_landmarks(ParameterHandler &prm)
+    {
+      prm.declare_entry("Points",
+                        "",
+                        Patterns::Anything(),
+                        "Text files: x, y, z and the moved x, y, z in every "
+                        "line, one file per timestamp; or one file of x, y, z "
+                        "beside Moved points.");
+      prm.declare_entry("Moved points",
+                        "",
+                        Patterns::Anything(),
+                        "Text files of x, y, z, one per timestamp.");
+      prm.declare_entry("Timestamps",
+                        "",
+                        Patterns::Anything(),
+                        "Of these files, from 0; empty: all, in order.");
+      prm.declare_entry("Coordinates",
+                        "RAS",
+                        Patterns::Selection("RAS|LPS|voxels"),
+                        "Of the points; DIR-Lab counts voxels.");
+      prm.declare_entry("Length unit",
+                        "mm",
+                        Patterns::Selection("m|cm|mm"),
+                        "Of RAS and LPS coordinates.");
+      prm.declare_entry("Voxels of",
+                        "",
+                        Patterns::Anything(),
+                        "The NIfTI volume whose voxels are counted.");
+      prm.declare_entry("First voxel",
+                        "1",
+                        Patterns::Integer(0, 1),
+                        "Index of the first voxel; DIR-Lab counts from 1.");
+    }
+
+    void
     declare_phantom(ParameterHandler &prm)
     {
       const auto real = [&](const std::string &name,
@@ -152,13 +187,12 @@ namespace Palpate
            "0.04",
            "Relative growth from left to right at the diaphragm; from back to "
            "front it is half as much again.");
-      real("Texture", "30", "Standard deviation of the parenchyma [HU].");
+      real("Texture", "40", "Standard deviation of the parenchyma [HU].");
       real("Stiffness", "2236", "alpha [Pa] at -850 HU.");
-      real("Stiffness slope", "0.5", "Change of log alpha per 100 HU.");
+      real("Stiffness slope", "0.2", "Change of log alpha per 100 HU.");
       real("Neighborhood slope",
-           "1",
-           "Change of log alpha per 100 HU by which the mean around a point "
-           "exceeds its own HU.");
+           "0.8",
+           "Change of log alpha per 100 HU of the mean around a point.");
       real("Neighborhood radius", "0.01", "Of that mean [m].");
     }
 
@@ -195,8 +229,9 @@ namespace Palpate
                         "",
                         Patterns::Anything(),
                         "forward, evaluate, identify in 3D: a NIfTI volume on "
-                        "whose grid stiffness, strain and volume change are "
-                        "written as well (.nii.gz in the output directory).");
+                        "whose grid stiffness, strain and volume change and "
+                        "displacement [mm] are written as well (.nii.gz in the "
+                        "output directory).");
       prm.declare_entry("Raster background",
                         "0",
                         Patterns::Double(),
@@ -292,14 +327,25 @@ namespace Palpate
                       "kg/m^3; air and noise of the CT reach below 0.");
     prm.declare_entry("Stiffness",
                       "none",
-                      Patterns::Selection("none|clamped law"),
-                      "alpha_k as a start: none, or E = 1 kPa at -950 HU to "
-                      "20 kPa at -200 HU, constant beyond, and "
-                      "alpha = E / (4 (1 + nu)).");
+                      Patterns::Selection("none|clamped law|linear law"),
+                      "alpha_k as a start. clamped law: E = 1 kPa at -950 HU "
+                      "to 20 kPa at -200 HU, constant beyond, and "
+                      "alpha = E / (4 (1 + nu)); linear law: log alpha linear "
+                      "in HU, from 500 Pa at the lower end of HU range to "
+                      "10 kPa at the upper, constant beyond.");
+    prm.declare_entry("HU range",
+                      "",
+                      Patterns::List(Patterns::Double(), 0, 2),
+                      "Of the linear law; empty: the lowest and the highest of "
+                      "this case (train takes those of the cohort).");
     prm.declare_entry("Poisson ratio",
                       "0.4",
                       Patterns::Double(),
-                      "nu of that law.");
+                      "nu of the clamped law.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Landmarks");
+    declare_landmarks(prm);
     prm.leave_subsection();
 
     prm.enter_subsection("Phantom");

@@ -61,30 +61,15 @@ namespace Palpate
         return stretch;
       }
     other.equilibrium->solve(other.initial_fields());
-    const SerialDisplacement<dim> u = other.serial_displacement();
+    const SerialDisplacement<dim> u =
+      other.serial_displacement(other.equilibrium->context(0).state.u);
 
     const PointLocation<dim> locator(u.mesh);
-    std::vector<double>      values(mesh.vertices.size() * dim, 0.);
-    for (std::size_t v = 0; v < mesh.vertices.size(); ++v)
+    std::vector<double>      values;
+    for (const auto &x : mesh.vertices)
       {
-        const auto  where     = locator.locate(mesh.vertices[v]);
-        const auto &cell      = u.mesh.cells[where.cell];
-        const auto &l         = where.barycentric;
-        const bool  quadratic = !u.edges.empty();
-        for (unsigned int a = 0; a < dim + 1; ++a)
-          {
-            const double N = quadratic ? l[a] * (2 * l[a] - 1) : l[a];
-            for (unsigned int d = 0; d < dim; ++d)
-              values[v * dim + d] += N * u.vertices[cell[a] * dim + d];
-            if (quadratic)
-              for (unsigned int b = a + 1; b < dim + 1; ++b)
-                {
-                  const auto &edge = u.edges.at(
-                    {{std::min(cell[a], cell[b]), std::max(cell[a], cell[b])}});
-                  for (unsigned int d = 0; d < dim; ++d)
-                    values[v * dim + d] += 4 * l[a] * l[b] * edge[d];
-                }
-          }
+        const Tensor<1, dim> here = u.value(locator.locate(x));
+        values.insert(values.end(), here.begin_raw(), here.end_raw());
       }
     return values;
   }

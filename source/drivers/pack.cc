@@ -2,6 +2,7 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/drivers/landmarks.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/forces/deformation.h>
@@ -34,11 +35,12 @@ namespace Palpate
 
     struct PackParameters
     {
-      std::string file;
-      double      density = 0; ///< kg/m^3, 0: from HU
-      double      floor   = 10;
-      bool        law     = false; ///< stiffness by the clamped law
-      double      poisson = 0.4;
+      std::string         file, parameter_file;
+      double              density = 0; ///< kg/m^3, 0: from HU
+      double              floor   = 10;
+      std::string         law     = "none"; ///< of the stiffness
+      double              poisson = 0.4;
+      std::vector<double> hu_range; ///< of the linear law
     };
 
     ImageParameters
@@ -46,16 +48,8 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Images");
       ImageParameters           p;
-      const auto                list = [&](const std::string &name) {
-        std::vector<std::string> files;
-        for (const auto &file :
-             Utilities::split_string_list(parameters.get(name), ','))
-          if (!file.empty())
-            files.push_back(file);
-        return files;
-      };
-      p.ct            = list("CT");
-      p.displacements = list("Displacements");
+      p.ct            = parameters.get_list("CT");
+      p.displacements = parameters.get_list("Displacements");
       if (p.ct.empty() && p.displacements.empty())
         parameters.fail("CT", "expected at least one CT or displacement");
       const std::size_t K = p.ct.size(), S = p.displacements.size();
@@ -87,7 +81,8 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Pack");
       PackParameters            p;
-      p.file = parameters.get("Output file");
+      p.parameter_file = parameters.filename;
+      p.file           = parameters.get("Output file");
       if (p.file.size() < 5 || p.file.substr(p.file.size() - 4) != ".npz")
         parameters.fail("Output file", "expected a name that ends with .npz");
       if (parameters.get("Density") == "from HU")
@@ -102,14 +97,23 @@ namespace Palpate
           if (!(p.density > 0))
             parameters.fail("Density", "expected a positive value or from HU");
         }
-      p.law = (parameters.get("Stiffness") == "clamped law");
-      if (p.law)
+      p.law = parameters.get("Stiffness");
+      if (p.law != "none" && !with_ct)
+        parameters.fail("Stiffness", "there is no CT, expected none");
+      if (p.law == "clamped law")
         {
-          if (!with_ct)
-            parameters.fail("Stiffness", "there is no CT, expected none");
           p.poisson = parameters.get_double("Poisson ratio");
           if (!(p.poisson >= 0 && p.poisson < 0.5))
             parameters.fail("Poisson ratio", "expected a value in [0, 0.5)");
+        }
+      if (p.law == "linear law")
+        {
+          if (!parameters.get("HU range").empty())
+            p.hu_range = parameters.get_doubles("HU range");
+          if (!p.hu_range.empty() &&
+              (p.hu_range.size() != 2 || !(p.hu_range[0] < p.hu_range[1])))
+            parameters.fail("HU range",
+                            "expected two rising values, or nothing");
         }
       return p;
     }
@@ -163,195 +167,275 @@ namespace Palpate
       std::sort(values.begin(), values.end());
       return values[static_cast<std::size_t>(share * (values.size() - 1))];
     }
-  } // namespace
+    /// A displacement field: u of its step at points of the phase it starts at.
+    Tensor<1, 3>
+    sampled_displacement(const ImageSampler    &field,
+                         const ImageParameters &images,
+                         const Point<3>        &x)
+    {
+      Tensor<1, 3> u;
+      for (unsigned int i = 0; i < 3; ++i)
+        u[i] = images.displacement_unit * (images.lps && i < 2 ? -1 : 1) *
+               field.value(x, i);
+      return u;
+    }
 
-  int
-  run_pack(Parameters               &parameters,
-           const RunOptions         &options,
-           const MPI_Comm           &comm,
-           const ConditionalOStream &log)
-  {
-    Timer                timer;
-    const std::string    directory = parameters.get("Output directory");
-    const auto           images    = read_image_parameters(parameters);
-    const PackParameters pack =
-      read_pack_parameters(parameters, !images.ct.empty());
-    QualityReport<3>  quality;
-    const CaseData<3> data = load_case<3>(parameters, comm, log, quality);
-    const auto       &mesh = data.mesh;
-    parameters.refuse_unused("pack");
-    const std::size_t N = mesh.vertices.size(), M = mesh.cells.size(),
-                      S = images.displacements.size();
-    log << "task pack on " << data.source << std::endl
-        << describe(quality) << std::endl
-        << "  " << images.ct.size() << " CT volume(s), " << S
-        << " displacement field(s)" << std::endl;
-    if (options.dry_run)
-      return 0;
-
-    run_on_root(comm, [&]() {
-      NpzArrays      arrays;
-      nlohmann::json summary;
-      double         extent = 0;
+    /**
+     * Positions of the vertices at every phase; landmarks are carried along.
+     * @return (S + 1) lists of (N) points [m]
+     */
+    std::vector<Positions>
+    carry(const SerialMesh<3>          &mesh,
+          const ImageParameters        &images,
+          const std::vector<Landmarks> &landmarks,
+          nlohmann::json               &summary,
+          const ConditionalOStream     &log)
+    {
+      const std::size_t      N      = mesh.vertices.size();
+      std::vector<Positions> phases = {mesh.vertices};
+      double                 extent = 0;
       for (const auto &x : mesh.vertices)
         extent = std::max(extent, (x - mesh.vertices[0]).norm());
+      std::vector<Positions> marks;
+      for (const auto &l : landmarks)
+        marks.push_back(l.points);
+      Image first;
+      for (std::size_t s = 0; s < images.displacements.size(); ++s)
+        {
+          const Image field = read_nifti(images.displacements[s], 3);
+          if (s == 0)
+            first = field;
+          check_same_grid(field, first);
+          const Positions   &from = phases[images.chained ? s : 0];
+          const ImageSampler sampler(field);
+          const std::size_t  outside =
+            check_inside(field, from, images.outside_is_error);
+          Positions to      = from;
+          double    largest = 0, sum = 0;
+          for (std::size_t v = 0; v < N; ++v)
+            {
+              to[v] += sampled_displacement(sampler, images, from[v]);
+              const double length = (to[v] - mesh.vertices[v]).norm();
+              largest             = std::max(largest, length);
+              sum += length;
+            }
+          if (largest > extent)
+            throw InputError(images.displacements[s],
+                             "moves a vertex by " +
+                               std::to_string(1e3 * largest) +
+                               " mm, more than the body's " +
+                               std::to_string(1e3 * extent) +
+                               " mm, expected another Images/Displacement "
+                               "unit (or Case/Length unit)");
+          phases.push_back(to);
+          summary["timestamps"].push_back(
+            {{"file", images.displacements[s]},
+             {"vertices_outside", outside},
+             {"mean_displacement_m", sum / N},
+             {"largest_displacement_m", largest}});
+          log << "  timestamp " << s << ": mean displacement " << 1e3 * sum / N
+              << " mm, largest " << 1e3 * largest << " mm";
+          if (outside > 0)
+            log << ", " << outside << " vertices outside the field";
+          log << std::endl;
+          for (std::size_t l = 0; l < landmarks.size(); ++l)
+            {
+              for (std::size_t i = 0; i < marks[l].size(); ++i)
+                {
+                  const Point<3> x =
+                    images.chained ? marks[l][i] : landmarks[l].points[i];
+                  marks[l][i] = x + sampled_displacement(sampler, images, x);
+                }
+              if (landmarks[l].timestamp != s)
+                continue;
+              std::size_t n = 0;
+              summary["landmarks"].push_back(registration_errors(
+                landmarks[l],
+                {{"input_field",
+                  [&](const Point<3> &x) { return marks[l][n++] - x; }}},
+                [&](const Point<3> &x) { return !sampler.is_outside(x); },
+                log));
+            }
+        }
+      return phases;
+    }
 
-      // Positions of the mesh at every phase.
-      std::vector<Positions> phases = {mesh.vertices};
-      std::vector<double>    steps;
-      {
-        Image first;
-        for (std::size_t s = 0; s < S; ++s)
-          {
-            const Image field = read_nifti(images.displacements[s], 3);
-            if (s == 0)
-              first = field;
-            check_same_grid(field, first);
-            const Positions   &from = phases[images.chained ? s : 0];
-            const ImageSampler sampler(field);
-            const std::size_t  outside =
-              check_inside(field, from, images.outside_is_error);
-            Positions to      = from;
-            double    largest = 0, sum = 0;
-            for (std::size_t v = 0; v < N; ++v)
-              {
-                Tensor<1, 3> d;
-                for (unsigned int i = 0; i < 3; ++i)
-                  d[i] = images.displacement_unit *
-                         (images.lps && i < 2 ? -1 : 1) *
-                         sampler.value(from[v], i);
-                to[v] += d;
-                const Tensor<1, 3> u = to[v] - mesh.vertices[v];
-                largest              = std::max(largest, u.norm());
-                sum += u.norm();
-                for (unsigned int i = 0; i < 3; ++i)
-                  steps.push_back(u[i]);
-              }
-            if (largest > extent)
-              throw InputError(images.displacements[s],
-                               "moves a vertex by " +
-                                 std::to_string(1e3 * largest) +
-                                 " mm, more than the body's " +
-                                 std::to_string(1e3 * extent) +
-                                 " mm, expected another Images/Displacement "
-                                 "unit (or Case/Length unit)");
-            phases.push_back(to);
-            nlohmann::json entry = {{"file", images.displacements[s]},
-                                    {"vertices_outside", outside},
-                                    {"mean_displacement_m", sum / N},
-                                    {"largest_displacement_m", largest}};
-            log << "  timestamp " << s << ": mean displacement "
-                << 1e3 * sum / N << " mm, largest " << 1e3 * largest << " mm";
-            if (outside > 0)
-              log << ", " << outside << " vertices outside the field";
-            log << std::endl;
-            summary["timestamps"].push_back(entry);
-          }
-      }
+    /// HU of the cells at every phase there is a CT of, (K, M).
+    std::vector<std::vector<double>>
+    sample_hu(const SerialMesh<3>          &mesh,
+              const ImageParameters        &images,
+              const std::vector<Positions> &phases,
+              nlohmann::json               &summary,
+              const ConditionalOStream     &log)
+    {
+      std::vector<std::vector<double>> steps;
+      Image                            first;
+      for (std::size_t k = 0; k < images.ct.size(); ++k)
+        {
+          const Image ct = read_nifti(images.ct[k], 1);
+          if (k == 0)
+            first = ct;
+          check_same_grid(ct, first);
+          const std::size_t outside =
+            check_inside(ct, phases[k], images.outside_is_error);
+          steps.push_back(images.cell_average
+                            ? cell_average(ct, mesh, phases[k])
+                            : vertex_mean(ImageSampler(ct), mesh, phases[k]));
+          nlohmann::json entry = {{"file", images.ct[k]},
+                                  {"orientation", ct.orientation},
+                                  {"vertices_outside", outside}};
+          log << "  CT " << k << " (" << ct.orientation << "): HU";
+          for (const int share : {1, 25, 50, 75, 99})
+            {
+              const double value = percentile(steps[k], share / 100.);
+              entry["HU_percentile_" + std::to_string(share)] = value;
+              log << " " << std::setprecision(4) << value;
+            }
+          log << " (percentiles 1, 25, 50, 75, 99 over the cells)";
+          if (outside > 0)
+            log << ", " << outside << " vertices outside";
+          log << std::endl;
+          summary["ct"].push_back(entry);
+        }
+      return steps;
+    }
 
-      // HU of the cells at every phase there is a CT of.
-      std::vector<double> hu_steps, hu_mean(M, 0.);
-      {
-        Image first;
-        for (std::size_t k = 0; k < images.ct.size(); ++k)
-          {
-            const Image ct = read_nifti(images.ct[k], 1);
-            if (k == 0)
-              first = ct;
-            check_same_grid(ct, first);
-            const std::size_t outside =
-              check_inside(ct, phases[k], images.outside_is_error);
-            const auto hu = images.cell_average
-                              ? cell_average(ct, mesh, phases[k])
-                              : vertex_mean(ImageSampler(ct), mesh, phases[k]);
-            hu_steps.insert(hu_steps.end(), hu.begin(), hu.end());
-            for (std::size_t c = 0; c < M; ++c)
-              hu_mean[c] += hu[c] / images.ct.size();
-            nlohmann::json entry = {{"file", images.ct[k]},
-                                    {"orientation", ct.orientation},
-                                    {"vertices_outside", outside}};
-            log << "  CT " << k << " (" << ct.orientation << "): HU";
-            for (const int share : {1, 25, 50, 75, 99})
-              {
-                const double value = percentile(hu, share / 100.);
-                entry["HU_percentile_" + std::to_string(share)] = value;
-                log << " " << std::setprecision(4) << value;
-              }
-            log << " (percentiles 1, 25, 50, 75, 99 over the cells)";
-            if (outside > 0)
-              log << ", " << outside << " vertices outside";
-            log << std::endl;
-            summary["ct"].push_back(entry);
-          }
-      }
+    /// Frames of a timestamp [(M) rotations] from those of the one before, and
+    /// its strain in the summary and the log.
+    void
+    find_frames(const SerialMesh<3>                            &mesh,
+                const std::vector<std::array<Tensor<1, 3>, 4>> &gradients,
+                const Positions                                &moved,
+                const std::size_t                               s,
+                std::vector<Tensor<2, 3>>                      &frames,
+                nlohmann::json                                 &summary,
+                const ConditionalOStream                       &log)
+    {
+      const std::size_t M = mesh.cells.size();
+      FrameCounts       counts;
+      unsigned long     inverted = 0, beyond[3] = {0, 0, 0};
+      double            largest = 0;
+      for (std::size_t c = 0; c < M; ++c)
+        {
+          const auto  &v = mesh.cells[c];
+          Tensor<2, 3> H;
+          Tensor<1, 3> mean;
+          for (unsigned int a = 0; a < 4; ++a)
+            {
+              const Tensor<1, 3> u = moved[v[a]] - mesh.vertices[v[a]];
+              H += outer_product(u, gradients[c][a]);
+              mean += u / 4.;
+            }
+          std::vector<Tensor<1, 3>> edges;
+          for (unsigned int a = 0; a < 4; ++a)
+            for (unsigned int b = a + 1; b < 4; ++b)
+              edges.push_back(mesh.vertices[v[b]] - mesh.vertices[v[a]]);
+          frames[c] = registered_frame(H, mean, edges, frames[c], 1e-6, counts);
+          const Tensor<2, 3> F     = Deformation::plus_identity(H);
+          const double       worst = largest_strain<3>(principal_stretches(F));
+          inverted += determinant(F) <= 0;
+          largest                = std::max(largest, worst);
+          const double limits[3] = {0.05, 0.1, 0.3};
+          for (unsigned int i = 0; i < 3; ++i)
+            beyond[i] += worst > limits[i];
+        }
+      auto &entry                       = summary["timestamps"][s];
+      entry["frames"]                   = {{"registered", counts.registered},
+                                           {"near_rigid", counts.near_rigid},
+                                           {"inverted", counts.inverted},
+                                           {"collapsed", counts.collapsed},
+                                           {"motionless", counts.motionless}};
+      entry["largest_principal_strain"] = largest;
+      entry["share_of_cells_above_5_percent"]  = double(beyond[0]) / M;
+      entry["share_of_cells_above_10_percent"] = double(beyond[1]) / M;
+      entry["share_of_cells_above_30_percent"] = double(beyond[2]) / M;
+      entry["share_of_cells_inverted"]         = double(inverted) / M;
+      log << "  timestamp " << s << ": strain above 5, 10, 30 % in "
+          << std::setprecision(3) << 100. * beyond[0] / M << ", "
+          << 100. * beyond[1] / M << ", " << 100. * beyond[2] / M
+          << " % of the cells, " << inverted << " inverted" << std::endl;
+    }
 
-      // Volumes, density, mass, rows, frames, strain.
-      std::vector<double> volume(M), density(M), mass(N, 0.), axes, axial,
-        shear, vol;
+    /// 0 below, 1 above, linear between.
+    double
+    share_of_range(const double h, const double low, const double high)
+    {
+      return std::min(std::max((h - low) / (high - low), 0.), 1.);
+    }
+
+    /// alpha [Pa] from HU, by one of the laws; none: empty.
+    std::vector<double>
+    stiffness_from_hu(const std::vector<double> &hu, const PackParameters &pack)
+    {
+      std::vector<double> alpha;
+      if (pack.law == "clamped law")
+        for (const double h : hu)
+          alpha.push_back((1e3 + 19e3 * share_of_range(h, -950, -200)) /
+                          (4 * (1 + pack.poisson)));
+      if (pack.law == "linear law")
+        {
+          const auto   ends = std::minmax_element(hu.begin(), hu.end());
+          const double low =
+            pack.hu_range.empty() ? *ends.first : pack.hu_range[0];
+          const double high =
+            pack.hu_range.empty() ? *ends.second : pack.hu_range[1];
+          if (!(low < high))
+            throw InputError(
+              pack.parameter_file,
+              "Pack/HU range: all cells have the same HU, expected a range for "
+              "the linear law");
+          for (const double h : hu)
+            alpha.push_back(500 * std::pow(20, share_of_range(h, low, high)));
+        }
+      return alpha;
+    }
+
+    /// The case as it is written.
+    NpzArrays
+    make_pack(const CaseData<3>                      &data,
+              const QualityReport<3>                 &quality,
+              const PackParameters                   &pack,
+              const std::vector<Positions>           &phases,
+              const std::vector<std::vector<double>> &hu_steps,
+              nlohmann::json                         &summary,
+              const ConditionalOStream               &log)
+    {
+      const auto       &mesh = data.mesh;
+      const std::size_t N = mesh.vertices.size(), M = mesh.cells.size(),
+                        S = phases.size() - 1, K = hu_steps.size();
+      std::vector<double> hu_mean(M, 0.), all_hu;
+      for (const auto &hu : hu_steps)
+        {
+          all_hu.insert(all_hu.end(), hu.begin(), hu.end());
+          for (std::size_t c = 0; c < M; ++c)
+            hu_mean[c] += hu[c] / K;
+        }
+      std::vector<double> volume(M), density(M), mass(N, 0.), steps, axes,
+        axial, shear, vol;
       std::vector<std::array<Tensor<1, 3>, 4>> gradients(M);
       for (std::size_t c = 0; c < M; ++c)
         {
           const Simplex<3> simplex(mesh, c);
           volume[c]    = simplex.volume;
           gradients[c] = simplex.gradients;
-          density[c]   = pack.density > 0
-                           ? pack.density
-                           : std::max(hu_mean[c] + 1000, pack.floor);
-          if (images.ct.empty() && pack.density == 0)
-            density[c] = 1000;
+          density[c]   = pack.density > 0 ? pack.density
+                         : K > 0 ? std::max(hu_mean[c] + 1000, pack.floor)
+                                 : 1000;
           for (const unsigned int a : mesh.cells[c])
             mass[a] += density[c] * volume[c] / 4;
         }
       std::vector<Tensor<2, 3>> frames(M, unit_symmetric_tensor<3>());
       for (std::size_t s = 0; s < S; ++s)
         {
-          FrameCounts   counts;
-          unsigned long inverted = 0, beyond[3] = {0, 0, 0};
-          double        largest = 0;
-          for (std::size_t c = 0; c < M; ++c)
+          for (std::size_t v = 0; v < N; ++v)
             {
-              const auto  &v = mesh.cells[c];
-              Tensor<2, 3> H;
-              Tensor<1, 3> mean;
-              for (unsigned int a = 0; a < 4; ++a)
-                {
-                  const Tensor<1, 3> u =
-                    phases[s + 1][v[a]] - mesh.vertices[v[a]];
-                  H += outer_product(u, gradients[c][a]);
-                  mean += u / 4.;
-                }
-              std::vector<Tensor<1, 3>> edges;
-              for (unsigned int a = 0; a < 4; ++a)
-                for (unsigned int b = a + 1; b < 4; ++b)
-                  edges.push_back(mesh.vertices[v[b]] - mesh.vertices[v[a]]);
-              frames[c] =
-                registered_frame(H, mean, edges, frames[c], 1e-6, counts);
-              for (unsigned int i = 0; i < 3; ++i)
-                for (unsigned int l = 0; l < 3; ++l)
-                  axes.push_back(frames[c][i][l]);
-              const Tensor<2, 3> F = Deformation::plus_identity(H);
-              const double worst   = largest_strain<3>(principal_stretches(F));
-              inverted += determinant(F) <= 0;
-              largest                = std::max(largest, worst);
-              const double limits[3] = {0.05, 0.1, 0.3};
-              for (unsigned int i = 0; i < 3; ++i)
-                beyond[i] += worst > limits[i];
+              const Tensor<1, 3> u = phases[s + 1][v] - mesh.vertices[v];
+              steps.insert(steps.end(), u.begin_raw(), u.end_raw());
             }
-          auto &entry     = summary["timestamps"][s];
-          entry["frames"] = {{"registered", counts.registered},
-                             {"near_rigid", counts.near_rigid},
-                             {"inverted", counts.inverted},
-                             {"collapsed", counts.collapsed},
-                             {"motionless", counts.motionless}};
-          entry["largest_principal_strain"]        = largest;
-          entry["share_of_cells_above_5_percent"]  = double(beyond[0]) / M;
-          entry["share_of_cells_above_10_percent"] = double(beyond[1]) / M;
-          entry["share_of_cells_above_30_percent"] = double(beyond[2]) / M;
-          entry["share_of_cells_inverted"]         = double(inverted) / M;
-          log << "  timestamp " << s << ": strain above 5, 10, 30 % in "
-              << std::setprecision(3) << 100. * beyond[0] / M << ", "
-              << 100. * beyond[1] / M << ", " << 100. * beyond[2] / M
-              << " % of the cells, " << inverted << " inverted" << std::endl;
+          find_frames(mesh, gradients, phases[s + 1], s, frames, summary, log);
+          for (const auto &frame : frames)
+            for (unsigned int i = 0; i < 3; ++i)
+              axes.insert(axes.end(), frame[i].begin_raw(), frame[i].end_raw());
         }
       if (S <= 1)
         for (std::size_t c = 0; c < M; ++c)
@@ -368,7 +452,7 @@ namespace Palpate
             vol.insert(vol.end(), rows.vol.begin(), rows.vol.end());
           }
 
-      // The arrays.
+      NpzArrays                 arrays;
       std::vector<double>       points;
       std::vector<std::int64_t> cells,
         labels(mesh.labels.begin(), mesh.labels.end()),
@@ -398,21 +482,14 @@ namespace Palpate
           arrays["r_shear"] = NpyArray({M, 3, 12}, shear);
           arrays["r_vol"]   = NpyArray({M, 12}, vol);
         }
-      if (!images.ct.empty())
+      if (K > 0)
         {
-          arrays["hu_tetra_steps"] =
-            NpyArray({images.ct.size(), M, 1}, hu_steps);
-          arrays["hu_tetra_mean"] = NpyArray({M, 1}, hu_mean);
+          arrays["hu_tetra_steps"] = NpyArray({K, M, 1}, all_hu);
+          arrays["hu_tetra_mean"]  = NpyArray({M, 1}, hu_mean);
         }
-      if (pack.law)
-        {
-          std::vector<double> alpha;
-          for (const double hu : hu_mean)
-            alpha.push_back(
-              (1e3 + 19e3 * std::min(std::max((hu + 950) / 750, 0.), 1.)) /
-              (4 * (1 + pack.poisson)));
-          arrays["alpha_k"] = NpyArray({M}, alpha);
-        }
+      const auto alpha = stiffness_from_hu(hu_mean, pack);
+      if (!alpha.empty())
+        arrays["alpha_k"] = NpyArray({M}, alpha);
       std::vector<unsigned int> indices;
       std::vector<std::size_t>  offsets;
       face_adjacency(mesh, data.source, indices, offsets);
@@ -424,6 +501,42 @@ namespace Palpate
         NpyArray::integers({offsets.size()},
                            std::vector<std::int64_t>(offsets.begin(),
                                                      offsets.end()));
+      return arrays;
+    }
+  } // namespace
+
+  int
+  run_pack(Parameters               &parameters,
+           const RunOptions         &options,
+           const MPI_Comm           &comm,
+           const ConditionalOStream &log)
+  {
+    Timer                timer;
+    const std::string    directory = parameters.get("Output directory");
+    const auto           images    = read_image_parameters(parameters);
+    const PackParameters pack =
+      read_pack_parameters(parameters, !images.ct.empty());
+    QualityReport<3>  quality;
+    const CaseData<3> data = load_case<3>(parameters, comm, log, quality);
+    const auto       &mesh = data.mesh;
+    const auto        landmarks =
+      read_landmarks(parameters, images.displacements.size());
+    parameters.refuse_unused("pack");
+    const std::size_t N = mesh.vertices.size(), M = mesh.cells.size(),
+                      S = images.displacements.size();
+    log << "task pack on " << data.source << std::endl
+        << describe(quality) << std::endl
+        << "  " << images.ct.size() << " CT volume(s), " << S
+        << " displacement field(s)" << std::endl;
+    if (options.dry_run)
+      return 0;
+
+    run_on_root(comm, [&]() {
+      nlohmann::json summary;
+      const auto     phases = carry(mesh, images, landmarks, summary, log);
+      const auto     hu     = sample_hu(mesh, images, phases, summary, log);
+      const auto     arrays =
+        make_pack(data, quality, pack, phases, hu, summary, log);
 
       create_output_directory(directory);
       const auto folder = std::filesystem::path(pack.file).parent_path();

@@ -62,6 +62,15 @@ namespace Palpate
     discretization =
       std::make_unique<Discretization<dim>>(data.mesh, degree, comm);
     read_snapshots(dry_run);
+    if constexpr (dim == 3)
+      landmarks = read_landmarks(parameters, snapshots.size());
+    if (!landmarks.empty() && prescribed_scale != 1)
+      {
+        const Parameters::Section section(parameters, "Landmarks");
+        parameters.fail("Points",
+                        "expected Boundary conditions/Prescribed scale = 1: "
+                        "landmarks show the whole motion");
+      }
     constrain();
     read_frames();
     read_forces();
@@ -151,11 +160,33 @@ namespace Palpate
   }
 
   template <int dim>
+  Tensor<1, dim>
+  SerialDisplacement<dim>::value(
+    const typename PointLocation<dim>::Result &where) const
+  {
+    const auto    &cell      = mesh.cells[where.cell];
+    const auto    &l         = where.barycentric;
+    const bool     quadratic = !edges.empty();
+    Tensor<1, dim> u;
+    for (unsigned int a = 0; a < dim + 1; ++a)
+      {
+        const double N = quadratic ? l[a] * (2 * l[a] - 1) : l[a];
+        for (unsigned int d = 0; d < dim; ++d)
+          u[d] += N * vertices[cell[a] * dim + d];
+        if (quadratic)
+          for (unsigned int b = a + 1; b < dim + 1; ++b)
+            u += 4 * l[a] * l[b] *
+                 edges.at(
+                   {{std::min(cell[a], cell[b]), std::max(cell[a], cell[b])}});
+      }
+    return u;
+  }
+
+  template <int dim>
   SerialDisplacement<dim>
-  Problem<dim>::serial_displacement() const
+  Problem<dim>::serial_displacement(const Vector &u) const
   {
     const auto             &D = *discretization;
-    const auto             &u = equilibrium->context(0).state.u;
     SerialDisplacement<dim> result;
     result.mesh     = data.mesh;
     result.vertices = D.gather_vertices(u);
@@ -228,6 +259,8 @@ namespace Palpate
     return std::exp(D.sum(sum) / D.sum(volume));
   }
 
+  template struct SerialDisplacement<2>;
+  template struct SerialDisplacement<3>;
   template class Problem<2>;
   template class Problem<3>;
   template double

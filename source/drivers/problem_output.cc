@@ -2,6 +2,7 @@
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/geometry/stretch.h>
+#include <palpate/mesh/faces.h>
 #include <palpate/output/vtu.h>
 #include <palpate/sampling/rasterize.h>
 
@@ -16,6 +17,56 @@ namespace Palpate
 
   namespace
   {
+    std::string
+    displacement_image(const std::size_t s, const std::size_t n)
+    {
+      return n == 1
+               ? "displacement.nii.gz"
+               : "displacement_" + Utilities::int_to_string(s, 2) + ".nii.gz";
+    }
+
+    /// Displacement [mm] of the voxels in the mesh and, from its nearest point,
+    /// of those within two voxels of it, so that it can be interpolated up to
+    /// the surface; 0 elsewhere.
+    Image
+    raster_displacement(const SerialDisplacement<3>     &u,
+                        const std::vector<unsigned int> &cell_of_voxel,
+                        const Image                     &grid)
+    {
+      const std::array<std::size_t, 3> stride = {
+        {1, grid.size[0], std::size_t(grid.size[0]) * grid.size[1]}};
+      std::vector<char> near(cell_of_voxel.size());
+      for (std::size_t v = 0; v < near.size(); ++v)
+        near[v] = (cell_of_voxel[v] != no_cell);
+      // A box around every voxel inside, direction by direction.
+      for (unsigned int d = 0; d < 3; ++d)
+        {
+          const std::vector<char> before = near;
+          for (std::size_t v = 0; v < near.size(); ++v)
+            if (before[v])
+              {
+                const std::size_t at = v / stride[d] % grid.size[d];
+                for (std::size_t i = at < 2 ? 0 : at - 2;
+                     i < std::min<std::size_t>(at + 3, grid.size[d]);
+                     ++i)
+                  near[v + i * stride[d] - at * stride[d]] = 1;
+              }
+        }
+      Image image        = grid;
+      image.n_components = 3;
+      image.values.assign(3 * grid.n_voxels(), 0);
+      const PointLocation<3> locator(u.mesh);
+      for (std::size_t v = 0; v < near.size(); ++v)
+        if (near[v])
+          {
+            const auto here = u.value(locator.locate(grid.world(
+              v % grid.size[0], v / stride[1] % grid.size[1], v / stride[2])));
+            for (unsigned int d = 0; d < 3; ++d)
+              image.values[d * grid.n_voxels() + v] = 1e3 * here[d];
+          }
+      return image;
+    }
+
     /// Removes files unless told to keep them.
     class CleanUp
     {
@@ -161,6 +212,45 @@ namespace Palpate
   }
 
   template <int dim>
+  nlohmann::json
+  Problem<dim>::landmark_errors() const
+  {
+    nlohmann::json result;
+    if constexpr (dim == 3)
+      for (const Landmarks &marks : landmarks)
+        {
+          const unsigned int s = marks.timestamp;
+          const auto         simulated =
+            serial_displacement(equilibrium->context(s).state.u);
+          const PointLocation<3> locator(data.mesh);
+          std::vector<std::pair<std::string,
+                                std::function<Tensor<1, 3>(const Point<3> &)>>>
+                                motions;
+          SerialDisplacement<3> input;
+          if (!registered.empty())
+            {
+              input.mesh     = data.mesh;
+              input.vertices = registered[s];
+              motions.emplace_back("input_field", [&](const Point<3> &x) {
+                return input.value(locator.locate(x));
+              });
+            }
+          motions.emplace_back("simulated", [&](const Point<3> &x) {
+            return simulated.value(locator.locate(x));
+          });
+          const double size = std::cbrt(quality.volume);
+          result.push_back(registration_errors(
+            marks,
+            motions,
+            [&](const Point<3> &x) {
+              return locator.locate(x).distance < 1e-9 * size;
+            },
+            log));
+        }
+    return result;
+  }
+
+  template <int dim>
   void
   Problem<dim>::write_images(const std::string &directory,
                              const Field       &alpha,
@@ -183,10 +273,18 @@ namespace Palpate
     all.emplace_back("alpha_relative", D.gather_cells(alpha_relative));
     all.emplace_back("largest_principal_strain", D.gather_cells(strain));
     all.emplace_back("jacobian", D.gather_cells(jacobian));
+    std::vector<SerialDisplacement<dim>> displacements;
+    for (std::size_t s = 0; s < snapshots.size(); ++s)
+      displacements.push_back(
+        serial_displacement(equilibrium->context(s).state.u));
     run_on_root(comm, [&]() {
       if constexpr (dim == 3)
         {
           const auto cells = rasterize_cells(data.mesh, *raster_grid);
+          for (std::size_t s = 0; s < displacements.size(); ++s)
+            write_nifti(
+              directory + "/" + displacement_image(s, displacements.size()),
+              raster_displacement(displacements[s], cells, *raster_grid));
           for (const auto &[name, field] : all)
             write_nifti(
               directory + "/" + name + ".nii.gz",
@@ -510,8 +608,12 @@ namespace Palpate
                                         std::string("largest_principal_strain"),
                                         std::string("jacobian")})
           written.add(directory + "/" + name + ".nii.gz");
+        for (std::size_t s = 0; s < S; ++s)
+          written.add(directory + "/" + displacement_image(s, S));
         write_images(directory, scaled, relative);
       }
+    if (!landmarks.empty())
+      summary["landmarks"] = landmark_errors();
 
     const auto &counts                = equilibrium->counts;
     summary["version"]                = PALPATE_VERSION;

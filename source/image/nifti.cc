@@ -172,7 +172,13 @@ namespace Palpate
     if (exists == nullptr)
       throw InputError(filename, "cannot be read");
     std::fclose(exists);
-    const Header header(nifti_image_read(filename.c_str(), 0));
+    const Header      header(nifti_image_read(filename.c_str(), 0));
+    const std::string extension =
+      filename.substr(std::min(filename.rfind('.'), filename.size()));
+    if (!header && (extension == ".mha" || extension == ".mhd"))
+      throw InputError(filename,
+                       "is a MetaImage, expected NIfTI (elastix writes it with "
+                       "ResultImageFormat \"nii.gz\")");
     if (!header)
       throw InputError(filename, "is no NIfTI file, expected .nii or .nii.gz");
     const nifti_image &h = *header;

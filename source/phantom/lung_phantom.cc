@@ -254,7 +254,7 @@ namespace Palpate
     mean /= 1 + around.size();
     const double range = std::log(description.stiffness_range),
                  s     = (description.stiffness_slope * (own + 850) +
-                      description.neighborhood_slope * (mean - own)) /
+                      description.neighborhood_slope * (mean + 850)) /
                      100;
     return description.stiffness * std::exp(range * std::tanh(s / range));
   }

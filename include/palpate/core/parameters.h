@@ -64,6 +64,9 @@ namespace Palpate
     get_integer(const std::string &name);
     bool
     get_bool(const std::string &name);
+    /// The non-empty parts of a comma-separated list.
+    std::vector<std::string>
+    get_list(const std::string &name);
     /// A comma-separated list of numbers.
     std::vector<double>
     get_doubles(const std::string &name);

@@ -1,7 +1,9 @@
 #ifndef palpate_drivers_problem_h
 #define palpate_drivers_problem_h
 
+#include <palpate/drivers/landmarks.h>
 #include <palpate/equilibrium/static_equilibrium.h>
+#include <palpate/geometry/point_location.h>
 #include <palpate/geometry/springs.h>
 #include <palpate/image/image.h>
 #include <palpate/inverse/reduced_functional.h>
@@ -33,6 +35,10 @@ namespace Palpate
   template <int dim>
   struct SerialDisplacement
   {
+    /// At a place that PointLocation found in `mesh` [m].
+    dealii::Tensor<1, dim>
+    value(const typename PointLocation<dim>::Result &where) const;
+
     SerialMesh<dim>     mesh;
     std::vector<double> vertices; ///< (N * dim) [m]
     /// By the two vertices of an edge; empty for linear elements.
@@ -76,8 +82,9 @@ namespace Palpate
     std::pair<double, double>
     mean_errors() const;
 
+    /// A nodal vector on the whole mesh, on every rank. Collective.
     SerialDisplacement<dim>
-    serial_displacement() const;
+    serial_displacement(const Vector &u) const;
 
     /// Lines for --dry-run and the log.
     void
@@ -172,6 +179,9 @@ namespace Palpate
     write_images(const std::string &directory,
                  const Field       &alpha,
                  const Field       &alpha_relative);
+    /// Errors of the registered and the simulated motion at the landmarks.
+    nlohmann::json
+    landmark_errors() const;
     /// Axial springs of all local cells, dim per cell; empty if the model has
     /// none.
     struct Springs
@@ -201,6 +211,7 @@ namespace Palpate
     unsigned int                     degree          = 1;
     bool                             refuse_inverted = false;
     std::shared_ptr<Image>           raster_grid; ///< null: no images
+    std::vector<Landmarks>           landmarks;
     double                           raster_background = 0;
     unsigned long n_constrained_vertices = 0, n_free_vertices = 0,
                   n_unobservable = 0;

@@ -27,11 +27,12 @@ namespace Palpate
       /// there from left to right, at full breath [m], [1].
       double diaphragm_motion = 0.02, chest_expansion = 0.04;
       /// Standard deviation of the parenchyma's texture [HU].
-      double texture = 30;
-      /// d log alpha per 100 HU of the point, and per 100 HU by which the mean
-      /// around it exceeds it (radius [m]); alpha [Pa] at -850 HU, and the
-      /// factor beyond which it saturates, up and down.
-      double stiffness_slope = 0.5, neighborhood_slope = 1,
+      double texture = 40;
+      /// Change of log alpha per 100 HU of the point itself, and per 100 HU of
+      /// the mean over the point and twelve around it (radius [m]);
+      /// alpha [Pa] at -850 HU, and the factor at which it saturates, up and
+      /// down (s -> log r tanh(s / log r)).
+      double stiffness_slope = 0.2, neighborhood_slope = 0.8,
              neighborhood_radius = 0.01, stiffness = 2236,
              stiffness_range = 4.472;
     };
