@@ -500,8 +500,8 @@ end
     place[:3, :3] = turn * [7, -8, 9]
     place[:3, 3] = 50 - place[:3, :3] @ [9.5, 9.5, 9.5]
     grid = nifti.write(OUT / "grid.nii.gz", np.zeros((20, 20, 20)), place)
-    result, summary, out = run(prm, [f"Images/Raster grid={grid}",
-                                     "Images/Raster background=-1"], ranks=2)
+    result, summary, out = run(prm, [f"Images/Rasterise like={grid}",
+                                     "Images/Rasterise background=-1"], ranks=2)
     check(summary["frames"]["kind"] == "pack", "identify runs on the pack")
     centres = (np.stack(np.indices((20, 20, 20)), -1).reshape(-1, 3) @
                place[:3, :3].T + place[:3, 3]) * 1e-3
@@ -638,7 +638,7 @@ subsection Stiffness
   set Values = 1: 1000; 2: 3000
 end
 subsection Images
-  set Raster grid = {out}/ct_00.nii.gz
+  set Rasterise like = {out}/ct_00.nii.gz
 end
 """)
     for settings, expected in (

@@ -92,6 +92,7 @@ namespace Palpate
       state.u             = random_vector(D, 1, 0.02);
       fields["stiffness"] = random_field(D, 2, 1000, 0.5);
       fields["density"]   = random_field(D, 4, 200, 0.1);
+      hounsfield          = random_field(D, 5, 200, 0.3);
     }
 
     /// With a stiffness per spring beside that of the cells.
@@ -101,6 +102,7 @@ namespace Palpate
       Fields all = fields;
       all["spring_stiffness"] =
         spring_stiffness(D, snapshots[0].frames, fields["stiffness"]);
+      all["hounsfield"] = hounsfield;
       return all;
     }
 
@@ -116,6 +118,7 @@ namespace Palpate
     std::vector<Snapshot<dim>> snapshots;
     State                      state;
     Fields                     fields;
+    Field                      hounsfield;
     dealii::ConditionalOStream log;
   };
 

@@ -53,8 +53,19 @@ namespace
   }
 
   /// Of every parameterization.
-  const std::vector<std::map<std::string, std::string>> unknowns =
-    {{{"Lower bound", "1"}}, {{"Lower bound", "1"}, {"Fixed labels", "2"}}};
+  std::vector<std::map<std::string, std::string>>
+  unknowns_of(const std::string &name)
+  {
+    std::vector<std::map<std::string, std::string>> all = {
+      {{"Lower bound", "1"}}, {{"Lower bound", "1"}, {"Fixed labels", "2"}}};
+    if (name == "graph network")
+      {
+        all.push_back({{"Hidden width", "3"}, {"Linear map", "fixed"}});
+        all.push_back({{"Hidden width", "0"}, {"Smoothing passes", "2"}});
+        all.push_back({{"Linear map", "none"}});
+      }
+    return all;
+  }
 
   template <int dim>
   void
@@ -99,7 +110,7 @@ namespace
           }
         for (const auto &[name, item] :
              Registry<Parameterization<dim>>::items())
-          for (const auto &entries : unknowns)
+          for (const auto &entries : unknowns_of(name))
             {
               const auto p = make_term<Parameterization<dim>>(name, entries);
               p->bind(x.D, x.fields_of_springs());
@@ -152,12 +163,17 @@ namespace
                          name == "Stiffness ridge" ? 1e-9 : 0.3,
                          name});
       }
-    const bool springs = (test.parameterization == "per spring");
-    auto       p =
-      make_term<Parameterization<dim>>(test.parameterization,
-                                       {{"Lower bound", springs ? "90" : "900"},
-                                        {"Upper bound",
-                                         springs ? "110" : "1100"}});
+    const bool springs = (test.parameterization == "per spring"),
+               network = (test.parameterization == "graph network");
+    auto p             = make_term<Parameterization<dim>>(test.parameterization,
+                                              {{"Lower bound",
+                                                springs   ? "90"
+                                                            : network ? "10"
+                                                                      : "900"},
+                                                           {"Upper bound",
+                                                springs   ? "110"
+                                                            : network ? "1e5"
+                                                                      : "1100"}});
     p->bind(x.D, x.fields_of_springs());
     Fields density;
     density["density"] = x.fields["density"];
@@ -196,6 +212,11 @@ TEST(Taylor, ReducedWithQuadraticDisplacements)
 {
   test_reduced<3>({"sms", "per cell", 1, {}, false, 2, "L2"});
   test_reduced<2>({"sms finite strain", "per cell", 2, {}, false, 2});
+}
+TEST(Taylor, ReducedGraphNetwork)
+{
+  test_reduced<3>({"sms", "graph network", 3});
+  test_reduced<2>({"sms finite strain", "graph network"});
 }
 TEST(Taylor, ReducedWithSeveralSnapshots)
 {

@@ -225,14 +225,14 @@ namespace Palpate
                         "nearest",
                         Patterns::Selection("nearest|error"),
                         "What a vertex outside an image gets.");
-      prm.declare_entry("Raster grid",
+      prm.declare_entry("Rasterise like",
                         "",
                         Patterns::Anything(),
                         "forward, evaluate, identify in 3D: a NIfTI volume on "
                         "whose grid stiffness, strain and volume change and "
                         "displacement [mm] are written as well (.nii.gz in the "
                         "output directory).");
-      prm.declare_entry("Raster background",
+      prm.declare_entry("Rasterise background",
                         "0",
                         Patterns::Double(),
                         "Value of voxels whose centre is in no cell.");

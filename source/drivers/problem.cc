@@ -44,13 +44,13 @@ namespace Palpate
     }
     {
       const Parameters::Section section(parameters, "Images");
-      if (!parameters.get("Raster grid").empty())
+      if (!parameters.get("Rasterise like").empty())
         {
           if (dim != 3)
-            parameters.fail("Raster grid", "expected a 3D case");
+            parameters.fail("Rasterise like", "expected a 3D case");
           raster_grid = std::make_shared<Image>(
-            read_nifti(parameters.get("Raster grid"), 1));
-          raster_background = parameters.get_double("Raster background");
+            read_nifti(parameters.get("Rasterise like"), 1));
+          raster_background = parameters.get_double("Rasterise background");
         }
     }
     data = load_case<dim>(parameters, comm, log, quality);

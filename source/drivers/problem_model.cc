@@ -217,6 +217,16 @@ namespace Palpate
 
   template <int dim>
   void
+  Problem<dim>::add_inputs(const Parameterization<dim> &p, Fields &all) const
+  {
+    for (const auto &name : p.input_fields())
+      if (name == "hounsfield" && !all.has(name))
+        all[name] = discretization->scatter_cells(
+          array("hu_tetra_mean", "the graph network").values);
+  }
+
+  template <int dim>
+  void
   Problem<dim>::add_fields()
   {
     std::vector<std::string> unknown;
@@ -225,6 +235,8 @@ namespace Palpate
     Fields all = initial_fields();
     for (const auto &force : equilibrium->forces)
       force->add_fields(*discretization, snapshots, data, unknown, all);
+    if (parameterization)
+      add_inputs(*parameterization, all);
     for (const auto &name : unknown)
       if (!all.has(name))
         {
@@ -290,13 +302,15 @@ namespace Palpate
           term.objective->value(equilibrium->context(s));
   }
 
-#define INSTANTIATE(dim)                                   \
-  template void  Problem<dim>::read_frames();              \
-  template void  Problem<dim>::read_forces();              \
-  template Field Problem<dim>::read_stiffness(const bool); \
-  template void  Problem<dim>::parse_objective();          \
-  template void  Problem<dim>::read_parameterization();    \
-  template void  Problem<dim>::add_fields();               \
+#define INSTANTIATE(dim)                                                 \
+  template void  Problem<dim>::read_frames();                            \
+  template void  Problem<dim>::read_forces();                            \
+  template Field Problem<dim>::read_stiffness(const bool);               \
+  template void  Problem<dim>::parse_objective();                        \
+  template void  Problem<dim>::read_parameterization();                  \
+  template void  Problem<dim>::add_fields();                             \
+  template void  Problem<dim>::add_inputs(const Parameterization<dim> &, \
+                                         Fields &) const;               \
   template void  Problem<dim>::check_objective() const;
 
   INSTANTIATE(2)

@@ -379,6 +379,7 @@ namespace Palpate
         q[i] += 0.3 * random_number(seed, 1000003ul * rank + i);
         dq[i] = 0.5 * random_number(seed + 1, 1000003ul * rank + i);
       }
+    p.make_smooth(q, dq);
     const auto moved = [&](const double t) {
       Q x = q;
       for (unsigned int i = 0; i < q.size(); ++i)
@@ -449,19 +450,20 @@ namespace Palpate
   template <int dim>
   std::vector<Verification>
   verify_reduced(ReducedFunctional<dim>    &J,
-                 const std::vector<double> &q,
+                 const std::vector<double> &start,
                  const MPI_Comm            &comm,
                  const unsigned int         seed,
                  const double               size)
   {
     using Q             = std::vector<double>;
     const unsigned rank = Utilities::MPI::this_mpi_process(comm);
-    Q              v(q.size()), w(q.size());
+    Q              q    = start, v(q.size()), w(q.size());
     for (unsigned int i = 0; i < q.size(); ++i)
       {
         v[i] = size * random_number(seed, 1000003ul * rank + i);
         w[i] = size * random_number(seed + 1, 1000003ul * rank + i);
       }
+    J.parameterization.make_smooth(q, v);
     const auto moved = [&](const double t) {
       Q x = q;
       for (unsigned int i = 0; i < q.size(); ++i)

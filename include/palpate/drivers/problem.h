@@ -77,6 +77,11 @@ namespace Palpate
       return all;
     }
 
+    /// Add the fields of the case that a parameterization reads.
+    /// @throw InputError if the pack has not got them
+    void
+    add_inputs(const Parameterization<dim> &p, Fields &all) const;
+
     /// Mean |u - u_obs| over free observed vertices and snapshots [m]: used in
     /// the misfit, and held out.
     std::pair<double, double>

@@ -31,6 +31,13 @@ namespace Palpate
       return {"stiffness"};
     }
 
+    /// Fields of the case it reads ("hounsfield": hu_tetra_mean).
+    virtual std::vector<std::string>
+    input_fields() const
+    {
+      return {};
+    }
+
     /// Once per mesh. @param initial start of all fields, ghosted.
     virtual void
     bind(const Discretization<dim> &discretization, const Fields &initial) = 0;
@@ -61,6 +68,15 @@ namespace Palpate
                const Q          &dq,
                const FieldDuals &duals,
                Q                &g) const = 0;
+
+    /// Move a point for Taylor tests, and shorten their direction, so that no
+    /// kink lies between q and q + dq; nothing to do where there are none.
+    virtual void
+    make_smooth(Q &q, Q &dq) const
+    {
+      (void)q;
+      (void)dq;
+    }
 
     /// Names and values of unknowns that belong to no cell, for the log
     /// ("label 1", Pa). Collective.
