@@ -922,6 +922,12 @@ SIX = "0.5, 0.5, 0.5, 0.5, 0.5, 0.6\n"
 marks_row("text", "landmarks: a word among the numbers",
           ["marks.csv", "line 2", "six numbers"], SIX + "0.1, left, 0, 0, 0, 0\n",
           mpi=True)
+marks_row("first_line", "landmarks: a wrong number in the first line",
+          ["marks.csv", "line 1", "six"], "0.5, 0.5x, 0.5, 0.5, 0.5, 0.5\n" + SIX)
+marks_row("empty_cell", "landmarks: an empty cell", ["marks.csv", "line 2"],
+          SIX + "0.5, , 0.5, 0.5, 0.5, 0.5\n")
+marks_row("far", "a landmark that moves farther than the body is long",
+          ["marks.csv", "landmark 0 moves farther"], "0.5,0.5,0.5,0.5,0.5,60\n")
 marks_row("columns", "landmarks with five columns",
           ["marks.csv", "line 1", "three or six"], "0, 0, 0, 1, 2\n")
 marks_row("ragged", "landmarks with a short line", ["marks.csv", "line 2", "six"],
@@ -956,13 +962,27 @@ row("landmarks_scaled", "landmarks beside a scaled motion", 2,
 PHANTOM = {"Task": "phantom", "Output directory": "out"}
 for key, value, expected in (("Voxel size", "0.1", "0.05 m"),
                              ("Mesh size", "-1", "0.001"),
-                             ("Truth mesh size", "1", "or 0"),
+                             ("Fine mesh size", "1", "or 0"),
                              ("Diaphragm motion", "1", "0.1 m"),
                              ("Chest expansion", "2", "0.3")):
     row("phantom_" + key.lower().replace(" ", "_"),
         "phantom: an impossible `%s`" % key, 2,
         ["case.prm", "Phantom/" + key, expected], base=PHANTOM, pack=None,
         entries={"Phantom/" + key: value})
+image_row("pack_folder", "a pack where no folder can be",
+          ["ct.nii/case.npz", "folder cannot be made"], with_image(), mpi=True,
+          entries={"Pack/Output file": "ct.nii/case.npz"})
+row("verify_landmarks", "landmarks with `Task = verify`", 2,
+    ["case.prm", "Landmarks/Points", "no effect"], base=FORWARD,
+    entries={"Task": "verify", "Landmarks/Points": "marks.csv"},
+    files={"marks.csv": SIX})
+row("landmarks_before_solving", "landmarks outside the body, found by --dry-run", 2,
+    ["marks.csv", "landmarks lie outside"], args=["--dry-run"],
+    entries={"Landmarks/Points": "marks.csv"},
+    files={"marks.csv": "500,500,500,500,500,600\n"})
+row("phantom_disk_full", "disk full while a phantom is written", 1,
+    ["ct_00.nii.gz", "cannot be written"], base=PHANTOM, pack=None, mpi=True,
+    setup=lambda r, d, run: checkpoint_disk(r, d))
 row("phantom_case", "a case beside `Task = phantom`", 2, ["case.prm", "Case/File"],
     base=PHANTOM, entries={"Case/File": "case.npz"})
 

@@ -90,6 +90,16 @@ namespace Palpate
           message = e.what();
           code    = e.exit_code;
         }
+      catch (const std::bad_alloc &)
+        {
+          message = "out of memory";
+          code    = 1;
+        }
+      catch (const std::exception &e)
+        {
+          message = std::string("internal error: ") + e.what();
+          code    = 1;
+        }
     code = dealii::Utilities::MPI::broadcast(comm, code, 0);
     if (code == 0)
       return;

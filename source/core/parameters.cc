@@ -135,9 +135,10 @@ namespace Palpate
 
   void
   Parameters::parse(const std::string              &file,
-                    const std::vector<std::string> &overrides)
+                    const std::vector<std::string> &given)
   {
-    filename = file;
+    filename  = file;
+    overrides = given;
     {
       std::ifstream in(file);
       if (!in || in.peek() == std::ifstream::traits_type::eof())
@@ -156,16 +157,16 @@ namespace Palpate
       }
     scan(file);
 
-    for (const std::string &given : overrides)
+    for (const std::string &entry : overrides)
       {
-        const std::string text   = one_line(given); // for messages
-        const auto        equals = given.find('=');
+        const std::string text   = one_line(entry); // for messages
+        const auto        equals = entry.find('=');
         if (equals == std::string::npos)
           throw InputError("--set " + text,
                            "expected \"Section/Sub/Name=value\"");
         std::vector<std::string> parts =
-          Utilities::split_string_list(given.substr(0, equals), '/');
-        const std::string value = Utilities::trim(given.substr(equals + 1));
+          Utilities::split_string_list(entry.substr(0, equals), '/');
+        const std::string value = Utilities::trim(entry.substr(equals + 1));
         if (parts.empty())
           throw InputError("--set " + text, "names no entry");
         const std::string name = parts.back();

@@ -1,5 +1,7 @@
 #include <palpate/drivers/problem.h>
+#include <palpate/optimizers/adam.h>
 #include <palpate/optimizers/optimizer.h>
+#include <palpate/parameterizations/graph_network.h>
 
 #include <boost/algorithm/string.hpp>
 
@@ -118,6 +120,50 @@ namespace Palpate
     }
 
     void
+    declare_training(ParameterHandler &prm)
+    {
+      AdamParameters::declare_parameters(prm);
+      prm.declare_entry("Seed",
+                        "42",
+                        Patterns::Integer(0),
+                        "Of the weights' start and of the order of the cases.");
+      prm.declare_entry("Cases per update",
+                        "0",
+                        Patterns::Integer(0),
+                        "An update takes the mean over this many cases; 0: one "
+                        "per group of ranks.");
+      prm.declare_entry("Ranks per case",
+                        "0",
+                        Patterns::Integer(0),
+                        "Ranks of a group, which work on one case while other "
+                        "groups work on others; 0: all ranks on every case.");
+      prm.declare_entry("Patience",
+                        "0",
+                        Patterns::Integer(0),
+                        "Stop after this many epochs without a better "
+                        "validation loss; 0: never.");
+      prm.declare_entry("Cases in memory",
+                        "0",
+                        Patterns::Integer(0),
+                        "Of a group; the least recently used one is dropped "
+                        "and read again when it is needed; 0: all.");
+      prm.declare_entry("Baselines",
+                        "",
+                        Patterns::Anything(),
+                        "Trained and reported as well: mean value, linear law, "
+                        "smoothed linear law, per-case inversion.");
+      prm.declare_entry("Output case",
+                        "",
+                        Patterns::Anything(),
+                        "Case whose stiffness and motion are written every "
+                        "Output every epochs.");
+      prm.declare_entry("Output every",
+                        "10",
+                        Patterns::Integer(1),
+                        "Epochs between these outputs.");
+    }
+
+    void
     declare_landmarks(ParameterHandler &prm)
     {
       prm.declare_entry("Points",
@@ -177,10 +223,11 @@ namespace Palpate
                         Patterns::Integer(0),
                         "Points whose motion is written to landmarks_*.csv.");
       real("Voxel size", "0.004", "Edge of the cubic voxels [m].");
-      real("Mesh size", "0.01", "Cell size of lung.msh [m].");
-      real("Truth mesh size",
+      real("Mesh size", "0.01", "Cell size of lung.msh and truth.npz [m].");
+      real("Fine mesh size",
            "0",
-           "Cell size of truth.npz [m]; 0: that of lung.msh.");
+           "Cell size of fine.npz [m], another mesh of the same lungs; 0: "
+           "none.");
       real("CT noise", "10", "Standard deviation [HU].");
       real("Diaphragm motion", "0.02", "Of a full breath [m].");
       real("Chest expansion",
@@ -280,11 +327,14 @@ namespace Palpate
     prm.declare_entry("Task",
                       "",
                       Patterns::Selection(
-                        "|forward|evaluate|identify|verify|pack|phantom"),
+                        "|forward|evaluate|identify|verify|pack|train|predict|"
+                        "phantom"),
                       "What to do: forward solves for the displacement, "
                       "evaluate gives objective and gradient, identify "
                       "recovers the stiffness, verify runs Taylor tests, pack "
-                      "makes a case pack of a mesh and images, phantom writes "
+                      "makes a case pack of a mesh and images, train "
+                      "fits the graph network to a cohort, predict applies it, "
+                      "phantom writes "
                       "a synthetic 4D CT.");
     prm.declare_entry("Output directory",
                       "output",
@@ -342,6 +392,35 @@ namespace Palpate
                       "0.4",
                       Patterns::Double(),
                       "nu of the clamped law.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Cohort");
+    prm.declare_entry("Cases",
+                      "",
+                      Patterns::Anything(),
+                      "Case packs to train on, separated by commas.");
+    prm.declare_entry("Validation cases",
+                      "",
+                      Patterns::Anything(),
+                      "Case packs that only choose the best model.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Network");
+    GraphNetwork<3>::declare_network(prm);
+    prm.declare_entry("File",
+                      "",
+                      Patterns::Anything(),
+                      "predict: network.json of a training.");
+    prm.declare_entry("Reference stiffness",
+                      "",
+                      Patterns::Anything(),
+                      "train: geometric mean of alpha [Pa] over the cohort, "
+                      "where the data give no scale; empty: what the start "
+                      "within the bounds led to, an assumption.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Training");
+    declare_training(prm);
     prm.leave_subsection();
 
     prm.enter_subsection("Landmarks");

@@ -21,32 +21,49 @@ namespace Palpate
       std::istringstream               lines(read_file(filename));
       std::vector<std::vector<double>> rows;
       std::string                      line;
+      bool                             first = true;
       for (unsigned int number = 1; std::getline(lines, line); ++number)
         {
-          for (char &c : line)
-            if (c == ',' || c == ';' || c == '\t' || c == '\r')
-              c = ' ';
-          std::istringstream  words(line);
-          std::vector<double> row;
-          std::string         word;
-          bool                names = false;
-          while (words >> word)
+          if (number == 1 && line.compare(0, 3, "\xEF\xBB\xBF") == 0)
+            line = line.substr(3);
+          const std::string shown = line.substr(0, 60);
+          // One separator, where there is one: two mean a missing number.
+          const char separator =
+            line.find(';') != std::string::npos ? ';' : ',';
+          std::vector<std::string> words;
+          for (const auto &cell : Utilities::split_string_list(line, separator))
             {
-              char        *end   = nullptr;
-              const double value = std::strtod(word.c_str(), &end);
-              if (*end != '\0' || !std::isfinite(value))
-                names = true;
-              row.push_back(value);
+              std::istringstream parts(cell);
+              std::string        word;
+              const std::size_t  before = words.size();
+              while (parts >> word)
+                words.push_back(word);
+              if (words.size() == before)
+                words.push_back("");
             }
-          if (row.empty() || line[line.find_first_not_of(' ')] == '#')
+          if (words.empty() || words == std::vector<std::string>{""} ||
+              words[0][0] == '#')
             continue;
-          if (names && number == 1)
+          std::vector<double> row;
+          unsigned int        n_names = 0;
+          for (const auto &word : words)
+            {
+              char *end = nullptr;
+              row.push_back(std::strtod(word.c_str(), &end));
+              n_names += (word.empty() || *end != '\0');
+            }
+          const bool names = first && n_names == row.size();
+          first            = false;
+          if (names)
             continue;
           const std::size_t n = rows.empty() ? row.size() : rows[0].size();
-          if (names || row.size() != n || (n != 3 && n != 6))
+          if (n_names > 0 || row.size() != n || (n != 3 && n != 6) ||
+              !std::all_of(row.begin(), row.end(), [](const double v) {
+                return std::isfinite(v);
+              }))
             throw InputError(filename,
                              "line " + std::to_string(number) + " is '" +
-                               line.substr(0, 60) + "', expected " +
+                               shown + "', expected " +
                                (rows.empty() ? "three or six"
                                 : n == 3     ? "three"
                                              : "six") +
@@ -93,6 +110,8 @@ namespace Palpate
     const auto                points = parameters.get_list("Points");
     if (points.empty())
       return {};
+    if (n_timestamps == 0)
+      parameters.fail("Points", "there is no motion, expected a displacement");
     const auto moved      = parameters.get_list("Moved points");
     auto       timestamps = parameters.get_integers("Timestamps");
     const auto n          = moved.empty() ? points.size() : moved.size();
@@ -168,55 +187,83 @@ namespace Palpate
     return all;
   }
 
+  void
+  check_landmarks(std::vector<Landmarks>                      &all,
+                  const std::vector<Point<3>>                 &vertices,
+                  const std::function<bool(const Point<3> &)> &inside)
+  {
+    Point<3> lower = vertices[0], upper = vertices[0];
+    for (const Point<3> &x : vertices)
+      for (unsigned int d = 0; d < 3; ++d)
+        {
+          lower[d] = std::min(lower[d], x[d]);
+          upper[d] = std::max(upper[d], x[d]);
+        }
+    const double size = (upper - lower).norm();
+    const auto   refused =
+      [](const Landmarks &l, const std::string &what, const Point<3> &x) {
+        std::ostringstream text;
+        text << what << " (" << 1e3 * x[0] << ", " << 1e3 * x[1] << ", "
+             << 1e3 * x[2]
+             << ") mm, expected them in the body (Landmarks/Length unit, "
+                "Coordinates)";
+        throw InputError(l.source, text.str());
+      };
+    for (Landmarks &l : all)
+      {
+        const std::size_t n     = l.points.size();
+        std::size_t       first = n;
+        l.n_outside             = 0;
+        for (std::size_t i = 0; i < n; ++i)
+          if (!inside(l.points[i]))
+            {
+              first = std::min(first, i);
+              ++l.n_outside;
+            }
+        if (l.n_outside > n / 2)
+          refused(l,
+                  std::to_string(l.n_outside) + " of " + std::to_string(n) +
+                    " landmarks lie outside, the first at",
+                  l.points[first]);
+        for (std::size_t i = 0; i < n; ++i)
+          if ((l.moved[i] - l.points[i]).norm() > size)
+            refused(l,
+                    "landmark " + std::to_string(i) +
+                      " moves farther than the body is long, to",
+                    l.moved[i]);
+      }
+  }
+
   nlohmann::json
   registration_errors(
     const Landmarks &landmarks,
-    const std::vector<
-      std::pair<std::string, std::function<Tensor<1, 3>(const Point<3> &)>>>
-                                                &motions,
-    const std::function<bool(const Point<3> &)> &inside,
-    const ConditionalOStream                    &log)
+    const std::vector<std::pair<std::string, std::vector<Tensor<1, 3>>>>
+                             &motions,
+    const ConditionalOStream &log)
   {
-    const std::size_t   n       = landmarks.points.size();
-    std::size_t         outside = 0;
+    const std::size_t   n = landmarks.points.size();
     std::vector<double> lengths;
     for (std::size_t i = 0; i < n; ++i)
-      {
-        outside += !inside(landmarks.points[i]);
-        lengths.push_back(1e3 *
-                          (landmarks.moved[i] - landmarks.points[i]).norm());
-      }
-    if (outside > n / 2)
-      {
-        std::ostringstream text;
-        text << outside << " of " << n << " landmarks lie outside, the first "
-             << "point is (" << 1e3 * landmarks.points[0][0] << ", "
-             << 1e3 * landmarks.points[0][1] << ", "
-             << 1e3 * landmarks.points[0][2]
-             << ") mm, expected them in the body (Landmarks/Length unit, "
-                "Coordinates)";
-        throw InputError(landmarks.source, text.str());
-      }
+      lengths.push_back(1e3 *
+                        (landmarks.moved[i] - landmarks.points[i]).norm());
     nlohmann::json     result = {{"file", landmarks.source},
                                  {"timestamp", landmarks.timestamp},
                                  {"points", n},
-                                 {"outside", outside},
+                                 {"outside", landmarks.n_outside},
                                  {"motion_mm", statistics(lengths)}};
     std::ostringstream text;
     text << "  landmarks, timestamp " << landmarks.timestamp << ": " << n
          << " points";
-    if (outside > 0)
-      text << " (" << outside << " outside, nearest point)";
+    if (landmarks.n_outside > 0)
+      text << " (" << landmarks.n_outside << " outside, nearest point)";
     text << std::setprecision(3) << ", motion "
          << result["motion_mm"]["mean"].get<double>() << " mm";
     for (const auto &[name, u] : motions)
       {
         std::vector<double> errors;
         for (std::size_t i = 0; i < n; ++i)
-          {
-            const Point<3> &x = landmarks.points[i];
-            errors.push_back(1e3 * (x + u(x) - landmarks.moved[i]).norm());
-          }
+          errors.push_back(
+            1e3 * (landmarks.points[i] + u[i] - landmarks.moved[i]).norm());
         const auto s         = statistics(errors);
         result[name + "_mm"] = s;
         text << "; error of "

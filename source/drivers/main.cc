@@ -138,7 +138,8 @@ namespace
       po::value<std::vector<std::string>>()->composing(),
       "\"Section/Sub/Name=value\": override an entry (may be repeated)")(
       "dry-run", "read and check everything, print the plan, solve nothing")(
-      "resume", "identify: go on from the checkpoint in the output directory")(
+      "resume",
+      "identify, train: go on from the checkpoint in the output directory")(
       "print-parameters",
       po::value<std::string>(),
       "all entries with defaults: prm, json or markdown")(
@@ -230,14 +231,14 @@ namespace
     const std::string task = parameters.get("Task");
     if (task.empty())
       parameters.fail("Task",
-                      "expected forward, evaluate, identify, verify, pack or "
-                      "phantom");
+                      "expected forward, evaluate, identify, verify, pack, "
+                      "train, predict or phantom");
     RunOptions options;
     options.dry_run = given.count("dry-run") > 0;
     options.resume  = given.count("resume") > 0;
-    if (options.resume && task != "identify")
+    if (options.resume && task != "identify" && task != "train")
       throw InputError("command line",
-                       "--resume goes with Task = identify only");
+                       "--resume goes with Task = identify or train only");
     const dealii::ConditionalOStream log(std::cout,
                                          root && parameters.get("Verbosity") !=
                                                    "quiet");
@@ -245,6 +246,8 @@ namespace
       {
         if (task == "phantom")
           return run_phantom(parameters, options, comm, log);
+        if (task == "train")
+          return run_train(parameters, options, comm, log);
         const int dim = case_dimension(parameters);
         if (task == "pack")
           {
@@ -252,6 +255,13 @@ namespace
               parameters.fail("Task",
                               "pack needs tetrahedra, expected a 3D case");
             return run_pack(parameters, options, comm, log);
+          }
+        if (task == "predict")
+          {
+            if (dim != 3)
+              parameters.fail("Task",
+                              "predict needs tetrahedra, expected a 3D case");
+            return run_predict(parameters, options, comm, log);
           }
         if (dim == 2)
           return run<2>(task, parameters, options, comm, log);

@@ -87,7 +87,7 @@ namespace Palpate
         parameters.fail("Output file", "expected a name that ends with .npz");
       if (parameters.get("Density") == "from HU")
         {
-          if (!with_ct && parameters.is_set("Density"))
+          if (!with_ct)
             parameters.fail("Density", "there is no CT, expected a number");
           p.floor = parameters.get_double("HU density floor");
         }
@@ -167,6 +167,20 @@ namespace Palpate
       std::sort(values.begin(), values.end());
       return values[static_cast<std::size_t>(share * (values.size() - 1))];
     }
+
+    /// Length of the diagonal of the box around the points.
+    double
+    extent_of(const Positions &points)
+    {
+      Point<3> lower = points[0], upper = points[0];
+      for (const Point<3> &x : points)
+        for (unsigned int d = 0; d < 3; ++d)
+          {
+            lower[d] = std::min(lower[d], x[d]);
+            upper[d] = std::max(upper[d], x[d]);
+          }
+      return (upper - lower).norm();
+    }
     /// A displacement field: u of its step at points of the phase it starts at.
     Tensor<1, 3>
     sampled_displacement(const ImageSampler    &field,
@@ -193,9 +207,7 @@ namespace Palpate
     {
       const std::size_t      N      = mesh.vertices.size();
       std::vector<Positions> phases = {mesh.vertices};
-      double                 extent = 0;
-      for (const auto &x : mesh.vertices)
-        extent = std::max(extent, (x - mesh.vertices[0]).norm());
+      const double           extent = extent_of(mesh.vertices);
       std::vector<Positions> marks;
       for (const auto &l : landmarks)
         marks.push_back(l.points);
@@ -248,13 +260,11 @@ namespace Palpate
                 }
               if (landmarks[l].timestamp != s)
                 continue;
-              std::size_t n = 0;
-              summary["landmarks"].push_back(registration_errors(
-                landmarks[l],
-                {{"input_field",
-                  [&](const Point<3> &x) { return marks[l][n++] - x; }}},
-                [&](const Point<3> &x) { return !sampler.is_outside(x); },
-                log));
+              std::vector<Tensor<1, 3>> u;
+              for (std::size_t i = 0; i < marks[l].size(); ++i)
+                u.push_back(marks[l][i] - landmarks[l].points[i]);
+              summary["landmarks"].push_back(
+                registration_errors(landmarks[l], {{"input_field", u}}, log));
             }
         }
       return phases;
@@ -418,9 +428,10 @@ namespace Palpate
           const Simplex<3> simplex(mesh, c);
           volume[c]    = simplex.volume;
           gradients[c] = simplex.gradients;
-          density[c]   = pack.density > 0 ? pack.density
-                         : K > 0 ? std::max(hu_mean[c] + 1000, pack.floor)
-                                 : 1000;
+          // The volumes are those of phase 0, and so must be the HU.
+          density[c] = pack.density > 0
+                         ? pack.density
+                         : std::max(hu_steps[0][c] + 1000, pack.floor);
           for (const unsigned int a : mesh.cells[c])
             mass[a] += density[c] * volume[c] / 4;
         }
@@ -519,8 +530,15 @@ namespace Palpate
     QualityReport<3>  quality;
     const CaseData<3> data = load_case<3>(parameters, comm, log, quality);
     const auto       &mesh = data.mesh;
-    const auto        landmarks =
-      read_landmarks(parameters, images.displacements.size());
+    auto landmarks = read_landmarks(parameters, images.displacements.size());
+    if (!landmarks.empty())
+      {
+        const PointLocation<3> locator(mesh);
+        const double           size = 1e-9 * extent_of(mesh.vertices);
+        check_landmarks(landmarks, mesh.vertices, [&](const Point<3> &x) {
+          return locator.locate(x).distance < size;
+        });
+      }
     parameters.refuse_unused("pack");
     const std::size_t N = mesh.vertices.size(), M = mesh.cells.size(),
                       S = images.displacements.size();
@@ -528,21 +546,23 @@ namespace Palpate
         << describe(quality) << std::endl
         << "  " << images.ct.size() << " CT volume(s), " << S
         << " displacement field(s)" << std::endl;
-    if (options.dry_run)
-      return 0;
-
     run_on_root(comm, [&]() {
       nlohmann::json summary;
       const auto     phases = carry(mesh, images, landmarks, summary, log);
       const auto     hu     = sample_hu(mesh, images, phases, summary, log);
-      const auto     arrays =
-        make_pack(data, quality, pack, phases, hu, summary, log);
-
-      create_output_directory(directory);
-      const auto folder = std::filesystem::path(pack.file).parent_path();
+      if (options.dry_run)
+        return;
+      const auto      folder = std::filesystem::path(pack.file).parent_path();
+      std::error_code error;
       if (!folder.empty())
-        std::filesystem::create_directories(folder);
-      write_npz(pack.file, arrays);
+        std::filesystem::create_directories(folder, error);
+      if (error)
+        throw InputError(pack.file,
+                         "its folder cannot be made (Pack/Output file): " +
+                           error.message());
+      create_output_directory(directory);
+      write_npz(pack.file,
+                make_pack(data, quality, pack, phases, hu, summary, log));
       summary["task"]        = "pack";
       summary["stop_reason"] = "packed";
       summary["case"]        = data.source;
@@ -551,8 +571,10 @@ namespace Palpate
                                 {"snapshots", S},
                                 {"ct_volumes", images.ct.size()}};
       summary["seconds"]     = {{"elapsed", timer.wall_time()}};
-      write_file(directory + "/summary.json", summary.dump(2) + "\n");
+      write_summary(directory, parameters, summary, comm);
     });
+    if (options.dry_run)
+      return 0;
     log << "case pack in " << pack.file << " (" << std::setprecision(3)
         << timer.wall_time() << " s)" << std::endl;
     return 0;

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iomanip>
 #include <sstream>
 
@@ -26,7 +27,7 @@ namespace Palpate
     {
       LungPhantom::Description description;
       unsigned int             n_phases, n_samples, n_landmarks;
-      double                   voxel_size, mesh_size, truth_mesh_size, noise;
+      double                   voxel_size, mesh_size, fine_mesh_size, noise;
     };
 
     PhantomParameters
@@ -52,12 +53,11 @@ namespace Palpate
           }
         return value;
       };
-      p.voxel_size = between("Voxel size", 5e-4, 0.05, " m");
-      p.mesh_size  = between("Mesh size", 1e-3, 0.05, " m");
-      p.truth_mesh_size =
-        parameters.get_double("Truth mesh size") == 0
-          ? p.mesh_size
-          : between("Truth mesh size", 1e-3, 0.05, " m (or 0)");
+      p.voxel_size          = between("Voxel size", 5e-4, 0.05, " m");
+      p.mesh_size           = between("Mesh size", 1e-3, 0.05, " m");
+      p.fine_mesh_size      = parameters.get_double("Fine mesh size") == 0
+                                ? 0
+                                : between("Fine mesh size", 1e-3, 0.05, " m (or 0)");
       p.noise               = between("CT noise", 0, 1000, " HU");
       d.diaphragm_motion    = between("Diaphragm motion", 0, 0.1, " m");
       d.chest_expansion     = between("Chest expansion", 0, 0.3, "");
@@ -67,6 +67,28 @@ namespace Palpate
       d.neighborhood_slope  = between("Neighborhood slope", -5, 5, "");
       d.neighborhood_radius = between("Neighborhood radius", 1e-3, 0.05, " m");
       return p;
+    }
+
+    /// Remove what a phantom writes from a directory.
+    void
+    remove_phantom(const std::string &directory)
+    {
+      for (const auto &entry : std::filesystem::directory_iterator(directory))
+        {
+          const std::string name = entry.path().filename().string();
+          for (const char *begin : {"ct_",
+                                    "from_first_",
+                                    "chained_",
+                                    "landmarks_",
+                                    "lung_labels.nii",
+                                    "stiffness.nii",
+                                    "lung.msh",
+                                    "truth.npz",
+                                    "fine.npz",
+                                    "pack.prm"})
+            if (name.compare(0, std::string(begin).size(), begin) == 0)
+              std::filesystem::remove(entry.path());
+        }
     }
 
     /// A grid of cubes around the chest.
@@ -216,6 +238,9 @@ namespace Palpate
     const std::string       directory = parameters.get("Output directory");
     const PhantomParameters p         = read_phantom_parameters(parameters);
     parameters.refuse_unused("phantom");
+    if (directory.find(',') != std::string::npos)
+      parameters.fail("Output directory",
+                      "expected no comma: pack.prm lists the files in it");
     const Image grid = chest_grid(p.voxel_size);
     log << "task phantom: " << p.n_phases << " phase(s) of " << grid.size[0]
         << " x " << grid.size[1] << " x " << grid.size[2] << " voxels"
@@ -225,6 +250,17 @@ namespace Palpate
 
     run_on_root(comm, [&]() {
       create_output_directory(directory);
+      remove_phantom(directory);
+      // Whole or not at all.
+      struct Guard
+      {
+        std::string directory;
+        ~Guard()
+        {
+          if (!directory.empty())
+            remove_phantom(directory);
+        }
+      } guard{directory};
       const LungPhantom                phantom(p.description);
       std::vector<LungPhantom::Breath> breaths;
       for (unsigned int k = 0; k < p.n_phases; ++k)
@@ -261,13 +297,22 @@ namespace Palpate
                       {phantom.lung(X) > 0 ? phantom.stiffness(X) : 0.}};
                   }));
 
-      write_gmsh(path("lung.msh"), phantom.mesh(p.mesh_size), 1e-3);
       CaseData<3> exact;
       exact.source       = path("truth.npz");
-      exact.mesh         = phantom.mesh(p.truth_mesh_size);
+      exact.mesh         = phantom.mesh(p.mesh_size);
       const auto quality = check_and_repair(exact, true);
+      write_gmsh(path("lung.msh"), exact.mesh, 1e-3);
       write_npz(path("truth.npz"),
                 truth(phantom, exact.mesh, quality.surface_vertex, breaths));
+      if (p.fine_mesh_size > 0)
+        {
+          CaseData<3> fine;
+          fine.source     = path("fine.npz");
+          fine.mesh       = phantom.mesh(p.fine_mesh_size);
+          const auto also = check_and_repair(fine, true);
+          write_npz(path("fine.npz"),
+                    truth(phantom, fine.mesh, also.surface_vertex, breaths));
+        }
 
       const auto marks = phantom.landmarks(p.n_landmarks);
       for (unsigned int k = 1; k < p.n_phases && !marks.empty(); ++k)
@@ -303,11 +348,12 @@ namespace Palpate
       summary["stop_reason"] = "written";
       summary["sizes"]       = {{"phases", p.n_phases},
                                 {"voxels", grid.n_voxels()},
-                                {"truth_vertices", exact.mesh.vertices.size()},
-                                {"truth_cells", exact.mesh.cells.size()}};
+                                {"vertices", exact.mesh.vertices.size()},
+                                {"cells", exact.mesh.cells.size()}};
       summary["volume"]      = quality.volume;
       summary["seconds"]     = {{"elapsed", timer.wall_time()}};
-      write_file(path("summary.json"), summary.dump(2) + "\n");
+      write_summary(directory, parameters, summary, comm);
+      guard.directory.clear();
     });
     log << "4D CT in " << directory << " (" << std::setprecision(3)
         << timer.wall_time() << " s); make its case with\n  palpate "

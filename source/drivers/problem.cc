@@ -22,6 +22,17 @@ namespace Palpate
     return (shape == "rectangle" || shape == "disk") ? 2 : 3;
   }
 
+  namespace
+  {
+    /// Whether the task ends with write_results().
+    bool
+    writes_results(Parameters &parameters)
+    {
+      const std::string task = parameters.get("Task");
+      return task == "forward" || task == "evaluate" || task == "identify";
+    }
+  } // namespace
+
   template <int dim>
   Problem<dim>::Problem(Parameters               &parameters,
                         const MPI_Comm           &comm,
@@ -42,17 +53,18 @@ namespace Palpate
       const Parameters::Section section(parameters, "Linear solver");
       solver_parameters.parse_parameters(parameters);
     }
-    {
-      const Parameters::Section section(parameters, "Images");
-      if (!parameters.get("Rasterise like").empty())
-        {
-          if (dim != 3)
-            parameters.fail("Rasterise like", "expected a 3D case");
-          raster_grid = std::make_shared<Image>(
-            read_nifti(parameters.get("Rasterise like"), 1));
-          raster_background = parameters.get_double("Rasterise background");
-        }
-    }
+    if (writes_results(parameters))
+      {
+        const Parameters::Section section(parameters, "Images");
+        if (!parameters.get("Rasterise like").empty())
+          {
+            if (dim != 3)
+              parameters.fail("Rasterise like", "expected a 3D case");
+            raster_grid = std::make_shared<Image>(
+              read_nifti(parameters.get("Rasterise like"), 1));
+            raster_background = parameters.get_double("Rasterise background");
+          }
+      }
     data = load_case<dim>(parameters, comm, log, quality);
     {
       const Parameters::Section section(parameters, "Model");
@@ -63,7 +75,20 @@ namespace Palpate
       std::make_unique<Discretization<dim>>(data.mesh, degree, comm);
     read_snapshots(dry_run);
     if constexpr (dim == 3)
-      landmarks = read_landmarks(parameters, snapshots.size());
+      if (writes_results(parameters))
+        {
+          landmarks = read_landmarks(parameters, snapshots.size());
+          if (!landmarks.empty())
+            {
+              const PointLocation<3> locator(data.mesh);
+              const double           size = std::cbrt(quality.volume);
+              check_landmarks(landmarks,
+                              data.mesh.vertices,
+                              [&](const Point<3> &x) {
+                                return locator.locate(x).distance < 1e-9 * size;
+                              });
+            }
+        }
     if (!landmarks.empty() && prescribed_scale != 1)
       {
         const Parameters::Section section(parameters, "Landmarks");

@@ -211,42 +211,55 @@ namespace Palpate
     return reference_stiffness / geometric_mean(*discretization, alpha);
   }
 
+  void
+  write_summary(const std::string &directory,
+                const Parameters  &parameters,
+                nlohmann::json    &summary,
+                const MPI_Comm    &comm)
+  {
+    summary["version"] = PALPATE_VERSION;
+    summary["ranks"]   = Utilities::MPI::n_mpi_processes(comm);
+    std::ostringstream json, prm;
+    parameters.handler.print_parameters(json, ParameterHandler::ShortJSON);
+    summary["parameters"] = nlohmann::json::parse(json.str());
+    write_file(directory + "/summary.json", summary.dump(2) + "\n");
+    parameters.handler.print_parameters(prm, ParameterHandler::PRM);
+    write_file(directory + "/parameters.prm", prm.str());
+  }
+
   template <int dim>
   nlohmann::json
   Problem<dim>::landmark_errors() const
   {
     nlohmann::json result;
     if constexpr (dim == 3)
-      for (const Landmarks &marks : landmarks)
-        {
-          const unsigned int s = marks.timestamp;
-          const auto         simulated =
-            serial_displacement(equilibrium->context(s).state.u);
-          const PointLocation<3> locator(data.mesh);
-          std::vector<std::pair<std::string,
-                                std::function<Tensor<1, 3>(const Point<3> &)>>>
-                                motions;
-          SerialDisplacement<3> input;
-          if (!registered.empty())
-            {
-              input.mesh     = data.mesh;
+      {
+        const PointLocation<3> locator(data.mesh);
+        for (const Landmarks &marks : landmarks)
+          {
+            const unsigned int s = marks.timestamp;
+            const auto         simulated =
+              serial_displacement(equilibrium->context(s).state.u);
+            SerialDisplacement<3> input;
+            input.mesh = data.mesh;
+            if (!registered.empty())
               input.vertices = registered[s];
-              motions.emplace_back("input_field", [&](const Point<3> &x) {
-                return input.value(locator.locate(x));
-              });
-            }
-          motions.emplace_back("simulated", [&](const Point<3> &x) {
-            return simulated.value(locator.locate(x));
-          });
-          const double size = std::cbrt(quality.volume);
-          result.push_back(registration_errors(
-            marks,
-            motions,
-            [&](const Point<3> &x) {
-              return locator.locate(x).distance < 1e-9 * size;
-            },
-            log));
-        }
+            std::vector<Tensor<1, 3>> of_input, of_simulation;
+            for (const Point<3> &x : marks.points)
+              {
+                const auto where = locator.locate(x);
+                of_simulation.push_back(simulated.value(where));
+                if (!registered.empty())
+                  of_input.push_back(input.value(where));
+              }
+            std::vector<std::pair<std::string, std::vector<Tensor<1, 3>>>>
+              motions;
+            if (!registered.empty())
+              motions.emplace_back("input_field", of_input);
+            motions.emplace_back("simulated", of_simulation);
+            result.push_back(registration_errors(marks, motions, log));
+          }
+      }
     return result;
   }
 
@@ -616,9 +629,7 @@ namespace Palpate
       summary["landmarks"] = landmark_errors();
 
     const auto &counts                = equilibrium->counts;
-    summary["version"]                = PALPATE_VERSION;
     summary["case"]                   = data.source;
-    summary["ranks"]                  = Utilities::MPI::n_mpi_processes(comm);
     summary["sizes"]                  = {{"vertices", N},
                                          {"cells", M},
                                          {"degrees_of_freedom", D.dof_handler().n_dofs()},
@@ -695,21 +706,9 @@ namespace Palpate
                                {"lowest_m", lowest},
                                {"highest_m", highest}};
     summary["warnings"]     = warnings;
-    {
-      std::ostringstream text;
-      parameters.handler.print_parameters(text, ParameterHandler::ShortJSON);
-      summary["parameters"] = nlohmann::json::parse(text.str());
-    }
-
     run_on_root(comm, [&]() { write_npz(directory + "/result.npz", arrays); });
-    run_on_root(comm, [&]() {
-      write_file(directory + "/summary.json", summary.dump(2) + "\n");
-    });
-    run_on_root(comm, [&]() {
-      std::ostringstream text;
-      parameters.handler.print_parameters(text, ParameterHandler::PRM);
-      write_file(directory + "/parameters.prm", text.str());
-    });
+    run_on_root(comm,
+                [&]() { write_summary(directory, parameters, summary, comm); });
     written.keep();
   }
 

@@ -275,17 +275,29 @@ namespace Palpate
     h.xyz_units                 = NIFTI_UNITS_MM;
     if (image.n_components == 3)
       h.intent_code = NIFTI_INTENT_VECTOR;
-    std::memcpy(h.data,
-                image.values.data(),
-                image.values.size() * sizeof(float));
-    const bool        zipped = nifti_is_gzfile(filename.c_str());
-    const std::string temporary =
-      filename + (zipped ? ".partial.nii.gz" : ".partial.nii");
-    h.nifti_type = NIFTI_FTYPE_NIFTI1_1;
-    nifti_set_filenames(&h, temporary.c_str(), 0, 1);
-    nifti_image_write(&h);
-    const bool failed = !std::ifstream(temporary).good();
-    if (failed || std::rename(temporary.c_str(), filename.c_str()) != 0)
+    h.nifti_type   = NIFTI_FTYPE_NIFTI1_1;
+    h.iname_offset = 352;
+    nifti_1_header first;
+    nifti_convert_nim2n1hdr(&h, &first);
+
+    // The library's own writing says nothing of a full disk.
+    const bool        zipped    = nifti_is_gzfile(filename.c_str());
+    const std::string temporary = filename + ".partial";
+    znzFile           file      = znzopen(temporary.c_str(), "wb", zipped);
+    bool              good      = !znz_isnull(file);
+    const auto        put       = [&](const void *data, const std::size_t n) {
+      good = good && znzwrite(data, 1, n, file) == n;
+    };
+    put(&first, sizeof(first));
+    put("\0\0\0\0", 4);
+    const std::size_t bytes = image.values.size() * sizeof(float),
+                      chunk = 1 << 24;
+    const char *data = reinterpret_cast<const char *>(image.values.data());
+    for (std::size_t at = 0; at < bytes && good; at += chunk)
+      put(data + at, std::min(chunk, bytes - at));
+    if (!znz_isnull(file))
+      good = (znzclose(file) == 0) && good;
+    if (!good || std::rename(temporary.c_str(), filename.c_str()) != 0)
       {
         std::remove(temporary.c_str());
         throw ComputationError(filename + ": cannot be written");

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/files.h>
 #include <palpate/mesh/gmsh_session.h>
 #include <palpate/mesh/write_mesh.h>
 
@@ -46,6 +47,9 @@ namespace Palpate
             gmsh::model::addPhysicalGroup(3, {label}, label);
           }
         gmsh::write(temporary);
+        // It says nothing of a full disk.
+        const std::string written = read_file(temporary);
+        failed = written.find("$EndElements") == std::string::npos;
       }
     catch (const std::exception &)
       {

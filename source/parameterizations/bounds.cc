@@ -6,7 +6,7 @@ namespace Palpate
   using namespace dealii;
 
   void
-  StiffnessBounds::declare_parameters(ParameterHandler &prm)
+  StiffnessBounds::declare_range(ParameterHandler &prm)
   {
     prm.declare_entry("Lower bound",
                       "500",
@@ -16,6 +16,12 @@ namespace Palpate
                       "1e4",
                       Patterns::Double(),
                       "Largest stiffness alpha [Pa]; per spring: k [N/m].");
+  }
+
+  void
+  StiffnessBounds::declare_parameters(ParameterHandler &prm)
+  {
+    declare_range(prm);
     prm.declare_entry("Fixed labels",
                       "",
                       Patterns::Anything(),
@@ -23,7 +29,7 @@ namespace Palpate
   }
 
   void
-  StiffnessBounds::parse_parameters(Parameters &parameters)
+  StiffnessBounds::parse_range(Parameters &parameters)
   {
     lower = parameters.get_double("Lower bound");
     upper = parameters.get_double("Upper bound");
@@ -33,6 +39,12 @@ namespace Palpate
       parameters.fail("Upper bound",
                       "expected a value above Lower bound = " +
                         parameters.get("Lower bound"));
+  }
+
+  void
+  StiffnessBounds::parse_parameters(Parameters &parameters)
+  {
+    parse_range(parameters);
     fixed_labels = parameters.get_integers("Fixed labels");
   }
 

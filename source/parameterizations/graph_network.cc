@@ -16,6 +16,18 @@ namespace Palpate
   GraphNetwork<dim>::declare_parameters(ParameterHandler &prm)
   {
     StiffnessBounds::declare_parameters(prm);
+    declare_network(prm);
+    prm.declare_entry("Seed",
+                      "42",
+                      Patterns::Integer(0),
+                      "graph network: of the weights' start.");
+  }
+
+  template <int dim>
+  void
+  GraphNetwork<dim>::declare_network(ParameterHandler &prm)
+  {
+    StiffnessBounds::declare_range(prm);
     prm.declare_entry("Hidden width",
                       "16",
                       Patterns::Integer(0, 1024),
@@ -30,10 +42,6 @@ namespace Palpate
                       Patterns::Double(0),
                       "graph network: standard deviation of the weights' "
                       "start; biases start at 0.");
-    prm.declare_entry("Seed",
-                      "42",
-                      Patterns::Integer(0),
-                      "graph network: of the weights' start.");
     prm.declare_entry("Smoothing passes",
                       "0",
                       Patterns::Integer(0, 100),
@@ -46,14 +54,20 @@ namespace Palpate
   GraphNetwork<dim>::parse_parameters(Parameters &parameters)
   {
     description.limits.parse_parameters(parameters);
+    parse_network(parameters);
+    if (description.width > 0)
+      description.seed = parameters.get_integer("Seed");
+  }
+
+  template <int dim>
+  void
+  GraphNetwork<dim>::parse_network(Parameters &parameters)
+  {
+    description.limits.parse_range(parameters);
     description.width      = parameters.get_integer("Hidden width");
     description.linear_map = parameters.get("Linear map");
     if (description.width > 0)
-      {
-        description.weight_scale =
-          parameters.get_double("Initial weight scale");
-        description.seed = parameters.get_integer("Seed");
-      }
+      description.weight_scale = parameters.get_double("Initial weight scale");
     description.smoothing = parameters.get_integer("Smoothing passes");
   }
 
@@ -152,6 +166,18 @@ namespace Palpate
     if (description.linear_map == "none")
       q[p.bias2] = middle;
     return q;
+  }
+
+  template <int dim>
+  std::vector<char>
+  GraphNetwork<dim>::decays() const
+  {
+    std::vector<char> flags(n_unknowns(), 0);
+    const Parts       p = parts();
+    for (const unsigned int part :
+         {p.neighbors1, p.self1, p.neighbors2, p.self2})
+      std::fill_n(flags.begin() + part, description.width, 1);
+    return flags;
   }
 
   template <int dim>

@@ -33,8 +33,7 @@ namespace Palpate
      * @throw InputError
      */
     void
-    parse(const std::string              &filename,
-          const std::vector<std::string> &overrides);
+    parse(const std::string &file, const std::vector<std::string> &given);
 
     void
     enter(const std::string &section);
@@ -98,8 +97,9 @@ namespace Palpate
     void
     mark_section_used(const std::string &section);
 
-    /// The parameter file.
-    std::string filename;
+    /// The parameter file, and what overrides it.
+    std::string              filename;
+    std::vector<std::string> overrides;
 
   private:
     std::string

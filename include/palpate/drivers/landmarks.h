@@ -19,6 +19,7 @@ namespace Palpate
     std::string                   source;
     unsigned int                  timestamp = 0;
     std::vector<dealii::Point<3>> points, moved; ///< RAS [m]
+    std::size_t                   n_outside = 0; ///< of the body
   };
 
   /**
@@ -33,24 +34,26 @@ namespace Palpate
   std::vector<Landmarks>
   read_landmarks(Parameters &parameters, const std::size_t n_timestamps);
 
+  /// Count the landmarks outside the body. @throw InputError if most are, or
+  /// one moves farther than the body is long
+  void
+  check_landmarks(std::vector<Landmarks>              &landmarks,
+                  const std::vector<dealii::Point<3>> &vertices,
+                  const std::function<bool(const dealii::Point<3> &)> &inside);
+
   /**
    * The target registration error |x + u(x) - x_moved| of some motions, as JSON
    * and in the log: mean, standard deviation, percentiles 50, 75, 95, maximum
    * [mm].
-   * @param motions name ("input_field", "simulated") and u(x) [m]
-   * @param inside whether a point is where the motions are known; the others
-   * (which take those of the nearest point) are counted
-   * @throw InputError if most of the points are not
+   * @param motions name ("input_field", "simulated") and u at every landmark
+   * [m]; those outside take that of the nearest point
    */
   nlohmann::json
   registration_errors(
     const Landmarks &landmarks,
-    const std::vector<
-      std::pair<std::string,
-                std::function<dealii::Tensor<1, 3>(const dealii::Point<3> &)>>>
-                                                        &motions,
-    const std::function<bool(const dealii::Point<3> &)> &inside,
-    const dealii::ConditionalOStream                    &log);
+    const std::vector<std::pair<std::string, std::vector<dealii::Tensor<1, 3>>>>
+                                     &motions,
+    const dealii::ConditionalOStream &log);
 } // namespace Palpate
 
 #endif

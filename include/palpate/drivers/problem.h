@@ -31,6 +31,14 @@ namespace Palpate
             const dealii::ConditionalOStream &log,
             QualityReport<dim>               &quality);
 
+  /// Write summary.json, with version, ranks and parameters, and
+  /// parameters.prm. To be called on one rank.
+  void
+  write_summary(const std::string &directory,
+                const Parameters  &parameters,
+                nlohmann::json    &summary,
+                const MPI_Comm    &comm);
+
   /// A displacement on a whole mesh, quadratic ones with their edge values.
   template <int dim>
   struct SerialDisplacement

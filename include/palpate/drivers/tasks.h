@@ -48,6 +48,20 @@ namespace Palpate
            const MPI_Comm                   &comm,
            const dealii::ConditionalOStream &log);
 
+  /// Train the graph network on a cohort (3D).
+  int
+  run_train(Parameters                       &parameters,
+            const RunOptions                 &options,
+            const MPI_Comm                   &comm,
+            const dealii::ConditionalOStream &log);
+
+  /// The stiffness of a case by a trained network, without any solve (3D).
+  int
+  run_predict(Parameters                       &parameters,
+              const RunOptions                 &options,
+              const MPI_Comm                   &comm,
+              const dealii::ConditionalOStream &log);
+
   /// Write a synthetic 4D CT with everything that is known of it exactly.
   int
   run_phantom(Parameters                       &parameters,

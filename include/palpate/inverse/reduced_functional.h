@@ -69,6 +69,12 @@ namespace Palpate
     {
       return current.fields;
     }
+    /// The last point itself.
+    const Q &
+    point() const
+    {
+      return current.q;
+    }
     /// Adjoint states at the last point.
     const std::vector<Vector> &
     adjoints() const

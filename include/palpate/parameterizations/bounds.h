@@ -20,6 +20,11 @@ namespace Palpate
     /// @throw InputError
     void
     parse_parameters(Parameters &parameters);
+    /// Lower bound and Upper bound only.
+    static void
+    declare_range(dealii::ParameterHandler &prm);
+    void
+    parse_range(Parameters &parameters);
 
     /// Labels of the mesh that are not fixed. @throw InputError if a fixed
     /// label has no cell or no label is left.

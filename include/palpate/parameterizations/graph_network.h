@@ -42,8 +42,13 @@ namespace Palpate
 
     static void
     declare_parameters(dealii::ParameterHandler &prm);
+    /// The same but for the seed and fixed labels: a network of many cases.
+    static void
+    declare_network(dealii::ParameterHandler &prm);
     void
     parse_parameters(Parameters &parameters) override;
+    void
+    parse_network(Parameters &parameters);
     std::vector<std::string>
     input_fields() const override
     {
@@ -66,6 +71,9 @@ namespace Palpate
     /// map from the lower bound at hu_low to the upper at hu_high.
     Q
     start() const;
+    /// 1 for weights, which may decay; 0 for biases and the linear map.
+    std::vector<char>
+    decays() const;
     /// a [log Pa] and b [log Pa per HU]; 0 where there is no linear map.
     std::pair<double, double>
     linear_map(const Q &q) const;

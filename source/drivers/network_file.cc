@@ -1,0 +1,155 @@
+#include <palpate/core/errors.h>
+#include <palpate/core/files.h>
+#include <palpate/core/npz.h>
+#include <palpate/core/version.h>
+#include <palpate/drivers/network_file.h>
+
+#include <cmath>
+
+namespace Palpate
+{
+  namespace
+  {
+    const char *format  = "palpate graph network";
+    const int   version = 1;
+
+    /// Names, shapes and places of the weights in q.
+    struct Weight
+    {
+      std::string              name;
+      std::vector<std::size_t> shape;
+      std::size_t              offset, size;
+    };
+    std::vector<Weight>
+    weights_of(const GraphNetwork<3>::Description &d)
+    {
+      const std::size_t F = d.width;
+      return {{"W_nei1", {1, F}, 0, F},
+              {"W_self1", {1, F}, F, F},
+              {"b1", {F}, 2 * F, F},
+              {"W_nei2", {F}, 3 * F, F},
+              {"W_self2", {F}, 4 * F, F},
+              {"b2", {}, 5 * F, 1}};
+    }
+  } // namespace
+
+  void
+  write_network(const std::string &name, const NetworkFile &network)
+  {
+    const auto     &d = network.description;
+    GraphNetwork<3> whole;
+    whole.description = d;
+    const auto     ab = whole.linear_map(network.q);
+    nlohmann::json json;
+    NpzArrays      arrays;
+    for (const auto &w : weights_of(d))
+      {
+        const std::vector<double> values(network.q.begin() + w.offset,
+                                         network.q.begin() + w.offset + w.size);
+        arrays[w.name]          = NpyArray(w.shape, values);
+        json["weights"][w.name] = values;
+      }
+    arrays["a"]              = NpyArray({}, {ab.first});
+    arrays["b"]              = NpyArray({}, {ab.second});
+    json["weights"]["a"]     = ab.first;
+    json["weights"]["b"]     = ab.second;
+    json["format"]           = format;
+    json["version"]          = version;
+    json["program"]          = std::string("palpate ") + PALPATE_VERSION;
+    json["input"]            = "hu_tetra_mean";
+    json["hidden_width"]     = d.width;
+    json["linear_map"]       = d.linear_map;
+    json["smoothing_passes"] = d.smoothing;
+    json["HU_range"]         = {d.hu_low, d.hu_high};
+    json["normalisation"]    = "per case: (HU - mean) / (std + 1e-6)";
+    json["bounds_Pa"]        = {d.limits.lower, d.limits.upper};
+    json["factor"]           = network.factor;
+    json["scale_identified"] = network.scale_identified;
+    json["training"]         = network.training;
+    if (d.linear_map == "learned")
+      json["weights"]["linear"] =
+        std::vector<double>(network.q.end() - 2, network.q.end());
+    write_npz(name + ".npz", arrays);
+    write_file(name + ".json", json.dump(1) + "\n");
+  }
+
+  NetworkFile
+  read_network(const std::string &filename)
+  {
+    nlohmann::json json;
+    try
+      {
+        json = nlohmann::json::parse(read_file(filename));
+      }
+    catch (const nlohmann::json::exception &)
+      {
+        throw InputError(
+          filename, "is no JSON file, expected network.json of a training");
+      }
+    if (!json.is_object() || json.value("format", "") != format)
+      throw InputError(filename,
+                       std::string("is no network, expected format '") +
+                         format + "'");
+    if (json.value("version", 0) != version)
+      throw InputError(filename,
+                       "has version " +
+                         std::to_string(json.value("version", 0)) +
+                         ", expected " + std::to_string(version));
+    NetworkFile network;
+    std::string key;
+    const auto  take = [&](const nlohmann::json &node, const char *name) {
+      key = name;
+      return node.at(name);
+    };
+    try
+      {
+        auto &d                  = network.description;
+        d.width                  = take(json, "hidden_width");
+        d.linear_map             = take(json, "linear_map");
+        d.smoothing              = take(json, "smoothing_passes");
+        d.hu_low                 = take(json, "HU_range").at(0);
+        d.hu_high                = take(json, "HU_range").at(1);
+        d.limits.lower           = take(json, "bounds_Pa").at(0);
+        d.limits.upper           = take(json, "bounds_Pa").at(1);
+        network.factor           = take(json, "factor");
+        network.training         = take(json, "training");
+        network.scale_identified = take(json, "scale_identified");
+        const auto all           = take(json, "weights");
+        auto       names         = weights_of(d);
+        if (d.linear_map == "learned")
+          names.push_back({"linear", {2}, 0, 2});
+        for (const auto &w : names)
+          {
+            const std::vector<double> values =
+              take(all, w.name.c_str()).get<std::vector<double>>();
+            if (values.size() != w.size)
+              throw InputError(filename,
+                               "weights of '" + w.name + "' are " +
+                                 std::to_string(values.size()) + ", expected " +
+                                 std::to_string(w.size));
+            for (const double v : values)
+              if (!std::isfinite(v))
+                throw InputError(filename,
+                                 "'" + w.name +
+                                   "' has a value that is not finite");
+            network.q.insert(network.q.end(), values.begin(), values.end());
+          }
+        if (d.linear_map != "learned" && d.linear_map != "fixed" &&
+            d.linear_map != "none")
+          throw InputError(filename,
+                           "'linear_map' is " + d.linear_map +
+                             ", expected learned, fixed or none");
+        if (!(d.limits.lower > 0 && d.limits.upper > d.limits.lower &&
+              network.factor > 0))
+          throw InputError(filename,
+                           "'bounds_Pa' and 'factor' make no sense, expected "
+                           "positive rising values");
+      }
+    catch (const nlohmann::json::exception &)
+      {
+        throw InputError(filename,
+                         "key '" + key + "' is missing or of another kind");
+      }
+    return network;
+  }
+} // namespace Palpate
