@@ -676,6 +676,189 @@ end
     check(error < 2e-4, f"the motion through an image: {error:.1e} m")
 
 
+def network():
+    """Tasks train and predict: formulas, ranks, groups, resume, memory."""
+    def program(prm, settings=(), ranks=1, code=0):
+        command = [PALPATE, str(prm)] + [w for s in settings for w in
+                                         (("--set", s) if "=" in s else (s,))]
+        if ranks > 1:
+            command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+        done = subprocess.run(command, text=True, capture_output=True, cwd=ROOT,
+                              timeout=200)
+        if done.returncode != code:
+            sys.exit(f"FAILED: exit code {done.returncode} of " +
+                     " ".join(command) + done.stdout[-2000:] + done.stderr)
+        return done
+
+    cases = [pack(f"case{i}.npz", steps=s, seed=i)
+             for i, s in ((1, 2), (2, 1), (3, 3), (4, 2))]
+    files = [str(c[0]) for c in cases]
+    prm = write("train.prm", f"""
+set Task = train
+subsection Cohort
+  set Cases = {", ".join(files[:3])}
+  set Validation cases = {files[3]}
+end
+subsection Network
+  set Hidden width = 4
+  set Initial weight scale = 0.1
+end
+subsection Training
+  set Epochs = 4
+  set Learning rate = 2e-2
+end
+subsection Linear solver
+  set Relative tolerance = 1e-12
+end
+subsection Objective
+  subsection Displacement total variation
+    set Weight = 0.01
+  end
+  subsection Stiffness log total variation
+    set Weight = 0.01
+  end
+end
+""")
+
+    def train(name, *settings, ranks=1):
+        out = OUT / name
+        program(prm, [f"Output directory={out}", *settings], ranks)
+        lines = (out / "training.csv").read_text().splitlines()
+        head = lines[0].split(",")
+        rows = [dict(zip(head, line.split(","))) for line in lines[1:]]
+        return (np.array([float(r["total"]) for r in rows]), rows,
+                dict(np.load(out / "network.npz")),
+                json.loads((out / "summary.json").read_text()))
+
+    total, rows, weights, summary = train("one")
+    check(len(rows) == 16 and summary["models"][0]["epochs"] == 4, "four epochs")
+    check(summary["scale_identified"] is False and
+          "not a measurement" in summary["reference_stiffness"]["meaning"],
+          "without loads the scale is no measurement")
+    mean = [total[[i for i, r in enumerate(rows) if r["epoch"] == str(e) and
+                   r["role"] == "training"]].mean() for e in (1, 2, 3, 4)]
+    check(mean[3] < mean[0], f"the loss falls from {mean[0]:.4g} to {mean[3]:.4g}")
+    orders = [[r["case"] for r in rows if r["epoch"] == str(e) and
+               r["role"] == "training"] for e in (1, 2, 3, 4)]
+    check(len({tuple(o) for o in orders}) > 1 and
+          all(sorted(o) == sorted(files[:3]) for o in orders), "cases are shuffled")
+    # Ranks of a case, groups of ranks, memory: the same numbers.
+    for ranks in (2, 3):
+        other = train(f"ranks{ranks}", ranks=ranks)[0]
+        check(relative(other, total) < 1e-8, f"{ranks} ranks: the same losses")
+    other = train("memory", "Training/Cases in memory=1")[0]
+    check(relative(other, total) < 1e-12, "one case in memory: the same losses")
+    batch = train("batch", "Training/Cases per update=2")[0]
+    check(relative(batch, total) > 1e-6, "minibatches are another path")
+    other = train("groups", "Training/Cases per update=2", "Training/Ranks per case=1",
+                  ranks=2)[0]
+    check(relative(other, batch) < 1e-8, "two groups: the same as one")
+    # Resumed equals uninterrupted, also after a kill.
+    train("resumed", "Training/Epochs=2")
+    other, _, again, _ = train("resumed", "--resume")
+    check(relative(other, total) < 1e-12 and all(
+        np.abs(again[k] - weights[k]).max() < 1e-12 * max(1, np.abs(weights[k]).max())
+        for k in weights), "resumed equals uninterrupted")
+    out = OUT / "killed"
+    process = subprocess.Popen(
+        [PALPATE, str(prm), "--set", f"Output directory={out}"],
+        cwd=ROOT, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while (not (out / "checkpoint/training.npz").exists() and
+           process.poll() is None and time.time() < deadline):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    other = train("killed", "--resume")[0]
+    check(relative(other, total) < 1e-12, "killed and resumed likewise")
+    # The first update of Adam moves the rise of the linear map, from half the log
+    # bounds over half the HU range, by the learning rate. (b2 stays: without loads
+    # the loss does not see a common factor.) Schedules.
+    first = train("first", "Training/Epochs=1", f"Cohort/Cases={files[0]}",
+                  "Cohort/Validation cases=")[2]
+    span = np.ptp(cases[0][1]["hu_tetra_mean"])
+    close(abs(first["b"] * span / 2 - np.log(20) / 2), 2e-2, 1e-6,
+          "Adam's first step")
+    check(abs(first["b2"]) < 1e-6, "a common factor is not seen")
+    rate = lambda *s: [float(r["learning_rate"]) for r in train("rate", *s)[1]
+                       if r["case"] == files[0]]
+    check(np.allclose(rate("Training/Learning rate schedule=cosine"),
+                      1e-2 * (1 + np.cos(np.pi * np.arange(4) / 4))), "cosine")
+    check(np.allclose(rate("Training/Learning rate schedule=step",
+                           "Training/Step epochs=2", "Training/Step factor=0.1"),
+                      [2e-2, 2e-2, 2e-3, 2e-3]), "steps")
+    # A stated reference is the cohort's geometric mean of what is predicted.
+    train("reference", "Network/Reference stiffness=3000")
+    logs, volumes = [], []
+
+    def predict(i, name):
+        program(write("predict.prm", f"""
+set Task = predict
+set Output directory = {OUT}/predicted
+subsection Case
+  set File = {files[i]}
+end
+subsection Network
+  set File = {OUT}/{name}/network.json
+end
+"""), ranks=1 + i % 2)
+        return np.load(OUT / "predicted/result.npz")
+
+    for i in range(3):
+        alpha = predict(i, "reference")["alpha_k"]
+        corner = cases[i][1]["mesh_points"][cases[i][1]["tetrahedra"]]
+        volume = np.abs(np.linalg.det(corner[:, 1:] - corner[:, :1])) / 6
+        logs.append((volume * np.log(alpha)).sum())
+        volumes.append(volume.sum())
+    close(np.exp(sum(logs) / sum(volumes)), 3000, 1e-6, "reference stiffness [Pa]")
+    # predict against the formulas of gcn.md, with the weights of network.npz.
+    tets = cases[3][1]["tetrahedra"]
+    A = np.zeros((len(tets), len(tets)))
+    faces = {}
+    for k, tet in enumerate(tets):
+        for face in (tet[[1, 2, 3]], tet[[0, 2, 3]], tet[[0, 1, 3]], tet[:3]):
+            for j in faces.setdefault(tuple(sorted(face)), []):
+                A[k, j] = A[j, k] = 1
+            faces[tuple(sorted(face))].append(k)
+    h = cases[3][1]["hu_tetra_mean"][:, 0]
+    x = (h - h.mean()) / (h.std() + 1e-6)
+    W = weights
+    H = np.maximum(0, W["b1"] + np.outer(A @ x, W["W_nei1"][0]) +
+                   np.outer(x, W["W_self1"][0]))
+    s = W["b2"] + A @ H @ W["W_nei2"] + H @ W["W_self2"]
+    alpha = np.exp(np.clip(W["a"] + W["b"] * h + s, np.log(500), np.log(1e4)))
+    got = predict(3, "one")
+    check(relative(got["alpha_k"], alpha) < 1e-12, "predict follows the formulas")
+    check(got["scale_identified"] == 0 and
+          (np.load(OUT / "predicted/case.npz")["alpha_k"] == got["alpha_k"]).all(),
+          "and writes a case with it")
+    # The start of the linear map covers the bounds at the cohort's HU range.
+    low = min(c[1]["hu_tetra_mean"].min() for c in cases[:3])
+    high = max(c[1]["hu_tetra_mean"].max() for c in cases[:3])
+    start = train("start", "Training/Learning rate=1e-300", "Training/Epochs=1")[2]
+    close(start["a"] + start["b"] * low, np.log(500), 1e-9, "a + b HU_min")
+    close(start["a"] + start["b"] * high, np.log(1e4), 1e-9, "a + b HU_max")
+    # Baselines; no variance in HU; identify with the network as unknowns.
+    report = train("baselines", "Training/Epochs=1", "Optimizer/Maximum iterations=3",
+                   "Training/Baselines=mean value, linear law, smoothed linear law, "
+                   "per-case inversion")[3]
+    check([m["name"] for m in report["models"]] ==
+          ["graph network", "mean value", "linear law", "smoothed linear law",
+           "per-case inversion"] and
+          all(m["validation_loss"] > 0 for m in report["models"]), "baselines")
+    flat = dict(cases[0][1])
+    flat["hu_tetra_mean"] = np.full_like(flat["hu_tetra_mean"], -700)
+    np.savez(OUT / "flat.npz", **flat)
+    total = train("flat", f"Cohort/Cases={OUT}/flat.npz", "Training/Epochs=2",
+                  "Cohort/Validation cases=")[0]
+    check(np.isfinite(total).all(), "constant HU give no NaN")
+    _, summary, _ = run(write("one.prm", IDENTIFY.format(
+        file=files[0], weight=0.01, optimizer="set Maximum iterations = 5") +
+        "subsection Parameterization\n  set Type = graph network\nend\n"))
+    rows = history(OUT / "run")
+    check(rows[-1]["total"] < rows[0]["total"], "identify takes the network's weights")
+
+
 def stretched():
     """Intersection springs: large stretch, zero-energy modes, recovery."""
     tower = ROOT / "parameter_files/spring_tower.prm"

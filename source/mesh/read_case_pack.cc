@@ -257,10 +257,10 @@ namespace Palpate
           a != arrays.end() && steps > 0 && from != "displacement_field")
         {
           const std::size_t n = a->second.shape[0];
-          if (n != steps && n != steps + 1)
+          if (n != 1 && n != steps && n != steps + 1)
             fail(source,
                  "hu_tetra_steps",
-                 std::to_string(n) + " phases, expected " +
+                 std::to_string(n) + " phases, expected 1, " +
                    std::to_string(steps) + " or " + std::to_string(steps + 1) +
                    " as '" + from + "' has " + std::to_string(steps) +
                    " steps");
