@@ -16,6 +16,7 @@ displacement of one rank.
 import argparse
 import concurrent.futures
 import io
+import json
 import os
 import resource
 import shutil
@@ -316,7 +317,7 @@ row("prm_empty", "empty parameter file", 2, ["case.prm", "empty"], text="")
 row("prm_garbage", "binary garbage as parameter file", 2, ["case.prm", "Line"],
     text=bytes((7 * i * i + 13 * i) % 256 for i in range(1, 4000)))
 row("prm_blank", "parameter file of comments only: no task", 2,
-    ["case.prm", "Task", "expected forward, evaluate, identify, verify, pack or phantom"],
+    ["case.prm", "Task", "expected forward, evaluate, identify, verify, pack, train, predict or phantom"],
     text="# nothing\n\n")
 row("task_empty", "`Task` empty", 2,
     ["case.prm", "line 1", "Task", "expected forward"], entries={"Task": ""})
@@ -906,6 +907,116 @@ image_row("image_metaimage", "a MetaImage", ["ct.mha", "MetaImage", "expected NI
           files={"ct.mha": "ObjectType = Image\nNDims = 3\n"},
           entries={"Images/CT": "ct.mha"})
 
+# Training and prediction.
+TRAIN = {"Task": "train", "Output directory": "out", "Cohort/Cases": "case.npz",
+         "Training/Epochs": "2"}
+
+
+def hu_pack():
+    held = good_pack()
+    n = len(held["tetrahedra"])
+    return dict(held, hu_tetra_mean=-700. + np.arange(n).reshape(n, 1))
+
+
+def train_row(name, wrong, parts, entries, **kwargs):
+    kwargs.setdefault("pack", hu_pack)
+    code = kwargs.pop("code", 2)
+    row("train_" + name, wrong, code, parts, base=TRAIN, entries=entries, **kwargs)
+
+
+train_row("no_cases", "`Task = train` without cases",
+          ["case.prm", "Cohort/Cases", "at least one"], {"Cohort/Cases": None})
+train_row("missing_case", "a case of the cohort that does not exist",
+          ["gone.npz", "no such file"], {"Cohort/Cases": "case.npz, gone.npz"},
+          mpi=True)
+train_row("no_hu", "a case of the cohort without HU",
+          ["case.npz", "hu_tetra_mean", "graph network"], {}, pack=good_pack,
+          mpi=True)
+train_row("no_motion", "a case of the cohort without displacement",
+          ["case.npz", "displacement_field"], {"Boundary conditions/Prescribed values":
+                                               "zero"},
+          pack=lambda: {k: v for k, v in hu_pack().items()
+                        if k != "displacement_field"})
+train_row("case_file", "`Case/File` beside a cohort",
+          ["case.prm", "Case/File", "Cohort/Cases"], {"Case/File": "case.npz"})
+train_row("stiffness", "a stiffness beside a network",
+          ["case.prm", "Stiffness/Value", "network"], {"Stiffness/Value": "1000"})
+train_row("baseline", "a baseline that does not exist",
+          ["case.prm", "Training/Baselines", "'magic'"],
+          {"Training/Baselines": "magic"})
+train_row("patience", "early stopping without validation cases",
+          ["case.prm", "Training/Patience", "Validation cases"],
+          {"Training/Patience": "3"})
+train_row("per_update", "more cases per update than cases",
+          ["case.prm", "Training/Cases per update", "at most"],
+          {"Training/Cases per update": "2"})
+train_row("groups", "ranks that make no groups",
+          ["case.prm", "Training/Ranks per case", "divisor"],
+          {"Training/Ranks per case": "3"}, mpi=True)
+train_row("rate", "a learning rate of 0",
+          ["case.prm", "Training/Learning rate", "positive"],
+          {"Training/Learning rate": "0"})
+train_row("output_case", "an output case that is not in the cohort",
+          ["case.prm", "Training/Output case"], {"Training/Output case": "b.npz"})
+train_row("reference", "a negative reference stiffness",
+          ["case.prm", "Network/Reference stiffness"],
+          {"Network/Reference stiffness": "-1"})
+train_row("bounds", "bounds of the network that cross",
+          ["case.prm", "Network/Upper bound"], {"Network/Upper bound": "10"})
+train_row("unused", "an entry the training does not use",
+          ["case.prm", "Optimizer/Method"], {"Optimizer/Method": "newton cg"})
+train_row("weights", "an objective that is 0",
+          ["case.prm", "all weights in Objective"],
+          {"Objective/Displacement misfit/Weight": "0"})
+train_row("resume", "nothing to resume", ["training.npz", "nothing to resume"], {},
+          args=["--resume"])
+train_row("diverges", "a training that diverges",
+          ["case.prm", "epoch", "case case.npz"],
+          {"Training/Learning rate": "1e300", "Network/Lower bound": "1e-300",
+           "Network/Upper bound": "1e300"}, code=1, mpi=True)
+
+NETWORK = {"format": "palpate graph network", "version": 1, "hidden_width": 1,
+           "linear_map": "none", "smoothing_passes": 0, "HU_range": [-900, 0],
+           "bounds_Pa": [500, 1e4], "factor": 1, "scale_identified": False,
+           "training": {},
+           "weights": {"W_nei1": [0.1], "W_self1": [0.1], "b1": [0.1],
+                       "W_nei2": [0.1], "W_self2": [0.1], "b2": [7.0]}}
+
+
+def predict_row(name, wrong, parts, change=None, text=None, **kwargs):
+    held = json.loads(json.dumps(NETWORK))
+    if change:
+        change(held)
+    kwargs.setdefault("pack", hu_pack)
+    row("predict_" + name, wrong, 2, parts,
+        base={"Task": "predict", "Output directory": "out", "Case/File": "case.npz",
+              "Network/File": "network.json"},
+        files={"network.json": json.dumps(held) if text is None else text}, **kwargs)
+
+
+predict_row("no_file", "`Task = predict` without network",
+            ["case.prm", "Network/File"], entries={"Network/File": None})
+predict_row("missing", "a network that does not exist", ["gone.json"],
+            entries={"Network/File": "gone.json"})
+predict_row("no_json", "a network that is no JSON", ["network.json", "no JSON"],
+            text="{ \"format\": ", mpi=True)
+predict_row("no_network", "another JSON file", ["network.json", "is no network"],
+            text="{\"version\": 1}")
+predict_row("version", "a network of another version",
+            ["network.json", "version 7, expected 1"],
+            lambda n: n.update(version=7))
+predict_row("shape", "weights of another size",
+            ["network.json", "'b1'", "2, expected 1"],
+            lambda n: n["weights"].update(b1=[1, 2]))
+predict_row("key", "a network without a weight", ["network.json", "W_self2"],
+            lambda n: n["weights"].pop("W_self2"))
+predict_row("nan", "a weight that is no number", ["network.json", "W_nei1"],
+            lambda n: n["weights"].update(W_nei1=[None]))
+predict_row("bounds", "bounds that make no sense", ["network.json", "bounds_Pa"],
+            lambda n: n.update(bounds_Pa=[5, 1]))
+predict_row("no_hu", "a case without HU", ["case.npz", "hu_tetra_mean"],
+            pack=good_pack)
+
 # Landmarks.
 MARKS = {"Images/CT": None, "Images/Displacements": "d.nii", "Pack/Density": "200",
          "Images/Displacement unit": "m", "Landmarks/Length unit": "m",
@@ -979,7 +1090,7 @@ row("verify_landmarks", "landmarks with `Task = verify`", 2,
 row("landmarks_before_solving", "landmarks outside the body, found by --dry-run", 2,
     ["marks.csv", "landmarks lie outside"], args=["--dry-run"],
     entries={"Landmarks/Points": "marks.csv"},
-    files={"marks.csv": "500,500,500,500,500,600\n"})
+    files={"marks.csv": "5000,500,500,500,500,600\n"})
 row("phantom_disk_full", "disk full while a phantom is written", 1,
     ["ct_00.nii.gz", "cannot be written"], base=PHANTOM, pack=None, mpi=True,
     setup=lambda r, d, run: checkpoint_disk(r, d))
