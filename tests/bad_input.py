@@ -968,6 +968,9 @@ train_row("unused", "an entry the training does not use",
 train_row("weights", "an objective that is 0",
           ["case.prm", "all weights in Objective"],
           {"Objective/Displacement misfit/Weight": "0"})
+train_row("twice", "a case that is trained and validated with",
+          ["Cohort/Validation cases", "'case.npz' is there twice"],
+          {"Cohort/Validation cases": "case.npz"})
 train_row("resume", "nothing to resume", ["training.npz", "nothing to resume"], {},
           args=["--resume"])
 train_row("diverges", "a training that diverges",
@@ -980,7 +983,8 @@ NETWORK = {"format": "palpate graph network", "version": 1, "hidden_width": 1,
            "bounds_Pa": [500, 1e4], "factor": 1, "scale_identified": False,
            "training": {},
            "weights": {"W_nei1": [0.1], "W_self1": [0.1], "b1": [0.1],
-                       "W_nei2": [0.1], "W_self2": [0.1], "b2": [7.0]}}
+                       "W_nei2": [0.1], "W_self2": [0.1], "b2": [7.0],
+                       "a": 0.0, "b": 0.0}}
 
 
 def predict_row(name, wrong, parts, change=None, text=None, **kwargs):
@@ -1014,6 +1018,14 @@ predict_row("nan", "a weight that is no number", ["network.json", "W_nei1"],
             lambda n: n["weights"].update(W_nei1=[None]))
 predict_row("bounds", "bounds that make no sense", ["network.json", "bounds_Pa"],
             lambda n: n.update(bounds_Pa=[5, 1]))
+predict_row("version_text", "a version that is text",
+            ["network.json", 'version "1", expected 1'],
+            lambda n: n.update(version="1"))
+predict_row("integer", "negative smoothing passes",
+            ["network.json", "'smoothing_passes' is -1", "0 to 100"],
+            lambda n: n.update(smoothing_passes=-1))
+predict_row("linear", "a linear map that was edited", ["network.json", "'a' and 'b'"],
+            lambda n: n["weights"].update(a=1.0))
 predict_row("no_hu", "a case without HU", ["case.npz", "hu_tetra_mean"],
             pack=good_pack)
 

@@ -792,17 +792,27 @@ end
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    base = ["Training/Epochs=2", "Training/Baselines=linear law",
+            "Cohort/Validation cases="]
+    want = train("with_law", *base)[3]
+    got = train("with_law", *base, "--resume")[3]
+    check(all(want[k] == got[k] for k in ("models", "reference_stiffness",
+                                          "stop_reason")),
+          "a finished run resumed says the same")
     other = train("killed", "--resume")[0]
     check(relative(other, total) < 1e-12, "killed and resumed likewise")
     # The first update of Adam moves the rise of the linear map, from half the log
-    # bounds over half the HU range, by the learning rate. (b2 stays: without loads
-    # the loss does not see a common factor.) Schedules.
+    # bounds over half the HU range, by the learning rate. (b2 holds the
+    # cohort's mean, which the loss does not see without loads.) Schedules.
     first = train("first", "Training/Epochs=1", f"Cohort/Cases={files[0]}",
                   "Cohort/Validation cases=")[2]
     span = np.ptp(cases[0][1]["hu_tetra_mean"])
     close(abs(first["b"] * span / 2 - np.log(20) / 2), 2e-2, 1e-6,
           "Adam's first step")
-    check(abs(first["b2"]) < 1e-6, "a common factor is not seen")
+    slow = train("slow", "Training/Learning rate schedule=cosine",
+                 "Cohort/Validation cases=")[3]
+    drift = np.log(slow["reference_stiffness"]["value_Pa"] / np.sqrt(500 * 1e4))
+    check(abs(drift) < 0.05, f"the common factor stays: {drift:.1e}")
     rate = lambda *s: [float(r["learning_rate"]) for r in train("rate", *s)[1]
                        if r["case"] == files[0]]
     check(np.allclose(rate("Training/Learning rate schedule=cosine"),
@@ -813,6 +823,16 @@ end
     # A stated reference is the cohort's geometric mean of what is predicted.
     train("reference", "Network/Reference stiffness=3000")
     logs, volumes = [], []
+
+    def adjacency(tets):
+        A = np.zeros((len(tets), len(tets)))
+        faces = {}
+        for k, tet in enumerate(tets):
+            for face in (tet[[1, 2, 3]], tet[[0, 2, 3]], tet[[0, 1, 3]], tet[:3]):
+                for j in faces.setdefault(tuple(sorted(face)), []):
+                    A[k, j] = A[j, k] = 1
+                faces[tuple(sorted(face))].append(k)
+        return A
 
     def predict(i, name):
         program(write("predict.prm", f"""
@@ -836,13 +856,7 @@ end
     close(np.exp(sum(logs) / sum(volumes)), 3000, 1e-6, "reference stiffness [Pa]")
     # predict against the formulas of gcn.md, with the weights of network.npz.
     tets = cases[3][1]["tetrahedra"]
-    A = np.zeros((len(tets), len(tets)))
-    faces = {}
-    for k, tet in enumerate(tets):
-        for face in (tet[[1, 2, 3]], tet[[0, 2, 3]], tet[[0, 1, 3]], tet[:3]):
-            for j in faces.setdefault(tuple(sorted(face)), []):
-                A[k, j] = A[j, k] = 1
-            faces[tuple(sorted(face))].append(k)
+    A = adjacency(tets)
     h = cases[3][1]["hu_tetra_mean"][:, 0]
     x = (h - h.mean()) / (h.std() + 1e-6)
     W = weights
@@ -875,6 +889,19 @@ end
     total = train("flat", f"Cohort/Cases={OUT}/flat.npz", "Training/Epochs=2",
                   "Cohort/Validation cases=")[0]
     check(np.isfinite(total).all(), "constant HU give no NaN")
+    flat = dict(np.load(OUT / "flat/network.npz"))
+    check(flat["b"] == 0, "and no rise")
+    # It stays flat on another case: its linear map knows the cohort's range.
+    got = predict(0, "flat")
+    w = dict(np.load(OUT / "flat/network.npz"))
+    h = cases[0][1]["hu_tetra_mean"][:, 0]
+    x = (h - h.mean()) / (h.std() + 1e-6)
+    B = adjacency(cases[0][1]["tetrahedra"])
+    H = np.maximum(0, w["b1"] + np.outer(B @ x, w["W_nei1"][0]) +
+                   np.outer(x, w["W_self1"][0]))
+    alpha = np.exp(np.clip(w["a"] + w["b2"] + B @ H @ w["W_nei2"] + H @ w["W_self2"],
+                           np.log(500), np.log(1e4)))
+    check(relative(got["alpha_k"], alpha) < 1e-12, "also on other cases")
     _, summary, _ = run(write("one.prm", IDENTIFY.format(
         file=files[0], weight=0.01, optimizer="set Maximum iterations = 5") +
         "subsection Parameterization\n  set Type = graph network\nend\n"))

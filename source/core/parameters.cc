@@ -182,6 +182,15 @@ namespace Palpate
                 handler.enter_subsection(p);
                 ++entered;
               }
+            try
+              {
+                handler.get(name);
+              }
+            catch (const ExceptionBase &)
+              {
+                throw InputError("--set " + text,
+                                 "no such entry, see --print-parameters");
+              }
             handler.set(name, value);
           }
         catch (const ExceptionBase &e)

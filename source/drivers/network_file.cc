@@ -86,14 +86,16 @@ namespace Palpate
         throw InputError(
           filename, "is no JSON file, expected network.json of a training");
       }
-    if (!json.is_object() || json.value("format", "") != format)
+    if (!json.is_object() || !json.contains("format") ||
+        json["format"] != format)
       throw InputError(filename,
                        std::string("is no network, expected format '") +
                          format + "'");
-    if (json.value("version", 0) != version)
+    if (!json.contains("version") || json["version"] != version)
       throw InputError(filename,
                        "has version " +
-                         std::to_string(json.value("version", 0)) +
+                         (json.contains("version") ? json["version"].dump()
+                                                   : std::string("none")) +
                          ", expected " + std::to_string(version));
     NetworkFile network;
     std::string key;
@@ -101,14 +103,24 @@ namespace Palpate
       key = name;
       return node.at(name);
     };
+    const auto take_integer = [&](const char *name, const int highest) {
+      const nlohmann::json node = take(json, name);
+      if (!node.is_number_integer() || node < 0 || node > highest)
+        throw InputError(filename,
+                         std::string("'") + name + "' is " + node.dump() +
+                           ", expected an integer from 0 to " +
+                           std::to_string(highest));
+      return node.get<unsigned int>();
+    };
     try
       {
         auto &d                  = network.description;
-        d.width                  = take(json, "hidden_width");
+        d.width                  = take_integer("hidden_width", 1024);
         d.linear_map             = take(json, "linear_map");
-        d.smoothing              = take(json, "smoothing_passes");
+        d.smoothing              = take_integer("smoothing_passes", 100);
         d.hu_low                 = take(json, "HU_range").at(0);
         d.hu_high                = take(json, "HU_range").at(1);
+        d.hu_known               = true;
         d.limits.lower           = take(json, "bounds_Pa").at(0);
         d.limits.upper           = take(json, "bounds_Pa").at(1);
         network.factor           = take(json, "factor");
@@ -140,10 +152,19 @@ namespace Palpate
                            "'linear_map' is " + d.linear_map +
                              ", expected learned, fixed or none");
         if (!(d.limits.lower > 0 && d.limits.upper > d.limits.lower &&
-              network.factor > 0))
+              network.factor > 0 && d.hu_low <= d.hu_high))
           throw InputError(filename,
-                           "'bounds_Pa' and 'factor' make no sense, expected "
-                           "positive rising values");
+                           "'bounds_Pa', 'HU_range' or 'factor' make no sense, "
+                           "expected rising limits and positive stiffness");
+        GraphNetwork<3> whole;
+        whole.description = d;
+        const auto   ab   = whole.linear_map(network.q);
+        const double a = take(all, "a"), b = take(all, "b");
+        if (std::abs(a - ab.first) > 1e-6 * (1 + std::abs(a)) ||
+            std::abs(b - ab.second) > 1e-6 * (1e-3 + std::abs(b)))
+          throw InputError(filename,
+                           "'a' and 'b' do not belong to 'linear' and "
+                           "'HU_range': they are its results, change those");
       }
     catch (const nlohmann::json::exception &)
       {

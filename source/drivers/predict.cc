@@ -69,7 +69,17 @@ namespace Palpate
     map.apply(q, fields);
     Field       &alpha   = fields["stiffness"];
     const double clipped = map.share_at_bound(q);
-    const double mean    = geometric_mean(D, alpha);
+    double       outside = 0;
+    for (const double h : hu->second.values)
+      outside +=
+        (h < network.description.hu_low || h > network.description.hu_high) /
+        double(hu->second.values.size());
+    std::vector<std::string> warnings;
+    if (outside > 0.05 || clipped > 0.05)
+      warnings.push_back(
+        "more than 5 % of the cells are outside what the network was trained "
+        "on; was the CT sampled as those of the cohort were?");
+    const double mean = geometric_mean(D, alpha);
     Field        relative(D.n_cells());
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
@@ -136,8 +146,10 @@ namespace Palpate
     summary["version"]     = PALPATE_VERSION;
     summary["case"]        = data.source;
     summary["sizes"] = {{"vertices", data.mesh.vertices.size()}, {"cells", M}};
-    summary["clipped_share"]    = clipped;
-    summary["scale_identified"] = network.scale_identified;
+    summary["clipped_share"]          = clipped;
+    summary["outside_HU_range_share"] = outside;
+    summary["warnings"]               = warnings;
+    summary["scale_identified"]       = network.scale_identified;
     if (!network.scale_identified)
       summary["meaning"] =
         "the network was trained on displacements only: alpha_k is relative, "
@@ -152,7 +164,10 @@ namespace Palpate
       write_file(directory + "/parameters.prm", text.str());
     });
     log << "  " << std::setprecision(3) << 100 * clipped
-        << " % of the cells are clipped to the bounds" << std::endl;
+        << " % of the cells are clipped to the bounds, " << 100 * outside
+        << " % have HU outside those of the training" << std::endl;
+    for (const std::string &text : warnings)
+      log << "  warning: " << text << std::endl;
     if (!network.scale_identified)
       log << "  trained on displacements only: alpha_k is relative times a "
              "reference stiffness, not a measurement"

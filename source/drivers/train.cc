@@ -16,6 +16,7 @@
 #include <cmath>
 #include <filesystem>
 #include <iomanip>
+#include <set>
 #include <sstream>
 
 namespace Palpate
@@ -49,6 +50,14 @@ namespace Palpate
         p.validation = parameters.get_list("Validation cases");
         if (p.cases.empty())
           parameters.fail("Cases", "expected at least one case pack");
+        std::set<std::string> seen;
+        for (const auto *list : {&p.cases, &p.validation})
+          for (const auto &file : *list)
+            if (!seen.insert(file).second)
+              parameters.fail(list == &p.cases ? "Cases" : "Validation cases",
+                              "'" + file +
+                                "' is there twice, expected every "
+                                "case once, in one of the two lists");
       }
       {
         const Parameters::Section section(parameters, "Network");
@@ -125,7 +134,8 @@ namespace Palpate
     struct Outcome
     {
       unsigned int index = 0; ///< of the case
-      double total = 0, clipped = 0, iterations = 0, seconds = 0, error = 0;
+      double total = 0, clipped = 0, iterations = 0, seconds = 0, error = 0,
+             mean_log = 0; ///< of alpha, by volume
       std::vector<double> parts;
       Q                   gradient;
 
@@ -138,6 +148,7 @@ namespace Palpate
                                  iterations,
                                  seconds,
                                  error,
+                                 mean_log,
                                  double(parts.size())};
         v.insert(v.end(), parts.begin(), parts.end());
         v.push_back(gradient.size());
@@ -153,6 +164,7 @@ namespace Palpate
         iterations    = v.at(at++);
         seconds       = v.at(at++);
         error         = v.at(at++);
+        mean_log      = v.at(at++);
         std::size_t n = static_cast<std::size_t>(v.at(at++));
         parts.assign(v.begin() + at, v.begin() + at + n);
         at += n;
@@ -287,8 +299,10 @@ namespace Palpate
         o.parts = e.J->parts();
         if (with_gradient)
           e.J->gradient(mine, o.gradient);
-        o.clipped = e.network->share_at_bound(mine);
-        o.error   = e.problem->mean_errors().first;
+        o.clipped  = e.network->share_at_bound(mine);
+        o.error    = e.problem->mean_errors().first;
+        o.mean_log = std::log(geometric_mean(*e.problem->discretization,
+                                             e.J->fields()["stiffness"]));
         o.iterations =
           e.problem->equilibrium->counts.linear_iterations - before;
         o.seconds = timer.wall_time();
@@ -376,32 +390,34 @@ namespace Palpate
       read_cases()
       {
         double low = 1e300, high = -1e300;
-        for (unsigned int i = 0; i < cohort.entries.size(); ++i)
-          together("reading", [&]() {
-            if (owner(i) != my_group)
-              return;
-            auto           &e   = cohort.get(i);
-            Fields          all = e.problem->initial_fields();
-            GraphNetwork<3> network;
-            e.problem->add_inputs(network, all);
-            if (i < p.cases.size())
-              for (const double h : all["hounsfield"].values)
+        together("reading", [&]() {
+          for (unsigned int i = 0; i < cohort.entries.size(); ++i)
+            {
+              if (owner(i) != my_group)
+                continue;
+              auto           &e   = cohort.get(i);
+              Fields          all = e.problem->initial_fields();
+              GraphNetwork<3> network;
+              e.problem->add_inputs(network, all);
+              if (i < p.cases.size())
+                for (const double h : all["hounsfield"].values)
+                  {
+                    low  = std::min(low, h);
+                    high = std::max(high, h);
+                  }
+              identified = identified || e.problem->scale_identified;
+              columns.clear();
+              for (const auto &term : e.problem->terms)
+                columns.push_back(term.objective->column_name());
+              if (i == 0)
                 {
-                  low  = std::min(low, h);
-                  high = std::max(high, h);
+                  read_training_parameters(*e.parameters, false);
+                  if (uses_inversion())
+                    e.parameters->mark_section_used("Optimizer");
+                  e.parameters->refuse_unused("train");
                 }
-            identified = identified || e.problem->scale_identified;
-            columns.clear();
-            for (const auto &term : e.problem->terms)
-              columns.push_back(term.objective->column_name());
-            if (i == 0)
-              {
-                read_training_parameters(*e.parameters, false);
-                if (uses_inversion())
-                  e.parameters->mark_section_used("Optimizer");
-                e.parameters->refuse_unused("train");
-              }
-          });
+            }
+        });
         hu_low     = Utilities::MPI::min(low, world);
         hu_high    = Utilities::MPI::max(high, world);
         identified = Utilities::MPI::max(identified ? 1 : 0, world) > 0;
@@ -437,14 +453,26 @@ namespace Palpate
             }
         for (Model &m : models)
           {
-            m.description.hu_low  = hu_low;
-            m.description.hu_high = hu_high;
+            m.description.hu_low   = hu_low;
+            m.description.hu_high  = hu_high;
+            m.description.hu_known = true;
           }
         run_on_root(world, [&]() {
+          if (options.resume && !std::filesystem::exists(checkpoint_file()))
+            throw InputError(checkpoint_file(),
+                             "does not exist, nothing to resume");
           if (!options.resume)
             {
               create_output_directory(directory);
               std::filesystem::remove_all(directory + "/checkpoint");
+              // Models of an earlier run must not look like this one's.
+              for (const char *name : {"network",
+                                       "mean_value",
+                                       "linear_law",
+                                       "smoothed_linear_law"})
+                for (const char *ending : {".json", ".npz"})
+                  std::filesystem::remove(directory + "/" + name + ending);
+              std::filesystem::remove(directory + "/training.csv");
             }
           std::filesystem::create_directories(directory + "/checkpoint");
         });
@@ -597,6 +625,15 @@ namespace Palpate
             }
       }
 
+      /// What a run that fails leaves.
+      std::string
+      kept_model() const
+      {
+        return kept_epoch == 0 ? "; there is no model yet"
+                               : "; the model of epoch " +
+                                   std::to_string(kept_epoch) + " is kept";
+      }
+
       /// Outcomes of some cases, in this order, on every rank.
       std::vector<Outcome>
       evaluate(const std::vector<unsigned int> &cases,
@@ -618,7 +655,8 @@ namespace Palpate
                   }
                 catch (const SolverError &e)
                   {
-                    throw SolverError("case " + file + ": " + e.what());
+                    throw SolverError("case " + file + ": " + e.what() +
+                                      kept_model());
                   }
                 double sum = o.total;
                 for (const double g : o.gradient)
@@ -628,9 +666,9 @@ namespace Palpate
                                         cohort.comm) > 0)
                   throw SolverError(
                     "case " + file +
-                    ": the loss or its gradient is not a number; the last "
-                    "model stays in network.json, expected a smaller "
-                    "Training/Learning rate");
+                    ": the loss or its gradient is not a number, expected a "
+                    "smaller Training/Learning rate" +
+                    kept_model());
                 if (group_root)
                   {
                     const auto v = o.pack();
@@ -716,31 +754,28 @@ namespace Palpate
         if (restart)
           {
             // In the middle of this model.
-            const auto &numbers = restart->at("numbers").values;
-            q                   = restart->at("q").values;
-            adam.first          = restart->at("first").values;
-            adam.second         = restart->at("second").values;
-            m.q                 = restart->at("best_q").values;
+            const auto &numbers = at("numbers");
+            q                   = at("q");
+            adam.first          = at("first");
+            adam.second         = at("second");
+            m.q                 = at("best_q");
             begin               = numbers[1] + 1;
             adam.n_steps        = numbers[2];
             best = numbers[3] < 0 ? std::numeric_limits<double>::infinity()
-                                  : restart->at("best").values[0];
+                                  : at("best")[0];
             m.best_epoch       = numbers[4];
             since              = numbers[5];
-            m.training_loss    = restart->at("losses").values[0];
-            m.training_error   = restart->at("losses").values[1];
-            m.validation_loss  = restart->at("losses").values[2];
-            m.validation_error = restart->at("losses").values[3];
+            m.training_loss    = at("losses")[0];
+            m.training_error   = at("losses")[1];
+            m.validation_loss  = unless_missing(at("losses")[2]);
+            m.validation_error = unless_missing(at("losses")[3]);
             for (unsigned int i = 0; i < cohort.entries.size(); ++i)
               {
                 const auto data = restart->find("warm_" + std::to_string(i) +
                                                 "_" + std::to_string(rank));
                 if (owner(i) == my_group && data != restart->end() &&
                     data->second.size() > 0)
-                  {
-                    cohort.get(i);
-                    cohort.set_warm_start(i, data->second.values);
-                  }
+                  cohort.set_warm_start(i, data->second.values);
               }
             restart.reset();
           }
@@ -752,15 +787,15 @@ namespace Palpate
         const double started = timer.wall_time();
         m.stop_reason        = "all epochs done";
         m.epochs             = begin - 1;
+        kept_epoch           = m.best_epoch;
         for (unsigned int epoch = begin; epoch <= p.adam.epochs; ++epoch)
           {
             if (p.patience > 0 && since >= p.patience)
               {
-                m.stop_reason = "no better validation loss in " +
-                                std::to_string(p.patience) + " epochs";
+                m.stop_reason = stop_reason(0);
                 break;
               }
-            double loss = 0, error = 0, clipped = 0;
+            double loss = 0, error = 0, clipped = 0, mean_log = 0;
             for (const auto &update : order(epoch))
               {
                 const auto outcomes = evaluate(update, q, true, epoch);
@@ -772,12 +807,20 @@ namespace Palpate
                     loss += o.total / p.cases.size();
                     error += o.error / p.cases.size();
                     clipped += o.clipped / p.cases.size();
+                    mean_log += o.mean_log / p.cases.size();
                   }
                 const Q      before = q;
                 const double norm   = adam.step(q, g, epoch);
                 for (const Outcome &o : outcomes)
                   add_row(m, epoch, o, true, before, norm);
               }
+            // Without loads a common factor is free, and Adam's steps, equal in
+            // all unknowns, let it drift into a bound: bring it back.
+            if (!identified)
+              q[5 * m.description.width] +=
+                0.5 * std::log(m.description.limits.lower *
+                               m.description.limits.upper) -
+                mean_log;
             std::vector<unsigned int> held;
             for (unsigned int i = p.cases.size(); i < cohort.entries.size();
                  ++i)
@@ -807,6 +850,7 @@ namespace Palpate
                 m.validation_loss  = validation;
                 m.validation_error = validation_error;
                 save(m, 1, false);
+                kept_epoch = epoch;
               }
             const auto         ab = network.linear_map(q);
             std::ostringstream row;
@@ -936,7 +980,8 @@ namespace Palpate
         auto json = nlohmann::json::parse(text.str());
         json.erase("Output directory");
         json.erase("Verbosity");
-        if (p.adam.schedule != "cosine")
+        // More epochs: for one model only, so that models compare.
+        if (p.adam.schedule != "cosine" && p.baselines.empty())
           json["Training"].erase("Epochs");
         json["Training"].erase("Patience");
         std::string all =
@@ -997,6 +1042,7 @@ namespace Palpate
         put("second", adam.second);
         put("best_q", m.q);
         put("best", {finite(best)});
+        put("reference", {reference});
         put("losses",
             {m.training_loss,
              m.training_error,
@@ -1016,6 +1062,35 @@ namespace Palpate
         run_on_root(world, [&]() { write_npz(checkpoint_file(), arrays); });
       }
 
+      /// Losses of validation cases, where there are none.
+      double
+      unless_missing(const double v) const
+      {
+        return p.validation.empty() ? std::numeric_limits<double>::quiet_NaN()
+                                    : v;
+      }
+
+      std::string
+      stop_reason(const double epochs) const
+      {
+        return epochs < p.adam.epochs ? "no better validation loss in " +
+                                          std::to_string(p.patience) + " epochs"
+                                      : "all epochs done";
+      }
+
+      /// An array of the checkpoint.
+      const Q &
+      at(const std::string &name) const
+      {
+        const auto array = restart->find(name);
+        if (array == restart->end())
+          throw InputError(checkpoint_file(),
+                           "key '" + name +
+                             "' is missing, expected a "
+                             "checkpoint of this program");
+        return array->second.values;
+      }
+
       static double
       finite(const double v)
       {
@@ -1032,34 +1107,31 @@ namespace Palpate
       void
       resume(std::vector<Model> &models)
       {
-        if (!std::filesystem::exists(checkpoint_file()))
-          throw InputError(checkpoint_file(),
-                           "does not exist, nothing to resume");
         restart = std::make_unique<NpzArrays>(read_npz(checkpoint_file()));
         const std::uint64_t print = fingerprint();
-        const auto         &kept  = restart->at("fingerprint").values;
+        const auto         &kept  = at("fingerprint");
         if (kept != Q{double(print >> 32), double(print & 0xffffffffu)})
           throw InputError(checkpoint_file(),
                            "belongs to other parameters, cases or ranks, "
                            "expected those of the interrupted run");
-        const auto &numbers = restart->at("numbers").values;
+        const auto &numbers = at("numbers");
         for (unsigned int i = 0; i < models.size(); ++i)
           {
             const auto done = restart->find("done_" + std::to_string(i));
             if (done == restart->end())
               continue;
-            const auto &v  = done->second.values;
-            models[i].done = true;
-            models[i].q =
-              restart->at("done_" + std::to_string(i) + "_q").values;
+            const auto &v              = done->second.values;
+            models[i].done             = true;
+            models[i].q                = at("done_" + std::to_string(i) + "_q");
             models[i].epochs           = v[0];
             models[i].best_epoch       = v[1];
             models[i].training_loss    = v[2];
             models[i].training_error   = v[3];
-            models[i].validation_loss  = v[4];
-            models[i].validation_error = v[5];
-            models[i].stop_reason      = "done before";
+            models[i].validation_loss  = unless_missing(v[4]);
+            models[i].validation_error = unless_missing(v[5]);
+            models[i].stop_reason      = stop_reason(v[0]);
           }
+        reference = at("reference")[0];
         std::istringstream lines(read_file(directory + "/training.csv"));
         std::string        line;
         csv.str("");
@@ -1078,87 +1150,90 @@ namespace Palpate
           p.validation.empty() ? 0 : p.cases.size(); // else those of training
         const unsigned int  n = cohort.entries.size() - first;
         std::vector<double> sums(2, 0.);
-        for (unsigned int i = first; i < cohort.entries.size(); ++i)
-          together("inversion", [&]() {
-            if (owner(i) != my_group)
-              return;
-            auto &e  = cohort.get(i);
-            auto &pm = *e.parameters;
-            for (const char *bound : {"Lower bound", "Upper bound"})
-              {
-                pm.handler.enter_subsection("Network");
-                const std::string value = pm.handler.get(bound);
-                pm.handler.leave_subsection();
-                pm.handler.enter_subsection("Parameterization");
-                pm.handler.set(bound, value);
-                pm.handler.leave_subsection();
-              }
-            const auto unknowns =
-              Registry<Parameterization<3>>::create("per cell");
+        together("inversion", [&]() {
+          for (unsigned int i = first; i < cohort.entries.size(); ++i)
             {
-              const Parameters::Section section(pm, "Parameterization");
-              unknowns->parse_parameters(pm);
+              if (owner(i) != my_group)
+                continue;
+              auto &e  = cohort.get(i);
+              auto &pm = *e.parameters;
+              for (const char *bound : {"Lower bound", "Upper bound"})
+                {
+                  pm.handler.enter_subsection("Network");
+                  const std::string value = pm.handler.get(bound);
+                  pm.handler.leave_subsection();
+                  pm.handler.enter_subsection("Parameterization");
+                  pm.handler.set(bound, value);
+                  pm.handler.leave_subsection();
+                }
+              const auto unknowns =
+                Registry<Parameterization<3>>::create("per cell");
+              {
+                const Parameters::Section section(pm, "Parameterization");
+                unknowns->parse_parameters(pm);
+              }
+              OptimizerParameters optimizer;
+              {
+                const Parameters::Section section(pm, "Optimizer");
+                optimizer.parse_parameters(pm);
+              }
+              unknowns->bind(*e.problem->discretization,
+                             e.problem->initial_fields());
+              ReducedFunctional<3> J(*e.problem->equilibrium,
+                                     *unknowns,
+                                     e.problem->terms,
+                                     e.problem->fixed_fields,
+                                     cohort.comm);
+              struct Function : SmoothFunction
+              {
+                explicit Function(ReducedFunctional<3> &J)
+                  : J(J)
+                {}
+                double
+                value(const Q &q) override
+                {
+                  return J.value(q);
+                }
+                void
+                gradient(const Q &q, Q &g) override
+                {
+                  J.gradient(q, g);
+                }
+                void
+                hessian(const Q &q, const Q &v, Q &Hv) override
+                {
+                  J.hessian(q, v, false, Hv);
+                }
+                ReducedFunctional<3> &J;
+              } function(J);
+              Q lower, upper;
+              unknowns->bounds(lower, upper);
+              const auto &counts = e.problem->equilibrium->counts;
+              const auto  result = minimize(
+                function,
+                unknowns->initial(),
+                lower,
+                upper,
+                unknowns->weights(),
+                optimizer,
+                cohort.comm,
+                [](const OptimizerIteration &) {},
+                [&]() {
+                  return counts.forward + counts.adjoint + counts.incremental;
+                });
+              J.evaluate(result.q);
+              if (group_root)
+                {
+                  sums[0] += result.value / n;
+                  sums[1] += e.problem->mean_errors().first / n;
+                }
+              else
+                e.problem->mean_errors();
+              log << "  per-case inversion, " << e.file << ": " << result.value
+                  << " after " << result.iterations << " iterations"
+                  << std::endl;
             }
-            OptimizerParameters optimizer;
-            {
-              const Parameters::Section section(pm, "Optimizer");
-              optimizer.parse_parameters(pm);
-            }
-            unknowns->bind(*e.problem->discretization,
-                           e.problem->initial_fields());
-            ReducedFunctional<3> J(*e.problem->equilibrium,
-                                   *unknowns,
-                                   e.problem->terms,
-                                   e.problem->fixed_fields,
-                                   cohort.comm);
-            struct Function : SmoothFunction
-            {
-              explicit Function(ReducedFunctional<3> &J)
-                : J(J)
-              {}
-              double
-              value(const Q &q) override
-              {
-                return J.value(q);
-              }
-              void
-              gradient(const Q &q, Q &g) override
-              {
-                J.gradient(q, g);
-              }
-              void
-              hessian(const Q &q, const Q &v, Q &Hv) override
-              {
-                J.hessian(q, v, false, Hv);
-              }
-              ReducedFunctional<3> &J;
-            } function(J);
-            Q lower, upper;
-            unknowns->bounds(lower, upper);
-            const auto &counts = e.problem->equilibrium->counts;
-            const auto  result = minimize(
-              function,
-              unknowns->initial(),
-              lower,
-              upper,
-              unknowns->weights(),
-              optimizer,
-              cohort.comm,
-              [](const OptimizerIteration &) {},
-              [&]() {
-                return counts.forward + counts.adjoint + counts.incremental;
-              });
-            J.evaluate(result.q);
-            if (group_root)
-              {
-                sums[0] += result.value / n;
-                sums[1] += e.problem->mean_errors().first / n;
-              }
-            else
-              e.problem->mean_errors();
-            log << "  per-case inversion, " << e.file << ": " << result.value
-                << " after " << result.iterations << " iterations" << std::endl;
-          });
+        });
         Utilities::MPI::sum(sums, world, sums);
         const bool held = !p.validation.empty();
         return {{"name", "per-case inversion"},
@@ -1179,6 +1254,7 @@ namespace Palpate
       Cohort                     cohort;
       Timer                      timer;
       double                     hu_low = 0, hu_high = 0, reference = 0;
+      unsigned int               kept_epoch = 0; ///< of the model being trained
       bool                       identified = false;
       std::vector<std::string>   columns;
       std::ostringstream         csv;
@@ -1192,7 +1268,11 @@ namespace Palpate
             const MPI_Comm           &comm,
             const ConditionalOStream &log)
   {
-    TrainingParameters p       = read_training_parameters(parameters, true);
+    TrainingParameters p = read_training_parameters(parameters, true);
+    for (const auto *list : {&p.cases, &p.validation})
+      for (const auto &file : *list)
+        if (!std::filesystem::exists(file))
+          throw InputError(file, "no such file, expected a case of Cohort");
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(comm),
                        rank    = Utilities::MPI::this_mpi_process(comm);
     if (p.ranks_per_case == 0)
@@ -1211,10 +1291,11 @@ namespace Palpate
                         "expected a multiple of the number of groups, " +
                           std::to_string(n_groups));
       if (B > p.cases.size())
-        parameters.fail("Cases per update",
-                        "expected at most the number of cases, " +
-                          std::to_string(p.cases.size()) +
-                          " (0: one per group of ranks)");
+        parameters.fail(p.cases_per_update > 0 ? "Cases per update"
+                                               : "Ranks per case",
+                        "makes " + std::to_string(B) +
+                          " cases per update, expected at most their number, " +
+                          std::to_string(p.cases.size()));
     }
     MPI_Comm group;
     MPI_Comm_split(comm, rank / p.ranks_per_case, rank, &group);

@@ -1,15 +1,14 @@
-#include <deal.II/dofs/dof_tools.h>
-#include <deal.II/lac/solver_cg.h>
-#include <deal.II/lac/trilinos_precondition.h>
-
 #include <palpate/core/errors.h>
 #include <palpate/equilibrium/linear_solver.h>
+#include <palpate/equilibrium/multigrid.h>
 
 #include <Amesos.h>
 #include <Epetra_LinearProblem.h>
-#include <Epetra_MultiVector.h>
+#include <Epetra_Vector.h>
 #include <Teuchos_ParameterList.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <sstream>
 
 namespace Palpate
@@ -53,8 +52,8 @@ namespace Palpate
   template <int dim>
   struct LinearSolver<dim>::Implementation
   {
-    TrilinosWrappers::PreconditionAMG   amg;
-    std::unique_ptr<Epetra_MultiVector> modes;
+    Multigrid<dim> multigrid;
+    Halo           halo; ///< of the finest vectors
 
     std::string                        direct_name;
     Epetra_LinearProblem               problem;
@@ -90,35 +89,6 @@ namespace Palpate
       "the matrix is singular or not positive definite; check that enough "
       "vertices are constrained and that the stiffness is positive, or use "
       "Linear solver/Type = direct";
-
-    /// The rigid-body modes of the nodes as columns.
-    template <int dim>
-    void
-    rigid_body_modes(const Discretization<dim> &D, Epetra_MultiVector &modes)
-    {
-      Point<dim> centre;
-      for (const auto &v : D.serial_mesh.vertices)
-        centre += v / static_cast<double>(D.serial_mesh.vertices.size());
-      modes.PutScalar(0.);
-      for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
-        {
-          const Tensor<1, dim> x = D.node_position(n) - centre;
-          for (unsigned int d = 0; d < dim; ++d)
-            modes[d][n * dim + d] = 1;
-          if constexpr (dim == 2)
-            {
-              modes[2][n * 2]     = -x[1];
-              modes[2][n * 2 + 1] = x[0];
-            }
-          else
-            for (unsigned int d = 0; d < 3; ++d)
-              {
-                const unsigned int i = (d + 1) % 3, j = (d + 2) % 3;
-                modes[3 + d][n * 3 + i] = -x[j];
-                modes[3 + d][n * 3 + j] = x[i];
-              }
-        }
-    }
   } // namespace
 
   template <int dim>
@@ -145,119 +115,245 @@ namespace Palpate
                             std::to_string(ierr) + "): " + remedy);
         return;
       }
-    const auto                                       &D = matrix.discretization;
-    TrilinosWrappers::PreconditionAMG::AdditionalData data;
-    data.elliptic              = true;
-    data.higher_order_elements = (D.degree > 1);
-    data.smoother_sweeps       = 2;
-    data.smoother_type         = "Chebyshev";
-    Teuchos::ParameterList              list;
-    std::unique_ptr<Epetra_MultiVector> constants;
-    data.set_parameters(list, constants, A);
-    if (!I.modes)
-      {
-        I.modes = std::make_unique<Epetra_MultiVector>(
-          A.trilinos_matrix().OperatorDomainMap(), dim * (dim + 1) / 2);
-        rigid_body_modes(D, *I.modes);
-      }
-    list.set("null space: type", "pre-computed");
-    list.set("null space: dimension", dim * (dim + 1) / 2);
-    list.set("null space: vectors", I.modes->Values());
-    list.set("PDE equations", dim);
-    I.amg.initialize(A, list);
+    I.multigrid.set_up(matrix);
   }
 
   template <int dim>
   unsigned int
-  LinearSolver<dim>::solve(Vector       &x,
-                           const Vector &b,
-                           const double  tolerance,
-                           const bool    transposed)
+  LinearSolver<dim>::conjugate_gradients(const std::vector<Vector *> &dx,
+                                         const std::vector<Vector *> &residuals,
+                                         const std::vector<double> &tolerances,
+                                         const std::vector<double> &sizes)
   {
-    auto       &I = *implementation;
-    const auto &A = K->matrix();
-    x.zero_out_ghost_values();
-
-    Vector     r = b, dx = b;
-    const auto residual = [&]() {
-      if (transposed)
-        A.Tvmult(r, x);
-      else
-        A.vmult(r, x);
-      r.sadd(-1., 1., b);
-      return r.l2_norm();
-    };
-    double norm = residual();
-    if (!std::isfinite(norm))
-      throw SolverError("a right-hand side is not finite");
-
-    unsigned int iterations = 0;
-    for (unsigned int attempt = 0; norm > tolerance; ++attempt)
+    const auto        &D = K->discretization;
+    const unsigned int m = dx.size(), S = padded_columns(m);
+    const std::size_t  n  = std::size_t(D.n_owned_nodes()) * dim,
+                      all = std::size_t(D.n_nodes()) * dim;
+    using Sums            = std::array<double, most_columns>;
+    std::vector<double> x(n * S), r(n * S), q(n * S), p(all * S);
+    std::vector<float>  z(n * S);
+    for (unsigned int s = 0; s < m; ++s)
+      for (std::size_t i = 0; i < n; ++i)
+        r[i * S + s] = residuals[s]->local_element(i);
+    auto &halo = implementation->halo;
+    if (halo.width == 0)
       {
-        const double before = norm;
-        dx                  = 0;
-        if (parameters.direct)
+        std::vector<std::size_t> ghosts;
+        for (const auto i : D.node_partitioner()->ghost_indices())
+          ghosts.push_back(i);
+        halo = Halo(D.node_partitioner()->local_range().first,
+                    D.n_owned_nodes(),
+                    ghosts,
+                    dim,
+                    D.comm);
+      }
+    const auto sum = [&](Sums &a) {
+      Utilities::MPI::sum(ArrayView<const double>(a.data(), S),
+                          D.comm,
+                          ArrayView<double>(a.data(), S));
+    };
+    // Norms of the residuals; columns of the padding never start.
+    std::vector<double>            norms(S, 0.);
+    std::array<bool, most_columns> running{};
+    for (unsigned int s = 0; s < m; ++s)
+      {
+        norms[s]   = residuals[s]->l2_norm();
+        running[s] = norms[s] > tolerances[s];
+      }
+    unsigned int count = 0;
+    Sums         rz{};
+    for (unsigned int it = 0;; ++it)
+      {
+        if (std::none_of(running.begin(), running.end(), [](bool b) {
+              return b;
+            }))
+          break;
+        if (it == parameters.maximum_iterations)
           {
-            const auto   &map = A.trilinos_matrix().OperatorDomainMap();
-            Epetra_Vector lhs(View, map, dx.begin()), rhs(View, map, r.begin());
-            I.problem.SetLHS(&lhs);
-            I.problem.SetRHS(&rhs);
-            I.direct->SetUseTranspose(transposed);
-            const int ierr = I.direct->Solve();
-            if (ierr != 0)
-              throw SolverError("the sparse direct solve failed (code " +
-                                std::to_string(ierr) + "): " + remedy);
+            std::ostringstream out;
+            for (unsigned int s = 0; s < m; ++s)
+              if (running[s])
+                {
+                  out << "conjugate gradients did not converge in " << it
+                      << " iterations (residual " << norms[s] / sizes[s]
+                      << " of the right-hand side, wanted "
+                      << tolerances[s] / sizes[s] << "): raise Linear solver/"
+                      << "Maximum iterations or Relative tolerance; or "
+                      << remedy;
+                  break;
+                }
+            throw SolverError(out.str());
           }
-        else
+        implementation->multigrid.apply(S, r.data(), norms, z.data());
+        // beta in the form that forgives a preconditioner with rounding.
+        Sums now{}, mixed{};
+        for (std::size_t i = 0; i < n; ++i)
+          for (unsigned int s = 0; s < S; ++s)
+            {
+              now[s] += r[i * S + s] * z[i * S + s];
+              mixed[s] += q[i * S + s] * z[i * S + s];
+            }
+        sum(now);
+        sum(mixed);
+        Sums beta{}, alpha{}, size{};
+        for (unsigned int s = 0; s < m; ++s)
+          if (running[s])
+            {
+              now[s] *= norms[s];
+              mixed[s] *= norms[s];
+              size[s] = norms[s];
+              // r_new z_new / rz - r_old z_new / rz, q scaled by alpha.
+              beta[s] = it > 0 ? -mixed[s] / rz[s] : 0;
+              rz[s]   = now[s];
+            }
+        for (std::size_t i = 0; i < n; ++i)
+          for (unsigned int s = 0; s < S; ++s)
+            p[i * S + s] = size[s] * z[i * S + s] + beta[s] * p[i * S + s];
+        halo.update(S, p.data());
+        multiply_block_rows(dim,
+                            S,
+                            K->block_start(),
+                            K->block_columns(),
+                            K->values_by_row(),
+                            p.data(),
+                            q.data());
+        Sums pq{};
+        for (std::size_t i = 0; i < n; ++i)
+          for (unsigned int s = 0; s < S; ++s)
+            pq[s] += p[i * S + s] * q[i * S + s];
+        sum(pq);
+        for (unsigned int s = 0; s < m; ++s)
+          if (running[s])
+            {
+              ++count;
+              alpha[s] = rz[s] / pq[s];
+              if (!(alpha[s] > 0) || !(pq[s] > 0))
+                throw SolverError(
+                  std::string("conjugate gradients met a direction of negative "
+                              "energy: ") +
+                  remedy);
+            }
+        Sums rr{};
+        for (std::size_t i = 0; i < n; ++i)
+          for (unsigned int s = 0; s < S; ++s)
+            {
+              x[i * S + s] += alpha[s] * p[i * S + s];
+              // q becomes the change of r, which beta needs.
+              q[i * S + s] *= alpha[s];
+              r[i * S + s] -= q[i * S + s];
+              rr[s] += r[i * S + s] * r[i * S + s];
+            }
+        sum(rr);
+        for (unsigned int s = 0; s < m; ++s)
+          if (running[s])
+            {
+              norms[s]   = std::sqrt(rr[s]);
+              running[s] = norms[s] > tolerances[s];
+            }
+      }
+    for (unsigned int s = 0; s < m; ++s)
+      for (std::size_t i = 0; i < n; ++i)
+        dx[s]->local_element(i) = x[i * S + s];
+    return count;
+  }
+
+  template <int dim>
+  unsigned int
+  LinearSolver<dim>::solve(const std::vector<Vector *>       &x,
+                           const std::vector<const Vector *> &b,
+                           const std::vector<double>         &tolerances,
+                           const bool                         transposed)
+  {
+    auto        &I          = *implementation;
+    const auto  &A          = K->matrix();
+    unsigned int iterations = 0;
+    for (std::size_t first = 0; first < x.size(); first += most_columns)
+      {
+        const std::size_t m =
+          std::min<std::size_t>(most_columns, x.size() - first);
+        std::vector<Vector> r(m, *b[first]), dx(m, *b[first]);
+        std::vector<double> norms(m), sizes(m), before(m);
+        const auto          residual = [&](const unsigned int s) {
+          Vector       &u   = *x[first + s];
+          const Vector &rhs = *b[first + s];
+          u.zero_out_ghost_values();
+          if (transposed)
+            A.Tvmult(r[s], u);
+          else
+            A.vmult(r[s], u);
+          r[s].sadd(-1., 1., rhs);
+          norms[s] = r[s].l2_norm();
+        };
+        for (unsigned int s = 0; s < m; ++s)
           {
-            SolverControl    control(parameters.maximum_iterations, tolerance);
-            SolverCG<Vector> cg(control);
-            bool             indefinite = false;
-            cg.connect_coefficients_slot([&](const double alpha, const double) {
-              if (!(alpha > 0))
-                indefinite = true;
-            });
-            try
-              {
-                cg.solve(A, dx, r, I.amg);
-              }
-            catch (const SolverControl::NoConvergence &e)
-              {
-                if (indefinite)
-                  throw SolverError(
-                    std::string("conjugate gradients broke down: ") + remedy);
-                std::ostringstream out;
-                out << "conjugate gradients did not converge in " << e.last_step
-                    << " iterations (residual " << e.last_residual / b.l2_norm()
-                    << " of the right-hand side, wanted "
-                    << tolerance / b.l2_norm() << "): raise Linear solver/"
-                    << "Maximum iterations or Relative tolerance; or "
-                    << remedy;
-                throw SolverError(out.str());
-              }
-            iterations += control.last_step();
-            if (indefinite)
-              throw SolverError(
-                std::string("conjugate gradients met a direction of negative "
-                            "energy: ") +
-                remedy);
+            residual(s);
+            sizes[s] = b[first + s]->l2_norm();
+            if (!std::isfinite(norms[s]))
+              throw SolverError("a right-hand side is not finite");
           }
-        x += dx;
-        norm = residual();
-        // One refinement at least; stop where rounding does not let it fall.
-        if (norm > tolerance && (attempt >= 3 || !(norm < 0.5 * before)))
+        std::vector<char> done(m, 0);
+        for (unsigned int attempt = 0;; ++attempt)
           {
-            const double limit = 1e-10 * b.l2_norm();
-            if (attempt >= 1 && norm < std::max(limit, tolerance))
+            std::vector<unsigned int> todo;
+            for (unsigned int s = 0; s < m; ++s)
+              if (!done[s] && norms[s] > tolerances[first + s])
+                todo.push_back(s);
+            if (todo.empty())
               break;
-            if (attempt >= 3 || !std::isfinite(norm) ||
-                norm > 1e-6 * b.l2_norm())
+            std::vector<Vector *> dxs, rs;
+            std::vector<double>   wanted, of;
+            for (const unsigned int s : todo)
               {
-                std::ostringstream out;
-                out << "the linear solve left a residual of "
-                    << norm / b.l2_norm() << " of the right-hand side, wanted "
-                    << tolerance / b.l2_norm() << ": " << remedy;
-                throw SolverError(out.str());
+                dxs.push_back(&dx[s]);
+                rs.push_back(&r[s]);
+                wanted.push_back(tolerances[first + s]);
+                of.push_back(sizes[s]);
+                dx[s] = 0;
+              }
+            if (parameters.direct)
+              for (const unsigned int s : todo)
+                {
+                  const auto   &map = A.trilinos_matrix().OperatorDomainMap();
+                  Epetra_Vector lhs(View, map, dx[s].begin()),
+                    rhs(View, map, r[s].begin());
+                  I.problem.SetLHS(&lhs);
+                  I.problem.SetRHS(&rhs);
+                  I.direct->SetUseTranspose(transposed);
+                  const int ierr = I.direct->Solve();
+                  if (ierr != 0)
+                    throw SolverError("the sparse direct solve failed (code " +
+                                      std::to_string(ierr) + "): " + remedy);
+                }
+            else
+              iterations += conjugate_gradients(dxs, rs, wanted, of);
+            for (const unsigned int s : todo)
+              {
+                const double tolerance = tolerances[first + s];
+                before[s]              = norms[s];
+                *x[first + s] += dx[s];
+                residual(s);
+                // One refinement at least; stop where rounding does not let it
+                // fall.
+                if (norms[s] > tolerance &&
+                    (attempt >= 3 || !(norms[s] < 0.5 * before[s])))
+                  {
+                    if (attempt >= 1 &&
+                        norms[s] < std::max(1e-10 * sizes[s], tolerance))
+                      {
+                        done[s] = 1;
+                        continue;
+                      }
+                    if (attempt >= 3 || !std::isfinite(norms[s]) ||
+                        norms[s] > 1e-6 * sizes[s])
+                      {
+                        std::ostringstream out;
+                        out << "the linear solve left a residual of "
+                            << norms[s] / sizes[s]
+                            << " of the right-hand side, wanted "
+                            << tolerance / sizes[s] << ": " << remedy;
+                        throw SolverError(out.str());
+                      }
+                  }
               }
           }
       }

@@ -4,6 +4,7 @@
 #include <palpate/equilibrium/static_equilibrium.h>
 
 #include <iomanip>
+#include <numeric>
 #include <sstream>
 
 namespace Palpate
@@ -255,10 +256,18 @@ namespace Palpate
     fields = new_fields;
     for (auto &sys : systems)
       sys->current = false;
+    if (is_linear() && systems.size() == 1)
+      {
+        std::vector<unsigned int> all(snapshots.size());
+        std::iota(all.begin(), all.end(), 0u);
+        solve_linear(all);
+        this->counts.forward += all.size();
+        return;
+      }
     for (unsigned int s = 0; s < snapshots.size(); ++s)
       {
         if (is_linear())
-          solve_linear(s);
+          solve_linear({s});
         else
           {
             const bool warm = state[s].u.l2_norm() > 0;
@@ -309,55 +318,82 @@ namespace Palpate
 
   template <int dim>
   void
-  StaticEquilibrium<dim>::solve_linear(const unsigned int s)
+  StaticEquilibrium<dim>::solve_linear(
+    const std::vector<unsigned int> &together)
   {
-    const Context<dim> c = context(s);
-    if (!system(s).current)
+    System &sys = system(together[0]);
+    if (!sys.current)
       {
-        assemble(s, c, Tangent::consistent);
-        system(s).current = true;
+        assemble(together[0], context(together[0]), Tangent::consistent);
+        sys.current = true;
       }
-    Timer  timer;
-    Vector start = ghosted_copy(state[s].u);
-    auto  &u     = state[s].u;
-    Vector h = discretization.make_vector(), du = h;
-
-    // |b|: the residual with the prescribed values and zero elsewhere.
-    for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
-      u.local_element(i) =
-        (constrained[i] ? snapshots[s].prescribed.local_element(i) : 0.);
-    residual(c, h);
-    const double size = h.l2_norm();
-    if (!std::isfinite(size))
-      throw SolverError("prescribed motion, loads and stiffness give forces "
-                        "that are not finite");
-
-    // Warm start.
-    for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
-      if (!constrained[i])
-        u.local_element(i) = start.local_element(i);
+    Timer                       timer;
+    const unsigned int          m = together.size();
+    std::vector<Vector>         h(m, discretization.make_vector()), du = h;
+    std::vector<Vector *>       increments;
+    std::vector<const Vector *> rhs;
+    std::vector<double>         size(m), wanted;
+    for (unsigned int i = 0; i < m; ++i)
+      {
+        const unsigned int s     = together[i];
+        const Vector       start = ghosted_copy(state[s].u);
+        auto              &u     = state[s].u;
+        // |b|: the residual with the prescribed values and zero elsewhere.
+        for (unsigned int j = 0; j < discretization.n_nodes() * dim; ++j)
+          u.local_element(j) =
+            (constrained[j] ? snapshots[s].prescribed.local_element(j) : 0.);
+        residual(context(s), h[i]);
+        size[i] = h[i].l2_norm();
+        if (!std::isfinite(size[i]))
+          throw SolverError("prescribed motion, loads and stiffness give "
+                            "forces that are not finite");
+        // Warm start.
+        for (unsigned int j = 0; j < discretization.n_nodes() * dim; ++j)
+          if (!constrained[j])
+            u.local_element(j) = start.local_element(j);
+      }
     for (unsigned int pass = 0; pass < 3; ++pass)
       {
-        residual(c, h);
-        residual_norms[s] = h.l2_norm();
-        if (residual_norms[s] <= tolerance * size)
-          break;
-        h *= -1;
-        du = 0;
-        u.zero_out_ghost_values();
-        this->counts.linear_iterations +=
-          system(s).solver.solve(du, h, 0.9 * tolerance * size);
-        u += du;
-        u.update_ghost_values();
-        if (pass == 2)
+        increments.clear();
+        rhs.clear();
+        wanted.clear();
+        std::vector<unsigned int> todo;
+        for (unsigned int i = 0; i < m; ++i)
           {
-            residual(c, h);
-            residual_norms[s] = h.l2_norm();
-            // Rounding may stop it just above the tolerance, not elsewhere.
-            if (residual_norms[s] > std::max(10 * tolerance, 1e-10) * size)
-              throw SolverError("the equilibrium was left with a residual of " +
-                                std::to_string(residual_norms[s] / size) +
-                                " of the right-hand side");
+            const unsigned int s = together[i];
+            residual(context(s), h[i]);
+            residual_norms[s] = h[i].l2_norm();
+            if (residual_norms[s] <= tolerance * size[i])
+              continue;
+            h[i] *= -1;
+            du[i] = 0;
+            state[s].u.zero_out_ghost_values();
+            todo.push_back(i);
+            increments.push_back(&du[i]);
+            rhs.push_back(&h[i]);
+            wanted.push_back(0.9 * tolerance * size[i]);
+          }
+        if (todo.empty())
+          break;
+        this->counts.linear_iterations +=
+          sys.solver.solve(increments, rhs, wanted);
+        for (const unsigned int i : todo)
+          {
+            const unsigned int s = together[i];
+            state[s].u += du[i];
+            state[s].u.update_ghost_values();
+            if (pass == 2)
+              {
+                residual(context(s), h[i]);
+                residual_norms[s] = h[i].l2_norm();
+                // Rounding may stop it just above the tolerance, not elsewhere.
+                if (residual_norms[s] >
+                    std::max(10 * tolerance, 1e-10) * size[i])
+                  throw SolverError(
+                    "the equilibrium was left with a residual of " +
+                    std::to_string(residual_norms[s] / size[i]) +
+                    " of the right-hand side");
+              }
           }
       }
     this->counts.seconds_forward += timer.wall_time();
@@ -599,9 +635,53 @@ namespace Palpate
                                         const Vector      &rhs,
                                         Vector            &lambda)
   {
-    Timer timer;
+    Timer               timer;
+    const unsigned long before = this->counts.linear_iterations;
     solve_system(s, rhs, true, lambda);
     ++this->counts.adjoint;
+    this->counts.adjoint_iterations += this->counts.linear_iterations - before;
+    this->counts.seconds_adjoint += timer.wall_time();
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve_adjoints(const std::vector<Vector> &rhs,
+                                         std::vector<Vector>       &lambda)
+  {
+    System &sys = *systems[0];
+    if (!is_linear() || systems.size() > 1 || !sys.current)
+      return StateProblem<dim>::solve_adjoints(rhs, lambda);
+    Timer                       timer;
+    std::vector<Vector>         copies;
+    std::vector<Vector *>       x;
+    std::vector<const Vector *> b;
+    std::vector<double>         wanted;
+    copies.reserve(rhs.size());
+    for (unsigned int s = 0; s < rhs.size(); ++s)
+      {
+        if (rhs[s].size() == 0)
+          continue;
+        ++this->counts.adjoint;
+        copies.push_back(rhs[s]);
+        copies.back().zero_out_ghost_values();
+        clear_constrained(copies.back());
+        lambda[s].zero_out_ghost_values();
+        clear_constrained(lambda[s]);
+        const double size = copies.back().l2_norm();
+        if (size == 0)
+          lambda[s] = 0;
+        else
+          {
+            x.push_back(&lambda[s]);
+            b.push_back(&copies.back());
+            wanted.push_back(tolerance * size);
+          }
+      }
+    const unsigned int n = sys.solver.solve(x, b, wanted, true);
+    this->counts.linear_iterations += n;
+    this->counts.adjoint_iterations += n;
+    for (Vector &l : lambda)
+      l.update_ghost_values();
     this->counts.seconds_adjoint += timer.wall_time();
   }
 

@@ -42,6 +42,7 @@ namespace Palpate
     const Epetra_Map columns(
       -1, global_columns.size(), global_columns.data(), 0, rows.Comm());
     std::vector<int> lengths(n_owned * dim), row;
+    block_row_start.assign(1, 0);
     for (unsigned int node = 0; node < n_owned; ++node)
       {
         auto &list = neighbors[node];
@@ -49,6 +50,8 @@ namespace Palpate
         list.erase(std::unique(list.begin(), list.end()), list.end());
         for (unsigned int d = 0; d < dim; ++d)
           lengths[node * dim + d] = list.size() * dim;
+        block_column.insert(block_column.end(), list.begin(), list.end());
+        block_row_start.push_back(block_column.size());
       }
     Epetra_CrsGraph graph(Copy, rows, columns, lengths.data(), true);
     for (unsigned int node = 0; node < n_owned; ++node)

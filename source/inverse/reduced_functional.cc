@@ -113,10 +113,11 @@ namespace Palpate
     current.duals             = std::make_shared<FieldDuals>(current.fields);
     current.direct_duals      = std::make_shared<FieldDuals>(current.fields);
     current.adjoints.resize(S);
+    std::vector<Vector> rhs(S);
     for (unsigned int s = 0; s < S; ++s)
       {
         const Context<dim> c       = problem.context(s);
-        Vector             rhs     = c.discretization.make_vector();
+        Vector             sum     = c.discretization.make_vector();
         bool               adjoint = false;
         for (const auto &term : terms)
           if (term.weight != 0)
@@ -124,7 +125,7 @@ namespace Palpate
               const bool each = term.objective->depends_on_state();
               adjoint         = adjoint || each;
               if (each)
-                term.objective->state_gradient(c, term.weight / S, rhs);
+                term.objective->state_gradient(c, term.weight / S, sum);
               if (each || s == 0)
                 term.objective->field_gradient(c,
                                                term.weight / (each ? S : 1),
@@ -132,13 +133,17 @@ namespace Palpate
             }
         if (current.adjoints[s].size() == 0)
           current.adjoints[s] = c.discretization.make_vector();
-        if (!adjoint)
-          continue;
-        problem.solve_adjoint(s, rhs, current.adjoints[s]);
-        FieldDuals h(current.fields);
-        problem.field_vjp(s, current.adjoints[s], h);
-        current.duals->add(-1., h);
+        if (adjoint)
+          rhs[s] = std::move(sum);
       }
+    problem.solve_adjoints(rhs, current.adjoints);
+    for (unsigned int s = 0; s < S; ++s)
+      if (rhs[s].size() > 0)
+        {
+          FieldDuals h(current.fields);
+          problem.field_vjp(s, current.adjoints[s], h);
+          current.duals->add(-1., h);
+        }
     current.duals->add(1., *current.direct_duals);
     current.has_gradient = true;
     if (current.rederive)

@@ -14,11 +14,12 @@ namespace Palpate
                       Patterns::Integer(1),
                       "Passes over the cohort.");
     prm.declare_entry("Learning rate", "1e-3", Patterns::Double(), "Of Adam.");
-    prm.declare_entry("Learning rate schedule",
-                      "constant",
-                      Patterns::Selection("constant|cosine|step"),
-                      "cosine: falls to 0 at the last epoch; step: times Step "
-                      "factor every Step epochs.");
+    prm.declare_entry(
+      "Learning rate schedule",
+      "constant",
+      Patterns::Selection("constant|cosine|step"),
+      "cosine: falls towards 0 after the last epoch; step: times Step "
+      "factor every Step epochs.");
     prm.declare_entry("Step epochs", "20", Patterns::Integer(1), "See above.");
     prm.declare_entry("Step factor", "0.5", Patterns::Double(), "See above.");
     prm.declare_entry("Weight decay",

@@ -128,7 +128,7 @@ namespace Palpate
     for (unsigned int k = 0; k < n; ++k)
       x[k] = (hu[k] - mean) / (deviation + 1e-6);
     ax = neighbor_sum(x);
-    if (description.hu_low == description.hu_high)
+    if (!description.hu_known)
       {
         description.hu_low  = Utilities::MPI::min(low, D->comm);
         description.hu_high = Utilities::MPI::max(high, D->comm);

@@ -23,7 +23,7 @@ namespace Palpate
 
   /**
    * Solves with one assembled matrix: conjugate gradients with smoothed
-   * aggregation AMG on the rigid-body modes (Trilinos ML), or a sparse direct
+   * aggregation AMG on the rigid-body modes (Multigrid), or a sparse direct
    * factorization (Amesos: MUMPS where there is one, else KLU) that serves all
    * right-hand sides. One set-up serves forward, adjoint and incremental
    * solves.
@@ -52,13 +52,31 @@ namespace Palpate
     solve(Vector       &x,
           const Vector &b,
           const double  tolerance,
-          const bool    transposed = false);
+          const bool    transposed = false)
+    {
+      return solve({&x}, {&b}, {tolerance}, transposed);
+    }
+
+    /// The same for several right-hand sides, which read the matrix together.
+    /// @return the sum of their iterations
+    unsigned int
+    solve(const std::vector<Vector *>       &x,
+          const std::vector<const Vector *> &b,
+          const std::vector<double>         &tolerances,
+          const bool                         transposed = false);
 
     /// Name of what is used, for the log.
     std::string
     description() const;
 
   private:
+    /// Conjugate gradients for up to most_columns vectors: dx from zero with
+    /// residuals r.
+    unsigned int
+    conjugate_gradients(const std::vector<Vector *> &dx,
+                        const std::vector<Vector *> &r,
+                        const std::vector<double>   &tolerances,
+                        const std::vector<double>   &sizes);
     struct Implementation;
     std::unique_ptr<Implementation> implementation;
     const SolverParameters         &parameters;

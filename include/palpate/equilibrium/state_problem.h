@@ -9,7 +9,9 @@ namespace Palpate
   struct SolveCounts
   {
     unsigned long forward = 0, adjoint = 0, incremental = 0;
-    unsigned long linear_iterations = 0, newton_iterations = 0, set_ups = 0;
+    /// Of linear solves: all, and the part of adjoint solves.
+    unsigned long linear_iterations = 0, adjoint_iterations = 0;
+    unsigned long newton_iterations = 0, set_ups = 0;
     double        seconds_assembly = 0, seconds_setup = 0, seconds_forward = 0,
            seconds_adjoint = 0, seconds_incremental = 0;
   };
@@ -40,6 +42,16 @@ namespace Palpate
     /// starts from lambda.
     virtual void
     solve_adjoint(const unsigned int s, const Vector &rhs, Vector &lambda) = 0;
+
+    /// The same for every snapshot; an empty rhs is left out. With one matrix
+    /// for all they are solved together.
+    virtual void
+    solve_adjoints(const std::vector<Vector> &rhs, std::vector<Vector> &lambda)
+    {
+      for (unsigned int s = 0; s < rhs.size(); ++s)
+        if (rhs[s].size() > 0)
+          solve_adjoint(s, rhs[s], lambda[s]);
+    }
 
     /// The same with K u' = rhs, and with K^T (counted as incremental).
     virtual void

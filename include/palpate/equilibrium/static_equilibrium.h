@@ -57,6 +57,9 @@ namespace Palpate
                   const Vector      &rhs,
                   Vector            &lambda) override;
     void
+    solve_adjoints(const std::vector<Vector> &rhs,
+                   std::vector<Vector>       &lambda) override;
+    void
     solve_incremental(const unsigned int s,
                       const Vector      &rhs,
                       const bool         transposed,
@@ -178,8 +181,9 @@ namespace Palpate
     /// What the tangent at a failed state says, for the error.
     std::string
     buckling(const unsigned int s);
+    /// Snapshots that share a matrix.
     void
-    solve_linear(const unsigned int s);
+    solve_linear(const std::vector<unsigned int> &together);
     void
     solve_nonlinear(const unsigned int s);
     void

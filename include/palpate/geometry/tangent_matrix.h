@@ -49,10 +49,33 @@ namespace Palpate
     const Discretization<dim> &discretization;
     const std::vector<char>   &constrained;
 
+    /// @name The same matrix as dim x dim blocks
+    /// @{
+    /// Block rows of owned nodes, and the local nodes of their blocks.
+    const std::vector<unsigned int> &
+    block_start() const
+    {
+      return block_row_start;
+    }
+    const std::vector<unsigned int> &
+    block_columns() const
+    {
+      return block_column;
+    }
+    /// Row i of a block row with n blocks is at
+    /// block_start * dim^2 + i * n * dim.
+    const double *
+    values_by_row() const
+    {
+      return values;
+    }
+    /// @}
+
   private:
     SparseMatrix              sparse_matrix;
     double                   *values;
     std::vector<unsigned int> row_start; ///< of owned DoFs
+    std::vector<unsigned int> block_row_start, block_column;
     /// Offset of block (a, b) of a cell in the rows of node a.
     std::vector<unsigned int> offset;
     std::vector<char>         cell_has_constraint;

@@ -36,8 +36,9 @@ namespace Palpate
       unsigned int    seed         = 42;
       unsigned int    smoothing    = 0; ///< passes over h before all else
       StiffnessBounds limits;
-      /// HU that the linear map starts from; equal: those of the case.
+      /// HU that the linear map starts from; where not known, the case's.
       double hu_low = 0, hu_high = 0;
+      bool   hu_known = false;
     };
 
     static void

@@ -1,0 +1,397 @@
+#include <deal.II/base/exceptions.h>
+#include <deal.II/base/index_set.h>
+
+#include <palpate/equilibrium/block_matrix.h>
+
+#include <cstring>
+
+// The inner loops are compiled for plain x86-64 and for processors with AVX2;
+// the loader picks.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#  define PALPATE_CLONES \
+    __attribute__((target_clones("arch=haswell", "default")))
+#else
+#  define PALPATE_CLONES
+#endif
+#define PALPATE_INLINE __attribute__((always_inline)) inline
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  namespace
+  {
+    template <typename Number, int n>
+    struct Pack
+    {
+      typedef Number type __attribute__((vector_size(n * sizeof(Number))));
+    };
+
+    struct View
+    {
+      unsigned int        n_rows;
+      const unsigned int *start, *columns;
+      const float        *values;
+    };
+    using Mode = BlockMatrix::Mode;
+
+    template <int R, int C>
+    PALPATE_INLINE void
+    multiply_one(const View A,
+                 const Mode mode,
+                 const float *__restrict x,
+                 float *__restrict y,
+                 const float *b)
+    {
+      constexpr int P = R == 2 ? 2 : R == 3 ? 4 : 8;
+      using Column    = typename Pack<float, P>::type;
+      for (unsigned int row = 0; row < A.n_rows; ++row)
+        {
+          // One sum per column, so that they do not wait for each other.
+          Column sums[C] = {};
+          for (unsigned int e = A.start[row]; e < A.start[row + 1]; ++e)
+            {
+              const float *v  = A.values + std::size_t(e) * (P * C),
+                          *xe = x + std::size_t(A.columns[e]) * C;
+#pragma GCC unroll 8
+              for (int c = 0; c < C; ++c)
+                {
+                  Column column;
+                  std::memcpy(&column, v + c * P, sizeof(Column));
+                  sums[c] += column * xe[c];
+                }
+            }
+#pragma GCC unroll 8
+          for (int c = 1; c < C; ++c)
+            sums[0] += sums[c];
+          float *out = y + std::size_t(row) * R;
+          for (int r = 0; r < R; ++r)
+            out[r] = mode == Mode::set ? sums[0][r]
+                     : mode == Mode::add
+                       ? out[r] + sums[0][r]
+                       : b[std::size_t(row) * R + r] - sums[0][r];
+        }
+    }
+
+    template <int R, int C, int S>
+    PALPATE_INLINE void
+    multiply_many(const View A,
+                  const Mode mode,
+                  const float *__restrict x,
+                  float *__restrict y,
+                  const float *b)
+    {
+      constexpr int P = R == 2 ? 2 : R == 3 ? 4 : 8;
+      using Numbers   = typename Pack<float, S>::type;
+      for (unsigned int row = 0; row < A.n_rows; ++row)
+        {
+          Numbers sums[R] = {};
+          for (unsigned int e = A.start[row]; e < A.start[row + 1]; ++e)
+            {
+              const float *v  = A.values + std::size_t(e) * (P * C),
+                          *xe = x + std::size_t(A.columns[e]) * (C * S);
+#pragma GCC unroll 8
+              for (int c = 0; c < C; ++c)
+                {
+                  Numbers xc;
+                  std::memcpy(&xc, xe + c * S, sizeof(Numbers));
+#pragma GCC unroll 8
+                  for (int r = 0; r < R; ++r)
+                    sums[r] += v[c * P + r] * xc;
+                }
+            }
+          const std::size_t at = std::size_t(row) * (R * S);
+#pragma GCC unroll 8
+          for (int r = 0; r < R; ++r)
+            {
+              Numbers old = {};
+              if (mode == Mode::add)
+                std::memcpy(&old, y + at + r * S, sizeof(Numbers));
+              else if (mode == Mode::residual)
+                std::memcpy(&old, b + at + r * S, sizeof(Numbers));
+              old = mode == Mode::residual ? old - sums[r] : old + sums[r];
+              std::memcpy(y + at + r * S, &old, sizeof(Numbers));
+            }
+        }
+    }
+
+    template <int R, int C>
+    PALPATE_INLINE void
+    multiply_any(const View         A,
+                 const Mode         mode,
+                 const unsigned int n_columns,
+                 const float       *x,
+                 float             *y,
+                 const float       *b)
+    {
+      if (n_columns == 1)
+        multiply_one<R, C>(A, mode, x, y, b);
+      else if (n_columns == 4)
+        multiply_many<R, C, 4>(A, mode, x, y, b);
+      else
+        multiply_many<R, C, 8>(A, mode, x, y, b);
+    }
+
+#define PALPATE_KERNEL(R, C)                             \
+  PALPATE_CLONES void multiply_##R##C(const View   A,    \
+                                      const Mode   mode, \
+                                      unsigned int n,    \
+                                      const float *x,    \
+                                      float       *y,    \
+                                      const float *b)    \
+  {                                                      \
+    multiply_any<R, C>(A, mode, n, x, y, b);             \
+  }
+    PALPATE_KERNEL(2, 2)
+    PALPATE_KERNEL(2, 3)
+    PALPATE_KERNEL(3, 2)
+    PALPATE_KERNEL(3, 3)
+    PALPATE_KERNEL(3, 6)
+    PALPATE_KERNEL(6, 3)
+    PALPATE_KERNEL(6, 6)
+#undef PALPATE_KERNEL
+
+    /// Rows of a block one after the other, so no columns to load.
+    template <int dim, int S>
+    PALPATE_INLINE void
+    multiply_rows(const unsigned int  n_rows,
+                  const unsigned int *start,
+                  const unsigned int *columns,
+                  const double *__restrict values,
+                  const double *__restrict x,
+                  double *__restrict y)
+    {
+      using Numbers = typename Pack<double, S>::type;
+      for (unsigned int row = 0; row < n_rows; ++row)
+        {
+          const unsigned int begin = start[row], n = start[row + 1] - begin;
+          const double      *v = values + std::size_t(begin) * (dim * dim);
+          Numbers            sums[dim] = {};
+          for (unsigned int e = 0; e < n; ++e)
+            {
+              const double *xe =
+                x + std::size_t(columns[begin + e]) * (dim * S);
+#pragma GCC unroll 8
+              for (int c = 0; c < dim; ++c)
+                {
+                  Numbers xc;
+                  std::memcpy(&xc, xe + c * S, sizeof(Numbers));
+#pragma GCC unroll 8
+                  for (int r = 0; r < dim; ++r)
+                    sums[r] += v[r * (n * dim) + e * dim + c] * xc;
+                }
+            }
+          std::memcpy(y + std::size_t(row) * (dim * S), sums, sizeof(sums));
+        }
+    }
+
+    template <int dim>
+    PALPATE_INLINE void
+    multiply_rows_one(const unsigned int  n_rows,
+                      const unsigned int *start,
+                      const unsigned int *columns,
+                      const double *__restrict values,
+                      const double *__restrict x,
+                      double *__restrict y)
+    {
+      for (unsigned int row = 0; row < n_rows; ++row)
+        {
+          const unsigned int begin = start[row], n = start[row + 1] - begin;
+          const double      *v = values + std::size_t(begin) * (dim * dim);
+          double             sums[dim][dim] = {};
+          for (unsigned int e = 0; e < n; ++e)
+            {
+              const double *xe = x + std::size_t(columns[begin + e]) * dim;
+#pragma GCC unroll 8
+              for (int r = 0; r < dim; ++r)
+#pragma GCC unroll 8
+                for (int c = 0; c < dim; ++c)
+                  sums[r][c] += v[r * (n * dim) + e * dim + c] * xe[c];
+            }
+          for (int r = 0; r < dim; ++r)
+            {
+              double sum = sums[r][0];
+              for (int c = 1; c < dim; ++c)
+                sum += sums[r][c];
+              y[std::size_t(row) * dim + r] = sum;
+            }
+        }
+    }
+
+#define PALPATE_KERNEL(dim)                                              \
+  PALPATE_CLONES void multiply_rows_##dim(const unsigned int  n_columns, \
+                                          const unsigned int  n_rows,    \
+                                          const unsigned int *start,     \
+                                          const unsigned int *columns,   \
+                                          const double       *values,    \
+                                          const double       *x,         \
+                                          double             *y)         \
+  {                                                                      \
+    if (n_columns == 1)                                                  \
+      multiply_rows_one<dim>(n_rows, start, columns, values, x, y);      \
+    else if (n_columns == 4)                                             \
+      multiply_rows<dim, 4>(n_rows, start, columns, values, x, y);       \
+    else                                                                 \
+      multiply_rows<dim, 8>(n_rows, start, columns, values, x, y);       \
+  }
+    PALPATE_KERNEL(2)
+    PALPATE_KERNEL(3)
+#undef PALPATE_KERNEL
+  } // namespace
+
+  void
+  BlockMatrix::set_pattern(std::vector<unsigned int> &&new_start,
+                           std::vector<unsigned int> &&new_columns)
+  {
+    start   = std::move(new_start);
+    columns = std::move(new_columns);
+    values.clear();
+    values.resize(columns.size() * width * padded_height(), 0.f);
+  }
+
+  BlockMatrix
+  BlockMatrix::transposed(const unsigned int n) const
+  {
+    BlockMatrix               T(width, height);
+    std::vector<unsigned int> first(n + 1, 0), others(columns.size());
+    for (const unsigned int c : columns)
+      ++first[c + 1];
+    for (unsigned int i = 0; i < n; ++i)
+      first[i + 1] += first[i];
+    std::vector<unsigned int> next(first.begin(), first.end() - 1),
+      place(columns.size());
+    for (unsigned int row = 0; row < n_rows(); ++row)
+      for (unsigned int e = start[row]; e < start[row + 1]; ++e)
+        {
+          place[e]         = next[columns[e]]++;
+          others[place[e]] = row;
+        }
+    T.set_pattern(std::move(first), std::move(others));
+    for (unsigned int e = 0; e < columns.size(); ++e)
+      for (unsigned int i = 0; i < height; ++i)
+        for (unsigned int j = 0; j < width; ++j)
+          T(place[e], j, i) = (*this)(e, i, j);
+    return T;
+  }
+
+  void
+  BlockMatrix::multiply(const Mode         mode,
+                        const unsigned int n,
+                        const float       *x,
+                        float             *y,
+                        const float       *b) const
+  {
+    Assert(n == 1 || n == 4 || n == 8, ExcInternalError());
+    const View A = {n_rows(), start.data(), columns.data(), values.data()};
+    switch (height * 10 + width)
+      {
+        case 22:
+          return multiply_22(A, mode, n, x, y, b);
+        case 23:
+          return multiply_23(A, mode, n, x, y, b);
+        case 32:
+          return multiply_32(A, mode, n, x, y, b);
+        case 33:
+          return multiply_33(A, mode, n, x, y, b);
+        case 36:
+          return multiply_36(A, mode, n, x, y, b);
+        case 63:
+          return multiply_63(A, mode, n, x, y, b);
+        case 66:
+          return multiply_66(A, mode, n, x, y, b);
+        default:
+          AssertThrow(false, ExcInternalError());
+      }
+  }
+
+  void
+  multiply_block_rows(const unsigned int               dim,
+                      const unsigned int               n_columns,
+                      const std::vector<unsigned int> &start,
+                      const std::vector<unsigned int> &columns,
+                      const double                    *values,
+                      const double                    *x,
+                      double                          *y)
+  {
+    (dim == 2 ? multiply_rows_2 : multiply_rows_3)(
+      n_columns, start.size() - 1, start.data(), columns.data(), values, x, y);
+  }
+
+  Halo::Halo(const std::size_t               first_owned,
+             const unsigned int              n_owned,
+             const std::vector<std::size_t> &ghosts,
+             const unsigned int              width,
+             const MPI_Comm                 &comm)
+    : n_owned(n_owned)
+    , width(width)
+    , first_owned(first_owned)
+    , ghosts(ghosts)
+    , comm(comm)
+  {}
+
+  const Utilities::MPI::Partitioner &
+  Halo::partitioner(const unsigned int n_columns) const
+  {
+    auto &p = partitioners[n_columns];
+    if (!p)
+      {
+        const std::size_t w = width * n_columns;
+        const std::size_t n =
+          Utilities::MPI::sum(static_cast<std::size_t>(n_owned), comm);
+        IndexSet owned(n * w), others(n * w);
+        owned.add_range(first_owned * w, (first_owned + n_owned) * w);
+        for (const std::size_t g : ghosts)
+          others.add_range(g * w, (g + 1) * w);
+        owned.compress();
+        others.compress();
+        p = std::make_unique<Utilities::MPI::Partitioner>(owned, others, comm);
+      }
+    return *p;
+  }
+
+  template <typename Number>
+  void
+  Halo::update(const unsigned int n_columns, Number *x) const
+  {
+    if (Utilities::MPI::n_mpi_processes(comm) == 1)
+      return;
+    const auto              &p = partitioner(n_columns);
+    std::vector<Number>      buffer(p.n_import_indices());
+    std::vector<MPI_Request> requests;
+    const ArrayView<const Number, MemorySpace::Host> owned(
+      x, p.locally_owned_size());
+    const ArrayView<Number, MemorySpace::Host> ghost(x + p.locally_owned_size(),
+                                                     p.n_ghost_indices()),
+      send(buffer.data(), buffer.size());
+    p.export_to_ghosted_array_start<Number, MemorySpace::Host>(
+      7, owned, send, ghost, requests);
+    p.export_to_ghosted_array_finish<Number, MemorySpace::Host>(ghost,
+                                                                requests);
+  }
+
+  void
+  Halo::add_to_owners(const unsigned int n_columns, float *x) const
+  {
+    if (Utilities::MPI::n_mpi_processes(comm) == 1)
+      return;
+    const auto                               &p = partitioner(n_columns);
+    std::vector<float>                        buffer(p.n_import_indices());
+    std::vector<MPI_Request>                  requests;
+    const ArrayView<float, MemorySpace::Host> owned(x, p.locally_owned_size()),
+      ghost(x + p.locally_owned_size(), p.n_ghost_indices()),
+      received(buffer.data(), buffer.size());
+    p.import_from_ghosted_array_start<float, MemorySpace::Host>(
+      VectorOperation::add, 8, ghost, received, requests);
+    p.import_from_ghosted_array_finish<float, MemorySpace::Host>(
+      VectorOperation::add,
+      ArrayView<const float, MemorySpace::Host>(buffer.data(), buffer.size()),
+      owned,
+      ghost,
+      requests);
+  }
+
+  template void
+  Halo::update(const unsigned int, float *) const;
+  template void
+  Halo::update(const unsigned int, double *) const;
+} // namespace Palpate
