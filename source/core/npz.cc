@@ -606,7 +606,8 @@ namespace Palpate
     std::string
     write_archive(const std::string              &temporary,
                   const NpzArrays                &arrays,
-                  const std::vector<std::string> &buffers)
+                  const std::vector<std::string> &buffers,
+                  const bool                      deflate)
     {
       if (arrays.empty())
         {
@@ -642,7 +643,7 @@ namespace Palpate
           // A fixed date (1980-01-01, as numpy): equal content, equal file.
           if (zip_set_file_compression(archive.get(),
                                        static_cast<zip_uint64_t>(index),
-                                       ZIP_CM_DEFLATE,
+                                       deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE,
                                        0) != 0 ||
               zip_file_set_dostime(
                 archive.get(), static_cast<zip_uint64_t>(index), 0, 0x21, 0) !=
@@ -763,7 +764,9 @@ namespace Palpate
 
 
   void
-  write_npz(const std::string &filename, const NpzArrays &arrays)
+  write_npz(const std::string &filename,
+            const NpzArrays   &arrays,
+            const bool         deflate)
   {
     std::vector<std::string> buffers;
     for (const auto &entry : arrays)
@@ -782,7 +785,7 @@ namespace Palpate
         "." + std::to_string(counter++) + ".tmp"))
         .string();
 
-    std::string message = write_archive(temporary, arrays, buffers);
+    std::string message = write_archive(temporary, arrays, buffers, deflate);
     if (message.empty())
       message = check_archive(temporary, buffers);
     if (message.empty() &&

@@ -262,7 +262,8 @@ namespace Palpate
       prm.declare_entry("Displacement convention",
                         "RAS",
                         Patterns::Selection("RAS|LPS"),
-                        "Directions of the vectors' components.");
+                        "Directions of the vectors' components, in images that "
+                        "are read or (Rasterise like) written.");
       prm.declare_entry("Sequence",
                         "from first",
                         Patterns::Selection("from first|chained"),

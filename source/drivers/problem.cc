@@ -63,6 +63,7 @@ namespace Palpate
             raster_grid = std::make_shared<Image>(
               read_nifti(parameters.get("Rasterise like"), 1));
             raster_background = parameters.get_double("Rasterise background");
+            raster_lps = (parameters.get("Displacement convention") == "LPS");
           }
       }
     data = load_case<dim>(parameters, comm, log, quality);

@@ -31,7 +31,8 @@ namespace Palpate
     Image
     raster_displacement(const SerialDisplacement<3>     &u,
                         const std::vector<unsigned int> &cell_of_voxel,
-                        const Image                     &grid)
+                        const Image                     &grid,
+                        const bool                       lps)
     {
       const std::array<std::size_t, 3> stride = {
         {1, grid.size[0], std::size_t(grid.size[0]) * grid.size[1]}};
@@ -62,7 +63,8 @@ namespace Palpate
             const auto here = u.value(locator.locate(grid.world(
               v % grid.size[0], v / stride[1] % grid.size[1], v / stride[2])));
             for (unsigned int d = 0; d < 3; ++d)
-              image.values[d * grid.n_voxels() + v] = 1e3 * here[d];
+              image.values[d * grid.n_voxels() + v] =
+                (lps && d < 2 ? -1e3 : 1e3) * here[d];
           }
       return image;
     }
@@ -295,9 +297,10 @@ namespace Palpate
         {
           const auto cells = rasterize_cells(data.mesh, *raster_grid);
           for (std::size_t s = 0; s < displacements.size(); ++s)
-            write_nifti(
-              directory + "/" + displacement_image(s, displacements.size()),
-              raster_displacement(displacements[s], cells, *raster_grid));
+            write_nifti(directory + "/" +
+                          displacement_image(s, displacements.size()),
+                        raster_displacement(
+                          displacements[s], cells, *raster_grid, raster_lps));
           for (const auto &[name, field] : all)
             write_nifti(
               directory + "/" + name + ".nii.gz",

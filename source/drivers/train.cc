@@ -134,8 +134,7 @@ namespace Palpate
     struct Outcome
     {
       unsigned int index = 0; ///< of the case
-      double total = 0, clipped = 0, iterations = 0, seconds = 0, error = 0,
-             mean_log = 0; ///< of alpha, by volume
+      double total = 0, clipped = 0, iterations = 0, seconds = 0, error = 0;
       std::vector<double> parts;
       Q                   gradient;
 
@@ -148,7 +147,6 @@ namespace Palpate
                                  iterations,
                                  seconds,
                                  error,
-                                 mean_log,
                                  double(parts.size())};
         v.insert(v.end(), parts.begin(), parts.end());
         v.push_back(gradient.size());
@@ -164,7 +162,6 @@ namespace Palpate
         iterations    = v.at(at++);
         seconds       = v.at(at++);
         error         = v.at(at++);
-        mean_log      = v.at(at++);
         std::size_t n = static_cast<std::size_t>(v.at(at++));
         parts.assign(v.begin() + at, v.begin() + at + n);
         at += n;
@@ -299,10 +296,8 @@ namespace Palpate
         o.parts = e.J->parts();
         if (with_gradient)
           e.J->gradient(mine, o.gradient);
-        o.clipped  = e.network->share_at_bound(mine);
-        o.error    = e.problem->mean_errors().first;
-        o.mean_log = std::log(geometric_mean(*e.problem->discretization,
-                                             e.J->fields()["stiffness"]));
+        o.clipped = e.network->share_at_bound(mine);
+        o.error   = e.problem->mean_errors().first;
         o.iterations =
           e.problem->equilibrium->counts.linear_iterations - before;
         o.seconds = timer.wall_time();
@@ -784,10 +779,11 @@ namespace Palpate
             << "  epoch     training   validation  mean error  clipped       "
                "a          b    elapsed  remaining"
             << std::endl;
-        const double started = timer.wall_time();
-        m.stop_reason        = "all epochs done";
-        m.epochs             = begin - 1;
-        kept_epoch           = m.best_epoch;
+        const double started      = timer.wall_time();
+        double       last_clipped = 0;
+        m.stop_reason             = "all epochs done";
+        m.epochs                  = begin - 1;
+        kept_epoch                = m.best_epoch;
         for (unsigned int epoch = begin; epoch <= p.adam.epochs; ++epoch)
           {
             if (p.patience > 0 && since >= p.patience)
@@ -795,7 +791,7 @@ namespace Palpate
                 m.stop_reason = stop_reason(0);
                 break;
               }
-            double loss = 0, error = 0, clipped = 0, mean_log = 0;
+            double loss = 0, error = 0, clipped = 0;
             for (const auto &update : order(epoch))
               {
                 const auto outcomes = evaluate(update, q, true, epoch);
@@ -807,20 +803,12 @@ namespace Palpate
                     loss += o.total / p.cases.size();
                     error += o.error / p.cases.size();
                     clipped += o.clipped / p.cases.size();
-                    mean_log += o.mean_log / p.cases.size();
                   }
                 const Q      before = q;
                 const double norm   = adam.step(q, g, epoch);
                 for (const Outcome &o : outcomes)
                   add_row(m, epoch, o, true, before, norm);
               }
-            // Without loads a common factor is free, and Adam's steps, equal in
-            // all unknowns, let it drift into a bound: bring it back.
-            if (!identified)
-              q[5 * m.description.width] +=
-                0.5 * std::log(m.description.limits.lower *
-                               m.description.limits.upper) -
-                mean_log;
             std::vector<unsigned int> held;
             for (unsigned int i = p.cases.size(); i < cohort.entries.size();
                  ++i)
@@ -852,6 +840,7 @@ namespace Palpate
                 save(m, 1, false);
                 kept_epoch = epoch;
               }
+            last_clipped          = clipped;
             const auto         ab = network.linear_map(q);
             std::ostringstream row;
             const double       elapsed = timer.wall_time() - started;
@@ -877,6 +866,13 @@ namespace Palpate
             });
             checkpoint(m, models, q, adam, epoch, best, since);
           }
+        if (last_clipped > 0.05)
+          log
+            << "  warning: " << std::setprecision(3) << 100 * last_clipped
+            << " % of the cells are clipped in the last epoch, which takes "
+               "them out of the training: widen Network/Lower bound and Upper "
+               "bound"
+            << std::endl;
         m.done = true;
         save(m, identified ? 1. : scale(m), true);
       }
@@ -1059,7 +1055,8 @@ namespace Palpate
                 put("warm_" + std::to_string(i) + "_" + std::to_string(r),
                     all[r]);
           }
-        run_on_root(world, [&]() { write_npz(checkpoint_file(), arrays); });
+        run_on_root(world,
+                    [&]() { write_npz(checkpoint_file(), arrays, false); });
       }
 
       /// Losses of validation cases, where there are none.

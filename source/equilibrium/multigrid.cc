@@ -26,7 +26,7 @@ namespace Palpate
     // 5 to 40 on the cube and the lung.
     constexpr unsigned int smoother_degree = 2;
     constexpr double       smoother_range  = 20;
-    constexpr int          coarsest_size   = 600;
+    constexpr int          coarsest_size   = 200;
 
     /// The rigid-body modes of the nodes as columns.
     template <int dim>

@@ -53,12 +53,15 @@ namespace Palpate
   read_npz(const std::string &filename);
 
   /**
-   * Write an NPZ file (deflated). The file appears whole or not at all: it is
-   * written beside its final name, checked, and renamed.
+   * Write an NPZ file, deflated or (faster, for checkpoints) stored. The file
+   * appears whole or not at all: it is written beside its final name, checked,
+   * and renamed.
    * @throw ComputationError if the disk is full or the folder not writable.
    */
   void
-  write_npz(const std::string &filename, const NpzArrays &arrays);
+  write_npz(const std::string &filename,
+            const NpzArrays   &arrays,
+            const bool         deflate = true);
 } // namespace Palpate
 
 #endif

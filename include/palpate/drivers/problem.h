@@ -226,6 +226,7 @@ namespace Palpate
     std::shared_ptr<Image>           raster_grid; ///< null: no images
     std::vector<Landmarks>           landmarks;
     double                           raster_background = 0;
+    bool          raster_lps = false; ///< components of displacement images
     unsigned long n_constrained_vertices = 0, n_free_vertices = 0,
                   n_unobservable = 0;
   };
