@@ -22,8 +22,8 @@ namespace Palpate
 
   namespace
   {
-    // Measured (benchmarks/README.md): the fastest of degrees 1 to 4 and ranges
-    // 5 to 40 on the cube and the lung.
+    // As in the usual set-up of ML. The coarsest matrix is inverted densely:
+    // small, so that this costs little.
     constexpr unsigned int smoother_degree = 2;
     constexpr double       smoother_range  = 20;
     constexpr int          coarsest_size   = 200;
