@@ -1,4 +1,5 @@
 #include <palpate/drivers/taylor_tests.h>
+#include <palpate/optimizers/adam.h>
 #include <palpate/optimizers/optimizer.h>
 
 #include <gtest/gtest.h>
@@ -113,4 +114,22 @@ TEST(Optimizer, StopsOnTheBudgetOfSolves)
     [&]() { return solves; });
   EXPECT_EQ(result.stop_reason, "budget of solves used up");
   EXPECT_LE(result.iterations, 3u);
+}
+
+// Two steps by the formulas, worked out apart: the first gradient is clipped to
+// norm 1, the second is not; only the first unknown decays.
+TEST(Adam, ClipsAndDecays)
+{
+  AdamParameters p;
+  p.learning_rate = 0.1;
+  p.weight_decay  = 0.5;
+  p.gradient_clip = 1;
+  Adam                adam(p, {1, 0});
+  std::vector<double> q = {1, 2};
+  EXPECT_DOUBLE_EQ(adam.step(q, {3, 4}, 1), 5);
+  EXPECT_NEAR(q[0], 1 - 0.1 - 0.1 * 0.5, 1e-8);
+  EXPECT_NEAR(q[1], 1.9, 1e-8);
+  EXPECT_DOUBLE_EQ(adam.step(q, {0.3, -0.4}, 2), 0.5);
+  EXPECT_NEAR(q[0], 0.714282039668, 1e-9);
+  EXPECT_NEAR(q[1], 1.873366297705, 1e-9);
 }

@@ -729,7 +729,7 @@ subsection Network
   set Initial weight scale = 0.1
 end
 subsection Training
-  set Epochs = 4
+  set Epochs = 5
   set Learning rate = 2e-2
 end
 subsection Linear solver
@@ -756,7 +756,7 @@ end
                 json.loads((out / "summary.json").read_text()))
 
     total, rows, weights, summary = train("one")
-    check(len(rows) == 16 and summary["models"][0]["epochs"] == 4, "four epochs")
+    check(len(rows) == 20 and summary["models"][0]["epochs"] == 5, "five epochs")
     check(summary["scale_identified"] is False and
           "not a measurement" in summary["reference_stiffness"]["meaning"],
           "without loads the scale is no measurement")
@@ -778,6 +778,11 @@ end
     other = train("groups", "Training/Cases per update=2", "Training/Ranks per case=1",
                   ranks=2)[0]
     check(relative(other, batch) < 1e-8, "two groups: the same as one")
+    # Steps so long that the first epoch stays the best one.
+    stopped = train("patience", "Training/Learning rate=3", "Training/Patience=2",
+                    "Training/Epochs=9")[3]["models"][0]
+    check(stopped["epochs"] == stopped["best_epoch"] + 2 < 9 and
+          "2 epochs" in stopped["stop_reason"], "patience")
     # Resumed equals uninterrupted, also after a kill.
     train("resumed", "Training/Epochs=2")
     other, _, again, _ = train("resumed", "--resume")
@@ -812,7 +817,8 @@ end
     close(abs(first["b"] * span / 2 - np.log(20) / 2), 2e-2, 1e-6,
           "Adam's first step")
     check(abs(first["b2"]) < 1e-6, "a common factor is not seen")
-    rate = lambda *s: [float(r["learning_rate"]) for r in train("rate", *s)[1]
+    rate = lambda *s: [float(r["learning_rate"]) for r in
+                       train("rate", "Training/Epochs=4", *s)[1]
                        if r["case"] == files[0]]
     check(np.allclose(rate("Training/Learning rate schedule=cosine"),
                       1e-2 * (1 + np.cos(np.pi * np.arange(4) / 4))), "cosine")
@@ -1090,6 +1096,38 @@ def parameter_files():
     means = s["alpha_Pa_mean_by_label"]
     ratio = means["2"] / means["1"]
     check(ratio > 1.4, f"per cell: contrast of the region means {ratio:.2f}")
+    # The cohort, training and prediction of README, smaller.
+    cohort = OUT / "cohort"
+    done = subprocess.run(
+        [str(ROOT / "contrib/phantom_cohort"), PALPATE, str(cohort), "1", "4"],
+        text=True, capture_output=True, cwd=ROOT, timeout=300)
+    check(done.returncode == 0, "phantom_cohort " + done.stderr)
+    network = OUT / "trained"
+    cases = ", ".join(f"{cohort}/case_{i}.npz" for i in (1, 2, 3))
+    for command in (
+            [str(files / "train_phantom.prm"), "--set", f"Cohort/Cases={cases}",
+             "--set", f"Cohort/Validation cases={cohort}/case_4.npz",
+             "--set", "Training/Epochs=12", "--set", "Training/Baselines=linear law",
+             "--set", f"Output directory={network}"],
+            [str(files / "predict_phantom.prm"), "--set",
+             f"Case/File={cohort}/case_4.npz", "--set",
+             f"Network/File={network}/network.json", "--set",
+             f"Output directory={OUT}/predicted"]):
+        done = subprocess.run([PALPATE] + command, text=True, capture_output=True,
+                              cwd=ROOT, timeout=300)
+        check(done.returncode == 0, command[0] + done.stderr)
+    models = json.loads((network / "summary.json").read_text())["models"]
+    check(models[0]["validation_loss"] < 0.7 * models[1]["validation_loss"],
+          "train_phantom.prm: the network's validation loss "
+          f"{models[0]['validation_loss']:.3g} against that of the linear law, "
+          f"{models[1]['validation_loss']:.3g}")
+    truth = np.load(cohort / "truth_4.npz")["alpha_k"]
+    found = np.load(OUT / "predicted/result.npz")["alpha_relative"]
+    case = np.load(cohort / "case_4.npz")
+    seen = case["boundary_nodes"][case["tetrahedra"]].sum(1) < 4
+    order = lambda v: np.argsort(np.argsort(v)).astype(float)
+    c = np.corrcoef(order(truth[seen]), order(found[seen]))[0, 1]
+    check(c > 0.6, f"predict_phantom.prm: Spearman correlation {c:.2f}")
 
 
 def acceptance():

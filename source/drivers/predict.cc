@@ -75,10 +75,13 @@ namespace Palpate
         (h < network.description.hu_low || h > network.description.hu_high) /
         double(hu->second.values.size());
     std::vector<std::string> warnings;
-    if (outside > 0.05 || clipped > 0.05)
+    if (outside > 0.05)
       warnings.push_back(
-        "more than 5 % of the cells are outside what the network was trained "
-        "on; was the CT sampled as those of the cohort were?");
+        "more than 5 % of the cells have HU the network was not trained on; "
+        "was the CT sampled as those of the cohort were?");
+    if (clipped > 0.05)
+      warnings.push_back("more than 5 % of the cells are clipped to the "
+                         "network's bounds");
     const double mean = geometric_mean(D, alpha);
     Field        relative(D.n_cells());
     for (unsigned int k = 0; k < D.n_cells(); ++k)

@@ -749,7 +749,7 @@ namespace Palpate
         if (restart)
           {
             // In the middle of this model.
-            const auto &numbers = at("numbers");
+            const auto &numbers = at("numbers", 7);
             q                   = at("q");
             adam.first          = at("first");
             adam.second         = at("second");
@@ -757,13 +757,13 @@ namespace Palpate
             begin               = numbers[1] + 1;
             adam.n_steps        = numbers[2];
             best = numbers[3] < 0 ? std::numeric_limits<double>::infinity()
-                                  : at("best")[0];
+                                  : at("best", 1)[0];
             m.best_epoch       = numbers[4];
             since              = numbers[5];
-            m.training_loss    = at("losses")[0];
-            m.training_error   = at("losses")[1];
-            m.validation_loss  = unless_missing(at("losses")[2]);
-            m.validation_error = unless_missing(at("losses")[3]);
+            m.training_loss    = at("losses", 4)[0];
+            m.training_error   = at("losses", 4)[1];
+            m.validation_loss  = unless_missing(at("losses", 4)[2]);
+            m.validation_error = unless_missing(at("losses", 4)[3]);
             for (unsigned int i = 0; i < cohort.entries.size(); ++i)
               {
                 const auto data = restart->find("warm_" + std::to_string(i) +
@@ -977,7 +977,8 @@ namespace Palpate
         json.erase("Output directory");
         json.erase("Verbosity");
         // More epochs: for one model only, so that models compare.
-        if (p.adam.schedule != "cosine" && p.baselines.empty())
+        if (p.adam.schedule != "cosine" &&
+            p.baselines.size() == (uses_inversion() ? 1 : 0))
           json["Training"].erase("Epochs");
         json["Training"].erase("Patience");
         std::string all =
@@ -1077,13 +1078,13 @@ namespace Palpate
 
       /// An array of the checkpoint.
       const Q &
-      at(const std::string &name) const
+      at(const std::string &name, const std::size_t at_least = 0) const
       {
         const auto array = restart->find(name);
-        if (array == restart->end())
+        if (array == restart->end() || array->second.size() < at_least)
           throw InputError(checkpoint_file(),
                            "key '" + name +
-                             "' is missing, expected a "
+                             "' is missing or too short, expected a "
                              "checkpoint of this program");
         return array->second.values;
       }
@@ -1111,7 +1112,7 @@ namespace Palpate
           throw InputError(checkpoint_file(),
                            "belongs to other parameters, cases or ranks, "
                            "expected those of the interrupted run");
-        const auto &numbers = at("numbers");
+        const auto &numbers = at("numbers", 7);
         for (unsigned int i = 0; i < models.size(); ++i)
           {
             const auto done = restart->find("done_" + std::to_string(i));
@@ -1128,7 +1129,8 @@ namespace Palpate
             models[i].validation_error = unless_missing(v[5]);
             models[i].stop_reason      = stop_reason(v[0]);
           }
-        reference = at("reference")[0];
+        if (restart->count("reference"))
+          reference = at("reference", 1)[0];
         std::istringstream lines(read_file(directory + "/training.csv"));
         std::string        line;
         csv.str("");

@@ -226,8 +226,14 @@ namespace Palpate
           if (running[s])
             {
               ++count;
+              // Rounding in the preconditioner: refinement begins anew.
+              if (pq[s] > 0 && !(rz[s] > 0))
+                {
+                  running[s] = false;
+                  continue;
+                }
               alpha[s] = rz[s] / pq[s];
-              if (!(alpha[s] > 0) || !(pq[s] > 0))
+              if (!(pq[s] > 0) || !std::isfinite(alpha[s]))
                 throw SolverError(
                   std::string("conjugate gradients met a direction of negative "
                               "energy: ") +
@@ -248,8 +254,10 @@ namespace Palpate
           if (running[s])
             {
               norms[s]   = std::sqrt(rr[s]);
-              running[s] = norms[s] > tolerances[s];
+              running[s] = !(norms[s] <= tolerances[s]);
             }
+          else
+            norms[s] = 0; // its columns move no more
       }
     for (unsigned int s = 0; s < m; ++s)
       for (std::size_t i = 0; i < n; ++i)
@@ -332,6 +340,10 @@ namespace Palpate
                 before[s]              = norms[s];
                 *x[first + s] += dx[s];
                 residual(s);
+                if (!std::isfinite(norms[s]))
+                  throw SolverError(
+                    std::string("the linear solve gave no finite result: ") +
+                    remedy);
                 // One refinement at least; stop where rounding does not let it
                 // fall.
                 if (norms[s] > tolerance &&

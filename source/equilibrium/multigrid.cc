@@ -74,7 +74,7 @@ namespace Palpate
       unsigned int             n_rows = 0, n_owned_columns = 0;
       std::size_t              first_column = 0;
       std::vector<std::size_t> start        = {0}, global_column;
-      std::vector<float>       values;
+      std::vector<double>      values;
     };
 
     Rows
@@ -177,7 +177,7 @@ namespace Palpate
       A.set_pattern(std::move(start), std::move(columns));
       for (unsigned int i = 0; i < rows.n_rows; ++i)
         for (std::size_t e = rows.start[i]; e < rows.start[i + 1]; ++e)
-          A(place[e], i % height, rows.global_column[e] % width) =
+          A(place[e], i % height, rows.global_column[e] % width) +=
             rows.values[e];
       return A;
     }
@@ -195,7 +195,7 @@ namespace Palpate
       for (unsigned int k = 0; k < n; ++k)
         {
           const double pivot = a[k * n + k];
-          if (!(pivot > 1e-7 * largest))
+          if (!(pivot > 1e-6 * largest))
             {
               dead[k] = 1;
               for (unsigned int i = 0; i < n; ++i)
@@ -220,6 +220,72 @@ namespace Palpate
           for (unsigned int i = 0; i < n; ++i)
             a[k * n + i] = a[i * n + k] = 0;
     }
+
+    /// A dense symmetric positive matrix, row-major; directions that it hardly
+    /// holds are left out.
+    std::vector<double>
+    invert_dense(std::vector<double> a, const std::size_t n)
+    {
+      LAPACKFullMatrix<double> matrix(n);
+      for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t j = 0; j < n; ++j)
+          matrix(i, j) = 0.5 * (a[i * n + j] + a[j * n + i]);
+      bool good = true;
+      for (std::size_t i = 0; i < n; ++i)
+        good = good && matrix(i, i) > 0;
+      try
+        {
+          if (good)
+            matrix.invert();
+        }
+      catch (const std::exception &)
+        {
+          good = false;
+        }
+      for (std::size_t i = 0; good && i < n; ++i)
+        good = std::isfinite(matrix(i, i)) && matrix(i, i) > 0;
+      if (!good)
+        {
+          invert(a, n);
+          return a;
+        }
+      for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t j = 0; j < n; ++j)
+          a[i * n + j] = 0.5 * (matrix(i, j) + matrix(j, i));
+      return a;
+    }
+
+    /// The finest matrix in that form, where it is the only level.
+    template <int dim>
+    Rows
+    rows_of(const TangentMatrix<dim> &matrix)
+    {
+      const auto &nodes = *matrix.discretization.node_partitioner();
+      const auto &start = matrix.block_start();
+      Rows        rows;
+      rows.n_rows = (start.size() - 1) * dim;
+      for (unsigned int row = 0; row + 1 < start.size(); ++row)
+        {
+          const unsigned int n = start[row + 1] - start[row];
+          const double      *v =
+            matrix.values_by_row() + std::size_t(start[row]) * (dim * dim);
+          for (unsigned int i = 0; i < dim; ++i)
+            {
+              for (unsigned int e = 0; e < n; ++e)
+                for (unsigned int j = 0; j < dim; ++j)
+                  {
+                    rows.global_column.push_back(
+                      std::size_t(nodes.local_to_global(
+                        matrix.block_columns()[start[row] + e])) *
+                        dim +
+                      j);
+                    rows.values.push_back(v[i * (n * dim) + e * dim + j]);
+                  }
+              rows.start.push_back(rows.values.size());
+            }
+        }
+      return rows;
+    }
   } // namespace
 
   template <int dim>
@@ -239,13 +305,6 @@ namespace Palpate
               A(start[row] + e, i, j) = v[i * (n * dim) + e * dim + j];
       }
     prepare_smoother(levels[0]);
-  }
-
-  template <int dim>
-  void
-  Multigrid<dim>::refresh(const TangentMatrix<dim> &matrix)
-  {
-    copy_finest(matrix);
   }
 
   template <int dim>
@@ -275,6 +334,7 @@ namespace Palpate
     list.set("null space: vectors", modes->Values());
     list.set("PDE equations", dim);
     list.set("coarse: max size", coarsest_size);
+    list.set("increasing or decreasing", "increasing");
     // The cycle is ours.
     list.set("smoother: type", "do-nothing");
     list.set("coarse: type", "do-nothing");
@@ -304,15 +364,18 @@ namespace Palpate
                           std::vector<unsigned int>(matrix.block_columns()));
       copy_finest(matrix);
     }
+    Rows coarsest;
     for (unsigned int l = 1; l < n; ++l)
       {
-        const Rows P = read_rows(&hierarchy->Pmat[numbers[l]], comm),
-                   A = read_rows(&hierarchy->Amat[numbers[l]], comm);
+        const Rows P = read_rows(&hierarchy->Pmat[numbers[l]], comm);
+        Rows       A = read_rows(&hierarchy->Amat[numbers[l]], comm);
         const bool good =
           P.n_owned_columns % n_modes == 0 && A.n_rows % n_modes == 0 &&
           P.n_owned_columns == A.n_rows && A.n_rows == A.n_owned_columns;
-        AssertThrow(Utilities::MPI::min(good ? 1 : 0, comm) == 1,
-                    ExcMessage("ML's levels are not made of rigid-body modes"));
+        if (Utilities::MPI::min(good ? 1 : 0, comm) == 0)
+          throw SolverError(
+            "multigrid made a level that does not consist of "
+            "rigid-body modes: use Linear solver/Type = direct");
         std::vector<std::size_t> ghosts;
         collect_ghosts(P, n_modes, ghosts);
         collect_ghosts(A, n_modes, ghosts);
@@ -327,65 +390,32 @@ namespace Palpate
         fine.R     = fine.P.transposed(level.halo.n_blocks());
         if (l + 1 < n)
           prepare_smoother(level);
+        else
+          coarsest = std::move(A);
       }
 
-    // The coarsest matrix goes to all, who invert it alike.
-    const Level       &last = levels.back();
-    const unsigned int w = last.halo.width, mine = last.halo.n_owned * w;
+    // The coarsest matrix goes to all, who invert it alike, in double
+    // precision: rounding must not hide how it holds the rigid-body modes.
+    if (n == 1)
+      coarsest = rows_of(matrix);
+    const unsigned int mine  = coarsest.n_rows;
     const auto         sums  = first_and_total(mine, comm);
-    const int          total = sums.second;
+    const std::size_t  total = sums.second;
     if (total > 5000)
       throw SolverError("multigrid ended with " + std::to_string(total) +
                         " unknowns on the coarsest level: too many for these "
                         "ranks; use fewer ranks or Linear solver/Type = "
                         "direct");
-    std::vector<std::size_t> number(last.halo.n_blocks());
-    {
-      std::vector<double> all(number.size() * w);
-      for (unsigned int i = 0; i < mine; ++i)
-        all[i] = sums.first + i;
-      last.halo.update(1, all.data());
-      for (unsigned int i = 0; i < number.size(); ++i)
-        number[i] = static_cast<std::size_t>(all[i * w] + 0.5);
-    }
-    std::vector<double> rows(std::size_t(mine) * total, 0.);
-    for (unsigned int row = 0; row < last.A.n_rows(); ++row)
-      for (unsigned int e = last.A.start[row]; e < last.A.start[row + 1]; ++e)
-        for (unsigned int i = 0; i < w; ++i)
-          for (unsigned int j = 0; j < w; ++j)
-            rows[std::size_t(row * w + i) * total + number[last.A.columns[e]] +
-                 j] = last.A(e, i, j);
-    LAPACKFullMatrix<double> dense(total);
-    {
-      unsigned int at = 0;
-      for (const auto &part : Utilities::MPI::all_gather(comm, rows))
-        for (std::size_t i = 0; i < part.size(); ++i)
-          {
-            dense(at + i / total, i % total) = part[i];
-            if (i + 1 == part.size())
-              at += part.size() / total;
-          }
-    }
-    double largest = 0;
-    for (int i = 0; i < total; ++i)
-      largest = std::max(largest, dense(i, i));
-    for (int i = 0; i < total; ++i)
-      if (!(dense(i, i) > 1e-12 * largest))
-        dense(i, i) = largest;
-    try
-      {
-        dense.invert();
-      }
-    catch (const std::exception &)
-      {
-        throw SolverError("the coarsest multigrid matrix is singular; check "
-                          "that enough vertices are constrained and that the "
-                          "stiffness is positive");
-      }
-    coarse_inverse.resize(std::size_t(mine) * total);
+    std::vector<double> rows(mine * total, 0.);
     for (unsigned int i = 0; i < mine; ++i)
-      for (int j = 0; j < total; ++j)
-        coarse_inverse[std::size_t(i) * total + j] = dense(sums.first + i, j);
+      for (std::size_t e = coarsest.start[i]; e < coarsest.start[i + 1]; ++e)
+        rows[i * total + coarsest.global_column[e]] += coarsest.values[e];
+    std::vector<double> dense;
+    for (const auto &part : Utilities::MPI::all_gather(comm, rows))
+      dense.insert(dense.end(), part.begin(), part.end());
+    const auto inverse = invert_dense(dense, total);
+    coarse_inverse.assign(inverse.begin() + sums.first * total,
+                          inverse.begin() + (sums.first + mine) * total);
     coarse_counts = Utilities::MPI::all_gather(comm, int(mine));
     coarse_starts.assign(1, 0);
     for (const int c : coarse_counts)
@@ -558,8 +588,8 @@ namespace Palpate
     AssertThrowMPI(ierr);
     for (unsigned int i = 0; i < mine; ++i)
       {
-        const float *row = &coarse_inverse[std::size_t(i) * total];
-        float        sum[most_columns] = {};
+        const double *row = &coarse_inverse[std::size_t(i) * total];
+        double        sum[most_columns] = {};
         for (unsigned int j = 0; j < total; ++j)
           for (unsigned int s = 0; s < S; ++s)
             sum[s] += row[j] * all[std::size_t(j) * S + s];
@@ -608,7 +638,7 @@ namespace Palpate
       }
     const Level      &finest = levels[0];
     const std::size_t n      = std::size_t(finest.halo.n_owned) * dim;
-    float             scale[most_columns];
+    double            scale[most_columns];
     for (unsigned int s = 0; s < S; ++s)
       scale[s] = size[s] > 0 ? 1 / size[s] : 0;
     for (std::size_t i = 0; i < n; ++i)
@@ -622,7 +652,7 @@ namespace Palpate
   std::size_t
   Multigrid<dim>::memory() const
   {
-    std::size_t sum = coarse_inverse.size() * 4;
+    std::size_t sum = coarse_inverse.size() * 8;
     for (const Level &l : levels)
       sum += l.A.memory() + l.inverse_diagonal.memory() + l.P.memory() +
              l.R.memory() + 16 * l.x.size();

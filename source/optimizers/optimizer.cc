@@ -3,8 +3,10 @@
 #include <ROL_Bounds.hpp>
 #include <ROL_Objective.hpp>
 #include <ROL_Problem.hpp>
-#include <ROL_Solver.hpp>
+#include <ROL_Secant.hpp>
 #include <ROL_StatusTest.hpp>
+#include <ROL_TypeB_LinMoreAlgorithm.hpp>
+#include <ROL_lBFGS.hpp>
 
 #include <cmath>
 #include <limits>
@@ -244,6 +246,76 @@ namespace Palpate
       SmoothFunction &function;
     };
 
+    /**
+     * ROL's limited-memory BFGS matrix B = B0 + sum_i b_i b_i^T - a_i a_i^T
+     * with the vectors kept between products: ROL makes all a_i anew for every
+     * product, which is quadratic in the storage (and was two thirds of an
+     * inversion), while they only change with the storage.
+     */
+    class KeptBfgs : public ROL::lBFGS<double>
+    {
+    public:
+      explicit KeptBfgs(const int storage)
+        : ROL::lBFGS<double>(storage)
+      {}
+
+      void
+      updateStorage(const ROL::Vector<double> &x,
+                    const ROL::Vector<double> &gradient,
+                    const ROL::Vector<double> &gradient_before,
+                    const ROL::Vector<double> &step,
+                    const double               length,
+                    const int                  iteration) override
+      {
+        ROL::lBFGS<double>::updateStorage(
+          x, gradient, gradient_before, step, length, iteration);
+        kept = false;
+      }
+
+      void
+      applyB(ROL::Vector<double>       &Bv,
+             const ROL::Vector<double> &v) const override
+      {
+        if (!kept)
+          keep(Bv);
+        applyB0(Bv, v);
+        for (std::size_t i = 0; i < a.size(); ++i)
+          {
+            Bv.axpy(v.apply(*b[i]), *b[i]);
+            Bv.axpy(-v.apply(*a[i]), *a[i]);
+          }
+      }
+
+    private:
+      void
+      keep(const ROL::Vector<double> &like) const
+      {
+        const auto       &state = *get_state();
+        const std::size_t n     = state.current + 1;
+        a.resize(n);
+        b.resize(n);
+        for (std::size_t i = 0; i < n; ++i)
+          {
+            const auto &s = *state.iterDiff[i];
+            b[i]          = like.clone();
+            b[i]->set(*state.gradDiff[i]);
+            b[i]->scale(1 / std::sqrt(state.product[i]));
+            a[i] = like.clone();
+            applyB0(*a[i], s);
+            for (std::size_t j = 0; j < i; ++j)
+              {
+                a[i]->axpy(s.apply(*b[j]), *b[j]);
+                a[i]->axpy(-s.apply(*a[j]), *a[j]);
+              }
+            a[i]->scale(1 / std::sqrt(s.apply(*a[i])));
+          }
+        kept = true;
+      }
+
+      mutable std::vector<ROL::Ptr<ROL::Vector<double>>> a, b;
+      mutable bool                                       kept = false;
+    };
+
     /// Our stopping rules, and the place where iterates are seen.
     class Status : public ROL::StatusTest<double>
     {
@@ -349,19 +421,20 @@ namespace Palpate
     problem->finalize(false, false);
 
     ROL::ParameterList list;
-    list.sublist("Step").set("Type", "Trust Region");
-    auto &trust = list.sublist("Step").sublist("Trust Region");
-    trust.set("Subproblem Model", "Lin-More");
+    auto              &trust = list.sublist("Step").sublist("Trust Region");
     trust.set("Initial Radius", -1.);
     trust.set("Maximum Radius", 1e3);
     auto &general = list.sublist("General");
     general.set("Output Level", 0);
     general.sublist("Krylov").set("Iteration Limit", 50);
+    ROL::Ptr<ROL::Secant<double>> bfgs;
     if (parameters.method == "lbfgs")
       {
-        auto &secant = general.sublist("Secant");
+        const int storage = 20;
+        bfgs              = ROL::makePtr<KeptBfgs>(storage);
+        auto &secant      = general.sublist("Secant");
         secant.set("Type", "Limited-Memory BFGS");
-        secant.set("Maximum Storage", 20);
+        secant.set("Maximum Storage", storage);
         secant.set("Use as Hessian", true);
         secant.set("Use as Preconditioner", false);
       }
@@ -369,9 +442,10 @@ namespace Palpate
     result.q    = start;
     auto status = ROL::makePtr<Status>(
       parameters, function, callback, solves_so_far, result);
-    ROL::Solver<double> solver(problem, list);
-    std::ostream        silent(nullptr);
-    solver.solve(silent, status, false);
+    ROL::TypeB::LinMoreAlgorithm<double> algorithm(list, bfgs);
+    std::ostream                         silent(nullptr);
+    algorithm.setStatusTest(status, false);
+    algorithm.run(*problem, silent);
     if (result.stop_reason.empty())
       result.stop_reason = "the optimizer stopped by itself";
     return result;

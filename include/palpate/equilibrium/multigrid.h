@@ -22,13 +22,12 @@ namespace Palpate
   class Multigrid
   {
   public:
-    /// Aggregates, prolongations and coarse matrices for this matrix. @return
-    /// false if ML ends with a level that is not made of such blocks.
+    /**
+     * Aggregates, prolongations and coarse matrices for this matrix.
+     * @throw SolverError if the coarsest level is too large.
+     */
     void
     set_up(const TangentMatrix<dim> &matrix);
-    /// Only the finest level: new values of the same matrix.
-    void
-    refresh(const TangentMatrix<dim> &matrix);
 
     /// z = M r. Owned entries, @p n_columns interleaved vectors (1, 4 or 8),
     /// each divided by its @p size first, so that single precision holds it.
@@ -71,7 +70,7 @@ namespace Palpate
 
     std::vector<Level> levels;
     /// Rows of this rank of the inverse of the coarsest matrix.
-    std::vector<float>                  coarse_inverse;
+    std::vector<double>                 coarse_inverse;
     std::vector<int>                    coarse_counts, coarse_starts;
     MPI_Comm                            comm = MPI_COMM_SELF;
     std::shared_ptr<Epetra_MultiVector> modes;
