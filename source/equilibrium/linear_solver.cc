@@ -1,6 +1,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/equilibrium/linear_solver.h>
 #include <palpate/equilibrium/multigrid.h>
+#include <palpate/equilibrium/norm.h>
 
 #include <Amesos.h>
 #include <Epetra_LinearProblem.h>
@@ -157,7 +158,7 @@ namespace Palpate
     std::array<bool, most_columns> running{};
     for (unsigned int s = 0; s < m; ++s)
       {
-        norms[s]   = residuals[s]->l2_norm();
+        norms[s]   = norm_of(*residuals[s]);
         running[s] = norms[s] > tolerances[s];
       }
     unsigned int count = 0;
@@ -290,12 +291,12 @@ namespace Palpate
           else
             A.vmult(r[s], u);
           r[s].sadd(-1., 1., rhs);
-          norms[s] = r[s].l2_norm();
+          norms[s] = norm_of(r[s]);
         };
         for (unsigned int s = 0; s < m; ++s)
           {
             residual(s);
-            sizes[s] = b[first + s]->l2_norm();
+            sizes[s] = norm_of(*b[first + s]);
             if (!std::isfinite(norms[s]))
               throw SolverError("a right-hand side is not finite");
           }

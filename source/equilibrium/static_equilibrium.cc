@@ -1,6 +1,7 @@
 #include <deal.II/base/timer.h>
 
 #include <palpate/core/errors.h>
+#include <palpate/equilibrium/norm.h>
 #include <palpate/equilibrium/static_equilibrium.h>
 
 #include <iomanip>
@@ -270,7 +271,7 @@ namespace Palpate
           solve_linear({s});
         else
           {
-            const bool warm = state[s].u.l2_norm() > 0;
+            const bool warm = norm_of(state[s].u) > 0;
             try
               {
                 solve_nonlinear(s);
@@ -343,7 +344,7 @@ namespace Palpate
           u.local_element(j) =
             (constrained[j] ? snapshots[s].prescribed.local_element(j) : 0.);
         residual(context(s), h[i]);
-        size[i] = h[i].l2_norm();
+        size[i] = norm_of(h[i]);
         if (!std::isfinite(size[i]))
           throw SolverError("prescribed motion, loads and stiffness give "
                             "forces that are not finite");
@@ -362,7 +363,7 @@ namespace Palpate
           {
             const unsigned int s = together[i];
             residual(context(s), h[i]);
-            residual_norms[s] = h[i].l2_norm();
+            residual_norms[s] = norm_of(h[i]);
             if (residual_norms[s] <= tolerance * size[i])
               continue;
             h[i] *= -1;
@@ -385,7 +386,7 @@ namespace Palpate
             if (pass == 2)
               {
                 residual(context(s), h[i]);
-                residual_norms[s] = h[i].l2_norm();
+                residual_norms[s] = norm_of(h[i]);
                 // Rounding may stop it just above the tolerance, not elsewhere.
                 if (residual_norms[s] >
                     std::max(10 * tolerance, 1e-10) * size[i])
@@ -425,14 +426,14 @@ namespace Palpate
     // zero interior displacement.
     const Context<dim> c     = context(s);
     const Vector       start = ghosted_copy(u);
-    const bool         warm  = start.l2_norm() > 0;
+    const bool         warm  = norm_of(start) > 0;
     u.zero_out_ghost_values();
     u = 0;
     u.set_ghost_state(true);
     prescribe(1);
     load_factor = 1;
     residual(c, h);
-    const double size      = h.l2_norm();
+    const double size      = norm_of(h);
     const double tolerance = newton_parameters.relative_tolerance * size;
 
     System     &sys = system(s);
@@ -514,7 +515,7 @@ namespace Palpate
             clear_constrained(h);
             assemble(s, c, Tangent::positive);
             trial = u;
-            if (solve(1e-3 * h.l2_norm()))
+            if (solve(1e-3 * norm_of(h)))
               move(1);
             prescribe(part);
           }
@@ -524,7 +525,7 @@ namespace Palpate
         for (unsigned int it = 0;; ++it)
           {
             residual(c, h);
-            const double norm = h.l2_norm();
+            const double norm = norm_of(h);
             residual_norms[s] = norm;
             residual_history.push_back(norm / size);
             table << (it ? ", " : "") << std::setprecision(2) << norm / size;
@@ -593,7 +594,7 @@ namespace Palpate
     clear_constrained(b);
     x.zero_out_ghost_values();
     clear_constrained(x);
-    const double size = b.l2_norm();
+    const double size = norm_of(b);
     if (size == 0)
       x = 0;
     else if (system(s).direct)
@@ -667,7 +668,7 @@ namespace Palpate
         clear_constrained(copies.back());
         lambda[s].zero_out_ghost_values();
         clear_constrained(lambda[s]);
-        const double size = copies.back().l2_norm();
+        const double size = norm_of(copies.back());
         if (size == 0)
           lambda[s] = 0;
         else
@@ -744,7 +745,7 @@ namespace Palpate
       {
         Vector h = discretization.make_vector();
         residual(context(s), h);
-        residual_norms[s] = h.l2_norm();
+        residual_norms[s] = norm_of(h);
       }
   }
 
