@@ -43,7 +43,7 @@ namespace Palpate
                  float *__restrict y,
                  const float *b)
     {
-      constexpr int P = R == 2 ? 2 : R == 3 ? 4 : 8;
+      constexpr int P = padded_height(R);
       using Column    = typename Pack<float, P>::type;
       for (unsigned int row = 0; row < A.n_rows; ++row)
         {
@@ -81,7 +81,7 @@ namespace Palpate
                   float *__restrict y,
                   const float *b)
     {
-      constexpr int P = R == 2 ? 2 : R == 3 ? 4 : 8;
+      constexpr int P = padded_height(R);
       using Numbers   = typename Pack<float, S>::type;
       for (unsigned int row = 0; row < A.n_rows; ++row)
         {
@@ -246,7 +246,7 @@ namespace Palpate
     start   = std::move(new_start);
     columns = std::move(new_columns);
     values.clear();
-    values.resize(columns.size() * width * padded_height(), 0.f);
+    values.resize(columns.size() * width * padded_height(height), 0.f);
   }
 
   BlockMatrix

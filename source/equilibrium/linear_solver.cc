@@ -54,7 +54,6 @@ namespace Palpate
   struct LinearSolver<dim>::Implementation
   {
     Multigrid<dim> multigrid;
-    Halo           halo; ///< of the finest vectors
 
     std::string                        direct_name;
     Epetra_LinearProblem               problem;
@@ -136,19 +135,8 @@ namespace Palpate
     for (unsigned int s = 0; s < m; ++s)
       for (std::size_t i = 0; i < n; ++i)
         r[i * S + s] = residuals[s]->local_element(i);
-    auto &halo = implementation->halo;
-    if (halo.width == 0)
-      {
-        std::vector<std::size_t> ghosts;
-        for (const auto i : D.node_partitioner()->ghost_indices())
-          ghosts.push_back(i);
-        halo = Halo(D.node_partitioner()->local_range().first,
-                    D.n_owned_nodes(),
-                    ghosts,
-                    dim,
-                    D.comm);
-      }
-    const auto sum = [&](Sums &a) {
+    const Halo &halo = implementation->multigrid.finest_halo();
+    const auto  sum  = [&](Sums &a) {
       Utilities::MPI::sum(ArrayView<const double>(a.data(), S),
                           D.comm,
                           ArrayView<double>(a.data(), S));

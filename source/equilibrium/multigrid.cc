@@ -648,17 +648,6 @@ namespace Palpate
     std::copy(finest.x.begin(), finest.x.begin() + n * S, z);
   }
 
-  template <int dim>
-  std::size_t
-  Multigrid<dim>::memory() const
-  {
-    std::size_t sum = coarse_inverse.size() * 8;
-    for (const Level &l : levels)
-      sum += l.A.memory() + l.inverse_diagonal.memory() + l.P.memory() +
-             l.R.memory() + 16 * l.x.size();
-    return sum;
-  }
-
   template class Multigrid<2>;
   template class Multigrid<3>;
 } // namespace Palpate

@@ -24,6 +24,13 @@ namespace Palpate
     return n <= 1 ? 1 : n <= 4 ? 4 : most_columns;
   }
 
+  /// Rows of a block column as it is stored: whole vector instructions.
+  constexpr unsigned int
+  padded_height(const unsigned int height)
+  {
+    return height == 2 ? 2 : height == 3 ? 4 : 8;
+  }
+
   /**
    * A sparse matrix of dense blocks in single precision, for preconditioners.
    * Blocks are 2x2, 2x3, 3x2, 3x3, 3x6, 6x3 or 6x6: nodes and rigid-body modes
@@ -37,13 +44,6 @@ namespace Palpate
       set,      ///< y = A x
       add,      ///< y += A x
       residual, ///< y = b - A x
-    };
-
-    /// A block, row-major.
-    struct Entry
-    {
-      unsigned int       row, column;
-      std::vector<float> values;
     };
 
     BlockMatrix() = default;
@@ -60,14 +60,14 @@ namespace Palpate
     float &
     operator()(const std::size_t at, const unsigned int i, const unsigned int j)
     {
-      return values[(at * width + j) * padded_height() + i];
+      return values[(at * width + j) * padded_height(height) + i];
     }
     float
     operator()(const std::size_t  at,
                const unsigned int i,
                const unsigned int j) const
     {
-      return values[(at * width + j) * padded_height() + i];
+      return values[(at * width + j) * padded_height(height) + i];
     }
     /// The transpose; it has @p n_rows block rows.
     BlockMatrix
@@ -85,21 +85,11 @@ namespace Palpate
     {
       return start.size() - 1;
     }
-    std::size_t
-    memory() const
-    {
-      return values.memory_consumption() + 4 * (start.size() + columns.size());
-    }
 
     unsigned int              height = 0, width = 0;
     std::vector<unsigned int> start = {0}, columns;
 
   private:
-    unsigned int
-    padded_height() const
-    {
-      return height == 2 ? 2 : height == 3 ? 4 : 8;
-    }
     /// Column by column, the columns padded for vector instructions.
     dealii::AlignedVector<float> values;
   };

@@ -37,13 +37,11 @@ namespace Palpate
           const std::vector<double> &size,
           float                     *z) const;
 
-    /// Bytes on this rank.
-    std::size_t
-    memory() const;
-    unsigned int
-    n_levels() const
+    /// Of vectors on the finest level; after set_up().
+    const Halo &
+    finest_halo() const
     {
-      return levels.size();
+      return levels[0].halo;
     }
 
   private:
