@@ -2,18 +2,9 @@
 #include <deal.II/base/index_set.h>
 
 #include <palpate/equilibrium/block_matrix.h>
+#include <palpate/equilibrium/clones.h>
 
 #include <cstring>
-
-// The inner loops are compiled for plain x86-64 and for processors with AVX2;
-// the loader picks.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#  define PALPATE_CLONES \
-    __attribute__((target_clones("arch=haswell", "default")))
-#else
-#  define PALPATE_CLONES
-#endif
-#define PALPATE_INLINE __attribute__((always_inline)) inline
 
 namespace Palpate
 {

@@ -1,19 +1,12 @@
 #include <deal.II/lac/lapack_full_matrix.h>
-#include <deal.II/lac/trilinos_precondition.h>
 
 #include <palpate/core/errors.h>
 #include <palpate/equilibrium/multigrid.h>
-
-#include <Epetra_MultiVector.h>
-#include <Teuchos_ParameterList.hpp>
+#include <palpate/equilibrium/smoothed_aggregation.h>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
-
-// After the others: it defines macros of common names.
-#include <ml_MultiLevelPreconditioner.h>
 
 namespace Palpate
 {
@@ -22,163 +15,82 @@ namespace Palpate
 
   namespace
   {
-    // As in the usual set-up of ML. The coarsest matrix is inverted densely:
-    // small, so that this costs little.
+    // The coarsest matrix is inverted densely: small, so that this costs
+    // little.
     constexpr unsigned int smoother_degree = 2;
     constexpr double       smoother_range  = 20;
-    constexpr int          coarsest_size   = 200;
+    constexpr std::size_t  coarsest_size   = 200;
 
-    /// The rigid-body modes of the nodes as columns.
+    /// The rigid-body modes at the owned nodes, (nodes, dim, modes); zero where
+    /// the body is held.
     template <int dim>
-    void
-    rigid_body_modes(const Discretization<dim> &D, Epetra_MultiVector &modes)
+    std::vector<double>
+    rigid_body_modes(const TangentMatrix<dim> &matrix)
     {
-      Point<dim> centre;
+      const auto            &D = matrix.discretization;
+      constexpr unsigned int m = dim * (dim + 1) / 2;
+      Point<dim>             centre;
       for (const auto &v : D.serial_mesh.vertices)
         centre += v / static_cast<double>(D.serial_mesh.vertices.size());
-      modes.PutScalar(0.);
+      std::vector<double> modes(std::size_t(D.n_owned_nodes()) * dim * m, 0.);
       for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
         {
-          const Tensor<1, dim> x = D.node_position(n) - centre;
+          const Tensor<1, dim> x  = D.node_position(n) - centre;
+          const auto           at = [&](const unsigned int component,
+                              const unsigned int mode) -> double           &{
+            return modes[(std::size_t(n) * dim + component) * m + mode];
+          };
           for (unsigned int d = 0; d < dim; ++d)
-            modes[d][n * dim + d] = 1;
+            at(d, d) = 1;
           if constexpr (dim == 2)
             {
-              modes[2][n * 2]     = -x[1];
-              modes[2][n * 2 + 1] = x[0];
+              at(0, 2) = -x[1];
+              at(1, 2) = x[0];
             }
           else
             for (unsigned int d = 0; d < 3; ++d)
               {
                 const unsigned int i = (d + 1) % 3, j = (d + 2) % 3;
-                modes[3 + d][n * 3 + i] = -x[j];
-                modes[3 + d][n * 3 + j] = x[i];
+                at(i, 3 + d) = -x[j];
+                at(j, 3 + d) = x[i];
               }
+          for (unsigned int d = 0; d < dim; ++d)
+            if (matrix.constrained[n * dim + d])
+              for (unsigned int mode = 0; mode < m; ++mode)
+                at(d, mode) = 0;
         }
+      return modes;
     }
 
-    /// What the ranks before this one have of something, and what all have.
-    std::pair<std::size_t, std::size_t>
-    first_and_total(const std::size_t mine, const MPI_Comm &comm)
+    /// Blocks in single precision.
+    BlockMatrix
+    to_single(BlockRows &&rows)
     {
-      const auto all   = Utilities::MPI::all_gather(comm, mine);
-      const auto here  = all.begin() + Utilities::MPI::this_mpi_process(comm);
-      const auto first = std::accumulate(all.begin(), here, std::size_t(0));
-      return {first, std::accumulate(here, all.end(), first)};
-    }
-
-    /// The rows of one of ML's operators on this rank, columns by their global
-    /// numbers.
-    struct Rows
-    {
-      unsigned int             n_rows = 0, n_owned_columns = 0;
-      std::size_t              first_column = 0;
-      std::vector<std::size_t> start        = {0}, global_column;
-      std::vector<double>      values;
-    };
-
-    Rows
-    read_rows(ML_Operator *op, const MPI_Comm &comm)
-    {
-      Rows rows;
-      rows.n_rows          = op->outvec_leng;
-      rows.n_owned_columns = op->invec_leng;
-      rows.first_column    = first_and_total(rows.n_owned_columns, comm).first;
-      // Global numbers of local columns travel as a vector would.
-      const unsigned int n_ghosts =
-        op->getrow->pre_comm == nullptr
-          ? 0
-          : ML_CommInfoOP_Compute_TotalRcvLength(op->getrow->pre_comm);
-      std::vector<double> number(rows.n_owned_columns + n_ghosts + 1);
-      for (unsigned int i = 0; i < rows.n_owned_columns; ++i)
-        number[i] = rows.first_column + i;
-      if (op->getrow->pre_comm != nullptr)
-        ML_exchange_bdry(number.data(),
-                         op->getrow->pre_comm,
-                         op->invec_leng,
-                         op->comm,
-                         ML_OVERWRITE,
-                         nullptr);
-      std::vector<int>    columns(100);
-      std::vector<double> values(100);
-      for (int i = 0; i < int(rows.n_rows); ++i)
-        {
-          int n = 0;
-          while (
-            ML_Operator_Getrow(
-              op, 1, &i, columns.size(), columns.data(), values.data(), &n) ==
-            0)
-            {
-              columns.resize(2 * columns.size());
-              values.resize(columns.size());
-            }
-          for (int e = 0; e < n; ++e)
-            {
-              rows.global_column.push_back(
-                static_cast<std::size_t>(number[columns[e]] + 0.5));
-              rows.values.push_back(values[e]);
-            }
-          rows.start.push_back(rows.values.size());
-        }
-      return rows;
-    }
-
-    /// Global block columns of @p rows that other ranks own.
-    void
-    collect_ghosts(const Rows               &rows,
-                   const unsigned int        width,
-                   std::vector<std::size_t> &ghosts)
-    {
-      for (const std::size_t c : rows.global_column)
-        if (c < rows.first_column ||
-            c >= rows.first_column + rows.n_owned_columns)
-          ghosts.push_back(c / width);
-      std::sort(ghosts.begin(), ghosts.end());
-      ghosts.erase(std::unique(ghosts.begin(), ghosts.end()), ghosts.end());
+      BlockMatrix A(rows.height, rows.width);
+      A.set_pattern(std::move(rows.start), std::move(rows.columns));
+      const double *v = rows.values.data();
+      for (std::size_t e = 0; e < A.columns.size(); ++e)
+        for (unsigned int i = 0; i < A.height; ++i)
+          for (unsigned int j = 0; j < A.width; ++j)
+            A(e, i, j) = *v++;
+      return A;
     }
 
     BlockMatrix
-    to_blocks(const Rows                     &rows,
-              const unsigned int              height,
-              const unsigned int              width,
-              const std::vector<std::size_t> &ghosts)
+    to_single(const BlockView &view)
     {
-      const std::size_t  first = rows.first_column / width;
-      const unsigned int owned = rows.n_owned_columns / width;
-      const auto         local = [&](const std::size_t block) -> unsigned int {
-        if (block >= first && block < first + owned)
-          return block - first;
-        return owned + (std::lower_bound(ghosts.begin(), ghosts.end(), block) -
-                        ghosts.begin());
-      };
-      const unsigned int        n = rows.n_rows / height;
-      std::vector<unsigned int> start(1, 0), columns, place(rows.values.size());
-      std::vector<unsigned int> where(owned + ghosts.size(),
-                                      numbers::invalid_unsigned_int);
-      for (unsigned int row = 0; row < n; ++row)
-        {
-          const std::size_t begin = rows.start[row * height],
-                            end   = rows.start[(row + 1) * height];
-          for (std::size_t e = begin; e < end; ++e)
-            {
-              const unsigned int c = local(rows.global_column[e] / width);
-              if (where[c] == numbers::invalid_unsigned_int)
-                {
-                  where[c] = columns.size();
-                  columns.push_back(c);
-                }
-              place[e] = where[c];
-            }
-          for (unsigned int e = start.back(); e < columns.size(); ++e)
-            where[columns[e]] = numbers::invalid_unsigned_int;
-          start.push_back(columns.size());
-        }
-      BlockMatrix A(height, width);
-      A.set_pattern(std::move(start), std::move(columns));
-      for (unsigned int i = 0; i < rows.n_rows; ++i)
-        for (std::size_t e = rows.start[i]; e < rows.start[i + 1]; ++e)
-          A(place[e], i % height, rows.global_column[e] % width) +=
-            rows.values[e];
+      BlockMatrix A(view.width, view.width);
+      A.set_pattern({view.start, view.start + view.n_rows + 1},
+                    {view.columns, view.columns + view.start[view.n_rows]});
+      for (unsigned int row = 0; row < view.n_rows; ++row)
+        for (unsigned int e = view.start[row]; e < view.start[row + 1]; ++e)
+          {
+            const double      *v      = view.block(row, e);
+            const unsigned int stride = view.stride(row);
+            for (unsigned int i = 0; i < view.width; ++i)
+              for (unsigned int j = 0; j < view.width; ++j)
+                A(e, i, j) = v[i * stride + j];
+          }
       return A;
     }
 
@@ -255,167 +167,92 @@ namespace Palpate
       return a;
     }
 
-    /// The finest matrix in that form, where it is the only level.
-    template <int dim>
-    Rows
-    rows_of(const TangentMatrix<dim> &matrix)
-    {
-      const auto &nodes = *matrix.discretization.node_partitioner();
-      const auto &start = matrix.block_start();
-      Rows        rows;
-      rows.n_rows = (start.size() - 1) * dim;
-      for (unsigned int row = 0; row + 1 < start.size(); ++row)
-        {
-          const unsigned int n = start[row + 1] - start[row];
-          const double      *v =
-            matrix.values_by_row() + std::size_t(start[row]) * (dim * dim);
-          for (unsigned int i = 0; i < dim; ++i)
-            {
-              for (unsigned int e = 0; e < n; ++e)
-                for (unsigned int j = 0; j < dim; ++j)
-                  {
-                    rows.global_column.push_back(
-                      std::size_t(nodes.local_to_global(
-                        matrix.block_columns()[start[row] + e])) *
-                        dim +
-                      j);
-                    rows.values.push_back(v[i * (n * dim) + e * dim + j]);
-                  }
-              rows.start.push_back(rows.values.size());
-            }
-        }
-      return rows;
-    }
   } // namespace
-
-  template <int dim>
-  void
-  Multigrid<dim>::copy_finest(const TangentMatrix<dim> &matrix)
-  {
-    BlockMatrix  &A      = levels[0].A;
-    const auto   &start  = matrix.block_start();
-    const double *values = matrix.values_by_row();
-    for (unsigned int row = 0; row + 1 < start.size(); ++row)
-      {
-        const unsigned int n = start[row + 1] - start[row];
-        const double      *v = values + std::size_t(start[row]) * (dim * dim);
-        for (unsigned int e = 0; e < n; ++e)
-          for (unsigned int i = 0; i < dim; ++i)
-            for (unsigned int j = 0; j < dim; ++j)
-              A(start[row] + e, i, j) = v[i * (n * dim) + e * dim + j];
-      }
-    prepare_smoother(levels[0]);
-  }
 
   template <int dim>
   void
   Multigrid<dim>::set_up(const TangentMatrix<dim> &matrix)
   {
-    const auto &D = matrix.discretization;
-    const auto &K = matrix.matrix();
-    comm          = D.comm;
+    const auto            &D     = matrix.discretization;
+    const auto            &nodes = *D.node_partitioner();
+    constexpr unsigned int m     = dim * (dim + 1) / 2;
+    comm                         = D.comm;
     levels.clear();
 
-    TrilinosWrappers::PreconditionAMG::AdditionalData data;
-    data.elliptic              = true;
-    data.higher_order_elements = (D.degree > 1);
-    Teuchos::ParameterList              list;
-    std::unique_ptr<Epetra_MultiVector> constants;
-    data.set_parameters(list, constants, K);
-    constexpr unsigned int n_modes = dim * (dim + 1) / 2;
-    if (!modes)
-      {
-        modes = std::make_shared<Epetra_MultiVector>(
-          K.trilinos_matrix().OperatorDomainMap(), n_modes);
-        rigid_body_modes(D, *modes);
-      }
-    list.set("null space: type", "pre-computed");
-    list.set("null space: dimension", int(n_modes));
-    list.set("null space: vectors", modes->Values());
-    list.set("PDE equations", dim);
-    list.set("coarse: max size", coarsest_size);
-    list.set("increasing or decreasing", "increasing");
-    // The cycle is ours.
-    list.set("smoother: type", "do-nothing");
-    list.set("coarse: type", "do-nothing");
-    ML_Epetra::MultiLevelPreconditioner ml(K.trilinos_matrix(), list);
-    const ML                           *hierarchy = ml.GetML();
-    std::vector<int>                    numbers;
-    for (int l = hierarchy->ML_finest_level;; ++l)
-      {
-        numbers.push_back(l);
-        if (l == hierarchy->ML_coarsest_level)
-          break;
-      }
-    const unsigned int n = numbers.size();
-    levels.resize(n);
-
     // The finest level has the discretization's numbering.
-    {
-      const auto              &nodes = *D.node_partitioner();
-      std::vector<std::size_t> ghosts;
-      for (const auto i : nodes.ghost_indices())
-        ghosts.push_back(i);
-      Level &level = levels[0];
-      level.halo =
-        Halo(nodes.local_range().first, D.n_owned_nodes(), ghosts, dim, comm);
-      level.A = BlockMatrix(dim, dim);
-      level.A.set_pattern(std::vector<unsigned int>(matrix.block_start()),
-                          std::vector<unsigned int>(matrix.block_columns()));
-      copy_finest(matrix);
-    }
-    Rows coarsest;
-    for (unsigned int l = 1; l < n; ++l)
+    BlockNumbering numbering;
+    numbering.first   = nodes.local_range().first;
+    numbering.n_owned = D.n_owned_nodes();
+    for (const auto i : nodes.ghost_indices())
+      numbering.ghosts.push_back(i);
+    BlockView   A = {dim,
+                     numbering.n_owned,
+                     matrix.block_start().data(),
+                     matrix.block_columns().data(),
+                     matrix.values_by_row(),
+                     true};
+    CoarseLevel current;
+    current.modes = rigid_body_modes(matrix);
+    std::size_t total =
+      Utilities::MPI::sum(std::size_t(numbering.n_owned), comm) * dim;
+    while (true)
       {
-        const Rows P = read_rows(&hierarchy->Pmat[numbers[l]], comm);
-        Rows       A = read_rows(&hierarchy->Amat[numbers[l]], comm);
-        const bool good =
-          P.n_owned_columns % n_modes == 0 && A.n_rows % n_modes == 0 &&
-          P.n_owned_columns == A.n_rows && A.n_rows == A.n_owned_columns;
-        if (Utilities::MPI::min(good ? 1 : 0, comm) == 0)
-          throw SolverError(
-            "multigrid made a level that does not consist of "
-            "rigid-body modes: use Linear solver/Type = direct");
-        std::vector<std::size_t> ghosts;
-        collect_ghosts(P, n_modes, ghosts);
-        collect_ghosts(A, n_modes, ghosts);
-        Level &fine = levels[l - 1], &level = levels[l];
-        fine.P     = to_blocks(P, l == 1 ? dim : n_modes, n_modes, ghosts);
-        level.A    = to_blocks(A, n_modes, n_modes, ghosts);
-        level.halo = Halo(P.first_column / n_modes,
-                          P.n_owned_columns / n_modes,
-                          ghosts,
-                          n_modes,
-                          comm);
-        fine.R     = fine.P.transposed(level.halo.n_blocks());
-        if (l + 1 < n)
-          prepare_smoother(level);
-        else
-          coarsest = std::move(A);
+        levels.emplace_back();
+        Level &level = levels.back();
+        level.halo   = Halo(
+          numbering.first, numbering.n_owned, numbering.ghosts, A.width, comm);
+        if (total <= coarsest_size)
+          break;
+        level.A = to_single(A);
+        prepare_smoother(level);
+        CoarseLevel       next = coarsen(A,
+                                   numbering,
+                                   current.modes,
+                                   m,
+                                   level.inverse_diagonal,
+                                   4. / 3 / level.largest_eigenvalue,
+                                   comm);
+        const std::size_t n =
+          Utilities::MPI::sum(std::size_t(next.numbering.n_owned), comm) * m;
+        // Where blocks hardly meet others of their rank, aggregates do not
+        // make them fewer.
+        if (n == 0 || n > total / 2)
+          break;
+        total     = n;
+        current   = std::move(next);
+        numbering = current.numbering;
+        level.P   = to_single(std::move(current.P));
+        level.R   = level.P.transposed(numbering.n_local());
+        A         = {m,
+                     numbering.n_owned,
+                     current.A.start.data(),
+                     current.A.columns.data(),
+                     current.A.values.data(),
+                     false};
       }
 
     // The coarsest matrix goes to all, who invert it alike, in double
     // precision: rounding must not hide how it holds the rigid-body modes.
-    if (n == 1)
-      coarsest = rows_of(matrix);
-    const unsigned int mine  = coarsest.n_rows;
-    const auto         sums  = first_and_total(mine, comm);
-    const std::size_t  total = sums.second;
     if (total > 5000)
       throw SolverError("multigrid ended with " + std::to_string(total) +
                         " unknowns on the coarsest level: too many for these "
                         "ranks; use fewer ranks or Linear solver/Type = "
                         "direct");
+    const unsigned int  w = A.width, mine = numbering.n_owned * w;
     std::vector<double> rows(mine * total, 0.);
-    for (unsigned int i = 0; i < mine; ++i)
-      for (std::size_t e = coarsest.start[i]; e < coarsest.start[i + 1]; ++e)
-        rows[i * total + coarsest.global_column[e]] += coarsest.values[e];
+    for (unsigned int row = 0; row < A.n_rows; ++row)
+      for (unsigned int e = A.start[row]; e < A.start[row + 1]; ++e)
+        for (unsigned int i = 0; i < w; ++i)
+          for (unsigned int j = 0; j < w; ++j)
+            rows[(row * w + i) * total + numbering.global(A.columns[e]) * w +
+                 j] = A.block(row, e)[i * A.stride(row) + j];
     std::vector<double> dense;
     for (const auto &part : Utilities::MPI::all_gather(comm, rows))
       dense.insert(dense.end(), part.begin(), part.end());
-    const auto inverse = invert_dense(dense, total);
-    coarse_inverse.assign(inverse.begin() + sums.first * total,
-                          inverse.begin() + (sums.first + mine) * total);
+    const auto        inverse = invert_dense(dense, total);
+    const std::size_t first   = numbering.first * w;
+    coarse_inverse.assign(inverse.begin() + first * total,
+                          inverse.begin() + (first + mine) * total);
     coarse_counts = Utilities::MPI::all_gather(comm, int(mine));
     coarse_starts.assign(1, 0);
     for (const int c : coarse_counts)

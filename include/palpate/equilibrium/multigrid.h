@@ -4,19 +4,16 @@
 #include <palpate/equilibrium/block_matrix.h>
 #include <palpate/geometry/tangent_matrix.h>
 
-#include <memory>
-
-class Epetra_MultiVector;
-
 namespace Palpate
 {
   /**
    * One V-cycle of smoothed aggregation on the rigid-body modes (Vanek, Mandel,
-   * Brezina 1996), for one vector or for several at once. Trilinos ML makes the
-   * levels; the cycle runs here in single precision on dense blocks, as it is
-   * limited by the bytes it reads: 5.8 per entry instead of 12, and once for
-   * all vectors. Smoother: Chebyshev polynomial of the block Jacobi method,
-   * before and after; coarsest level: dense inverse on every rank.
+   * Brezina 1996), for one vector or for several at once. Levels are made in
+   * double precision (smoothed_aggregation.h); the cycle runs in single
+   * precision on dense blocks, as it is limited by the bytes it reads: 5.8 per
+   * entry instead of 12, and once for all vectors. Smoother: Chebyshev
+   * polynomial of the block Jacobi method, before and after; coarsest level:
+   * dense inverse on every rank.
    */
   template <int dim>
   class Multigrid
@@ -54,8 +51,6 @@ namespace Palpate
       mutable std::vector<float> x, b, r, p;
     };
     void
-    copy_finest(const TangentMatrix<dim> &matrix);
-    void
     prepare_smoother(Level &level) const;
     void
     smooth(const Level       &level,
@@ -68,10 +63,9 @@ namespace Palpate
 
     std::vector<Level> levels;
     /// Rows of this rank of the inverse of the coarsest matrix.
-    std::vector<double>                 coarse_inverse;
-    std::vector<int>                    coarse_counts, coarse_starts;
-    MPI_Comm                            comm = MPI_COMM_SELF;
-    std::shared_ptr<Epetra_MultiVector> modes;
+    std::vector<double> coarse_inverse;
+    std::vector<int>    coarse_counts, coarse_starts;
+    MPI_Comm            comm = MPI_COMM_SELF;
   };
 } // namespace Palpate
 

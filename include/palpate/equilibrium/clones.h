@@ -1,0 +1,14 @@
+#ifndef palpate_equilibrium_clones_h
+#define palpate_equilibrium_clones_h
+
+// Kernels are compiled for plain x86-64 and for processors with AVX2; the
+// loader picks. What they call must be inlined into them.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#  define PALPATE_CLONES \
+    __attribute__((target_clones("arch=haswell", "default")))
+#else
+#  define PALPATE_CLONES
+#endif
+#define PALPATE_INLINE __attribute__((always_inline)) inline
+
+#endif
