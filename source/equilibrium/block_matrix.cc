@@ -12,12 +12,6 @@ namespace Palpate
 
   namespace
   {
-    template <typename Number, int n>
-    struct Pack
-    {
-      typedef Number type __attribute__((vector_size(n * sizeof(Number))));
-    };
-
     struct View
     {
       unsigned int        n_rows;
@@ -176,6 +170,9 @@ namespace Palpate
         }
     }
 
+    /// A block is added as whole vector instructions, four wide for three
+    /// columns: what the fourth sums up is never read. The last block of all
+    /// would read past the end and goes one by one.
     template <int dim>
     PALPATE_INLINE void
     multiply_rows_one(const unsigned int  n_rows,
@@ -185,26 +182,39 @@ namespace Palpate
                       const double *__restrict x,
                       double *__restrict y)
     {
+      constexpr int W = dim == 2 ? 2 : 4;
+      using Numbers   = typename Pack<double, W>::type;
       for (unsigned int row = 0; row < n_rows; ++row)
         {
-          const unsigned int begin = start[row], n = start[row + 1] - begin;
-          const double      *v = values + std::size_t(begin) * (dim * dim);
-          double             sums[dim][dim] = {};
-          for (unsigned int e = 0; e < n; ++e)
+          const unsigned int begin = start[row], n = start[row + 1] - begin,
+                             whole = row + 1 < n_rows ? n : n - 1;
+          const double *v          = values + std::size_t(begin) * (dim * dim);
+          Numbers       sums[dim]  = {};
+          for (unsigned int e = 0; e < whole; ++e)
             {
-              const double *xe = x + std::size_t(columns[begin + e]) * dim;
+              Numbers xe, block;
+              std::memcpy(&xe,
+                          x + std::size_t(columns[begin + e]) * dim,
+                          sizeof(Numbers));
 #pragma GCC unroll 8
               for (int r = 0; r < dim; ++r)
-#pragma GCC unroll 8
-                for (int c = 0; c < dim; ++c)
-                  sums[r][c] += v[r * (n * dim) + e * dim + c] * xe[c];
+                {
+                  std::memcpy(&block,
+                              v + r * (n * dim) + e * dim,
+                              sizeof(Numbers));
+                  sums[r] += block * xe;
+                }
             }
+          double *out = y + std::size_t(row) * dim;
           for (int r = 0; r < dim; ++r)
             {
-              double sum = sums[r][0];
+              out[r] = sums[r][0];
               for (int c = 1; c < dim; ++c)
-                sum += sums[r][c];
-              y[std::size_t(row) * dim + r] = sum;
+                out[r] += sums[r][c];
+              for (unsigned int e = whole; e < n; ++e)
+                for (int c = 0; c < dim; ++c)
+                  out[r] += v[r * (n * dim) + e * dim + c] *
+                            x[std::size_t(columns[begin + e]) * dim + c];
             }
         }
     }

@@ -130,7 +130,7 @@ namespace Palpate
     const std::size_t  n  = std::size_t(D.n_owned_nodes()) * dim,
                       all = std::size_t(D.n_nodes()) * dim;
     using Sums            = std::array<double, most_columns>;
-    std::vector<double> x(n * S), r(n * S), q(n * S), p(all * S);
+    std::vector<double> x(n * S), r(n * S), q(n * S), p(all * S + 1);
     std::vector<float>  z(n * S);
     for (unsigned int s = 0; s < m; ++s)
       for (std::size_t i = 0; i < n; ++i)

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace Palpate
@@ -225,8 +226,9 @@ namespace Palpate
     /// Rows that grow: a list of columns, and room for a block for each.
     struct GrowingRow
     {
-      std::vector<unsigned int> columns;
-      std::vector<double>       values;
+      static constexpr unsigned int usual = 48; ///< blocks in a row
+      std::vector<unsigned int>     columns;
+      std::vector<double>           values;
 
       PALPATE_INLINE double *
       block(const unsigned int column, const unsigned int size)
@@ -238,6 +240,11 @@ namespace Palpate
           ++e;
         if (e == n)
           {
+            if (n == 0)
+              {
+                columns.reserve(usual);
+                values.reserve(usual * size);
+              }
             columns.push_back(column);
             values.resize(values.size() + size, 0.);
           }
@@ -259,21 +266,33 @@ namespace Palpate
                 const double *__restrict B,
                 double *__restrict C)
     {
+      // Two vectors for six columns, so that all stay in registers.
+      using Left      = typename Pack<double, m == 3 ? 2 : 4>::type;
+      using Right     = typename Pack<double, m == 3 ? 1 : 2>::type;
+      constexpr int l = sizeof(Left) / sizeof(double);
+      Left          left[k];
+      Right         right[k];
+#pragma GCC unroll 8
+      for (int j = 0; j < k; ++j)
+        {
+          std::memcpy(&left[j], B + j * m, sizeof(Left));
+          std::memcpy(&right[j], B + j * m + l, sizeof(Right));
+        }
+#pragma GCC unroll 8
       for (int i = 0; i < h; ++i)
         {
-          double row[m];
-          for (int j = 0; j < m; ++j)
-            row[j] = C[i * m + j];
+          Left  sum_left;
+          Right sum_right;
+          std::memcpy(&sum_left, C + i * m, sizeof(Left));
+          std::memcpy(&sum_right, C + i * m + l, sizeof(Right));
 #pragma GCC unroll 8
-          for (int l = 0; l < k; ++l)
+          for (int j = 0; j < k; ++j)
             {
-              const double a = A[i * stride + l];
-#pragma GCC unroll 8
-              for (int j = 0; j < m; ++j)
-                row[j] += a * B[l * m + j];
+              sum_left += A[i * stride + j] * left[j];
+              sum_right += A[i * stride + j] * right[j];
             }
-          for (int j = 0; j < m; ++j)
-            C[i * m + j] = row[j];
+          std::memcpy(C + i * m, &sum_left, sizeof(Left));
+          std::memcpy(C + i * m + l, &sum_right, sizeof(Right));
         }
     }
 
@@ -566,10 +585,10 @@ namespace Palpate
     std::vector<GrowingRow> rows;
     {
       GlobalRows all;
-      all.start = P.start;
+      all.start  = P.start;
+      all.values = P.values;
       for (const unsigned int c : P.columns)
         all.columns.push_back(coarse.numbering.global(c));
-      all.values = P.values;
       fetch_ghost_rows(all, fine, h * m, comm);
       const BlockNumbering before = coarse.numbering;
       add_ghosts(coarse.numbering, all.columns);
@@ -607,7 +626,12 @@ namespace Palpate
         }
 
     BlockRows &C = coarse.A;
-    C.height = C.width = m;
+    C.height = C.width   = m;
+    std::size_t n_blocks = 0;
+    for (unsigned int i = 0; i < n_aggregates; ++i)
+      n_blocks += rows[i].columns.size();
+    C.columns.reserve(n_blocks);
+    C.values.reserve(n_blocks * m * m);
     for (unsigned int i = 0; i < n_aggregates; ++i)
       {
         C.columns.insert(C.columns.end(),

@@ -96,7 +96,8 @@ namespace Palpate
 
   /**
    * y = K x in double precision for a matrix of dim x dim blocks whose rows
-   * are kept row by row, as Epetra does.
+   * are kept row by row, as Epetra does. One number after the end of x is
+   * read, but not used.
    */
   void
   multiply_block_rows(const unsigned int               dim,
