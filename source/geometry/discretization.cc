@@ -23,10 +23,10 @@ namespace Palpate
     , triangulation(comm)
     , fe(FE_SimplexP<dim>(degree), dim)
   {
-    distribute_mesh(mesh, triangulation);
+    const auto input_number = distribute_mesh(mesh, triangulation);
     handler.reinit(triangulation);
     handler.distribute_dofs(fe);
-    build_cells();
+    build_cells(input_number);
     build_nodes();
     build_quadrature();
     build_faces();
@@ -34,7 +34,8 @@ namespace Palpate
 
   template <int dim>
   void
-  Discretization<dim>::build_cells()
+  Discretization<dim>::build_cells(
+    const std::vector<unsigned int> &input_number)
   {
     for (const bool owned : {true, false})
       {
@@ -42,7 +43,7 @@ namespace Palpate
           if (owned ? cell->is_locally_owned() : cell->is_ghost())
             {
               iterators.push_back(cell);
-              cell_id.push_back(cell->id().get_coarse_cell_id());
+              cell_id.push_back(input_number[cell->id().get_coarse_cell_id()]);
               volume.push_back(cell->measure());
             }
         if (owned)

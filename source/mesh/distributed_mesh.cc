@@ -3,15 +3,44 @@
 
 #include <palpate/mesh/distributed_mesh.h>
 
+#include <algorithm>
+#include <numeric>
+
 namespace Palpate
 {
   using namespace dealii;
 
+  namespace
+  {
+    /// Cells along a Hilbert curve through their barycentres: what is near in
+    /// space is near in memory.
+    template <int dim>
+    std::vector<unsigned int>
+    along_a_curve(const SerialMesh<dim> &mesh)
+    {
+      std::vector<Point<dim>> centres(mesh.cells.size());
+      for (std::size_t k = 0; k < centres.size(); ++k)
+        for (const unsigned int v : mesh.cells[k])
+          centres[k] += mesh.vertices[v] / (dim + 1.);
+      const auto places =
+        Utilities::inverse_Hilbert_space_filling_curve(centres);
+      std::vector<unsigned int> order(centres.size());
+      std::iota(order.begin(), order.end(), 0u);
+      std::stable_sort(order.begin(),
+                       order.end(),
+                       [&](const unsigned int a, const unsigned int b) {
+                         return places[a] < places[b];
+                       });
+      return order;
+    }
+  } // namespace
+
   template <int dim>
-  void
+  std::vector<unsigned int>
   distribute_mesh(const SerialMesh<dim>                          &mesh,
                   parallel::fullydistributed::Triangulation<dim> &triangulation)
   {
+    const auto         order   = along_a_curve(mesh);
     const MPI_Comm     comm    = triangulation.get_communicator();
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(comm);
 
@@ -19,7 +48,8 @@ namespace Palpate
       std::vector<CellData<dim>> cells(mesh.cells.size());
       for (std::size_t k = 0; k < cells.size(); ++k)
         {
-          cells[k].vertices.assign(mesh.cells[k].begin(), mesh.cells[k].end());
+          const auto &vertices = mesh.cells[order[k]];
+          cells[k].vertices.assign(vertices.begin(), vertices.end());
           cells[k].material_id = 0; // labels are kept by cell number
         }
       SubCellData faces;
@@ -50,6 +80,7 @@ namespace Palpate
       TriangulationDescription::Utilities::
         create_description_from_triangulation_in_groups<dim, dim>(
           generate, partition, comm, n_ranks));
+    return order;
   }
 
   namespace
@@ -85,10 +116,10 @@ namespace Palpate
   broadcast_mesh(SerialMesh<2> &, const MPI_Comm &);
   template void
   broadcast_mesh(SerialMesh<3> &, const MPI_Comm &);
-  template void
+  template std::vector<unsigned int>
   distribute_mesh(const SerialMesh<2> &,
                   parallel::fullydistributed::Triangulation<2> &);
-  template void
+  template std::vector<unsigned int>
   distribute_mesh(const SerialMesh<3> &,
                   parallel::fullydistributed::Triangulation<3> &);
 } // namespace Palpate

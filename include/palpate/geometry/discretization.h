@@ -256,7 +256,7 @@ namespace Palpate
 
   private:
     void
-    build_cells();
+    build_cells(const std::vector<unsigned int> &input_number);
     void
     build_nodes();
     void

@@ -8,15 +8,16 @@
 namespace Palpate
 {
   /**
-   * Split a serial mesh over the ranks (METIS on the cell graph). Cell k of the
-   * input is the coarse cell k of the result
-   * (`cell->id().get_coarse_cell_id()`), and the vertices of a cell keep their
-   * local order, which is how per-cell and per-vertex arrays follow any
-   * partition. Only rank 0 builds the serial triangulation. Collective.
+   * Split a serial mesh over the ranks (METIS on the cell graph), its cells
+   * sorted along a space-filling curve. The vertices of a cell keep their local
+   * order. Only rank 0 builds the serial triangulation. Collective.
    * @param mesh positively oriented; the same on all ranks.
+   * @return the input number of every coarse cell of the result
+   * (`cell->id().get_coarse_cell_id()`), by which per-cell and per-vertex
+   * arrays follow any partition.
    */
   template <int dim>
-  void
+  std::vector<unsigned int>
   distribute_mesh(
     const SerialMesh<dim>                                  &mesh,
     dealii::parallel::fullydistributed::Triangulation<dim> &triangulation);
