@@ -1,8 +1,8 @@
 #include <deal.II/base/exceptions.h>
 #include <deal.II/base/index_set.h>
 
+#include <palpate/core/clones.h>
 #include <palpate/equilibrium/block_matrix.h>
-#include <palpate/equilibrium/clones.h>
 
 #include <cstring>
 
@@ -136,7 +136,9 @@ namespace Palpate
     PALPATE_KERNEL(6, 6)
 #undef PALPATE_KERNEL
 
-    /// Rows of a block one after the other, so no columns to load.
+    /// Rows of a block one after the other, so no columns to load. S right-hand
+    /// sides, four in a vector: wider ones would go through memory on
+    /// processors without them.
     template <int dim, int S>
     PALPATE_INLINE void
     multiply_rows(const unsigned int  n_rows,
@@ -146,27 +148,36 @@ namespace Palpate
                   const double *__restrict x,
                   double *__restrict y)
     {
-      using Numbers = typename Pack<double, S>::type;
+      constexpr int V = S / 4;
+      using Numbers   = typename Pack<double, 4>::type;
       for (unsigned int row = 0; row < n_rows; ++row)
         {
           const unsigned int begin = start[row], n = start[row + 1] - begin;
           const double      *v = values + std::size_t(begin) * (dim * dim);
-          Numbers            sums[dim] = {};
+          Numbers            sums[dim][V] = {};
           for (unsigned int e = 0; e < n; ++e)
             {
               const double *xe =
                 x + std::size_t(columns[begin + e]) * (dim * S);
 #pragma GCC unroll 8
               for (int c = 0; c < dim; ++c)
-                {
-                  Numbers xc;
-                  std::memcpy(&xc, xe + c * S, sizeof(Numbers));
+#pragma GCC unroll 2
+                for (int w = 0; w < V; ++w)
+                  {
+                    Numbers xc;
+                    std::memcpy(&xc, xe + c * S + w * 4, sizeof(Numbers));
 #pragma GCC unroll 8
-                  for (int r = 0; r < dim; ++r)
-                    sums[r] += v[r * (n * dim) + e * dim + c] * xc;
-                }
+                    for (int r = 0; r < dim; ++r)
+                      sums[r][w] += v[r * (n * dim) + e * dim + c] * xc;
+                  }
             }
-          std::memcpy(y + std::size_t(row) * (dim * S), sums, sizeof(sums));
+#pragma GCC unroll 8
+          for (int r = 0; r < dim; ++r)
+#pragma GCC unroll 2
+            for (int w = 0; w < V; ++w)
+              std::memcpy(y + std::size_t(row) * (dim * S) + r * S + w * 4,
+                          &sums[r][w],
+                          sizeof(Numbers));
         }
     }
 

@@ -2,7 +2,7 @@
 #include <deal.II/base/mpi.h>
 #include <deal.II/base/partitioner.h>
 
-#include <palpate/equilibrium/clones.h>
+#include <palpate/core/clones.h>
 #include <palpate/equilibrium/smoothed_aggregation.h>
 
 #include <algorithm>

@@ -1,12 +1,11 @@
+#include <palpate/optimizers/compact_bfgs.h>
 #include <palpate/optimizers/optimizer.h>
 
 #include <ROL_Bounds.hpp>
 #include <ROL_Objective.hpp>
 #include <ROL_Problem.hpp>
-#include <ROL_Secant.hpp>
 #include <ROL_StatusTest.hpp>
 #include <ROL_TypeB_LinMoreAlgorithm.hpp>
-#include <ROL_lBFGS.hpp>
 
 #include <cmath>
 #include <limits>
@@ -71,148 +70,6 @@ namespace Palpate
 
   namespace
   {
-    /// What all vectors of one problem share.
-    struct Space
-    {
-      std::vector<double> weights;
-      MPI_Comm            comm;
-      int                 dimension;
-    };
-
-    /// A primal vector, or a dual one whose inner product has weights 1/w.
-    class WeightedVector : public ROL::Vector<double>
-    {
-    public:
-      WeightedVector(const std::shared_ptr<const Space> &space, const bool dual)
-        : data(space->weights.size(), 0.)
-        , space(space)
-        , is_dual(dual)
-      {}
-
-      static const std::vector<double> &
-      of(const ROL::Vector<double> &x)
-      {
-        return dynamic_cast<const WeightedVector &>(x).data;
-      }
-      static std::vector<double> &
-      of(ROL::Vector<double> &x)
-      {
-        return dynamic_cast<WeightedVector &>(x).data;
-      }
-
-      void
-      plus(const ROL::Vector<double> &x) override
-      {
-        axpy(1., x);
-      }
-      void
-      scale(const double a) override
-      {
-        for (double &v : data)
-          v *= a;
-      }
-      void
-      axpy(const double a, const ROL::Vector<double> &x) override
-      {
-        const auto &y = of(x);
-        for (std::size_t i = 0; i < data.size(); ++i)
-          data[i] += a * y[i];
-      }
-      double
-      dot(const ROL::Vector<double> &x) const override
-      {
-        const auto &y   = of(x);
-        double      sum = 0;
-        for (std::size_t i = 0; i < data.size(); ++i)
-          sum += data[i] * y[i] *
-                 (is_dual ? 1. / space->weights[i] : space->weights[i]);
-        return Utilities::MPI::sum(sum, space->comm);
-      }
-      double
-      apply(const ROL::Vector<double> &x) const override
-      {
-        const auto &y   = of(x);
-        double      sum = 0;
-        for (std::size_t i = 0; i < data.size(); ++i)
-          sum += data[i] * y[i];
-        return Utilities::MPI::sum(sum, space->comm);
-      }
-      double
-      norm() const override
-      {
-        return std::sqrt(dot(*this));
-      }
-      ROL::Ptr<ROL::Vector<double>>
-      clone() const override
-      {
-        return ROL::makePtr<WeightedVector>(space, is_dual);
-      }
-      void
-      set(const ROL::Vector<double> &x) override
-      {
-        data = of(x);
-      }
-      void
-      zero() override
-      {
-        setScalar(0.);
-      }
-      void
-      setScalar(const double c) override
-      {
-        std::fill(data.begin(), data.end(), c);
-      }
-      int
-      dimension() const override
-      {
-        return space->dimension;
-      }
-      const ROL::Vector<double> &
-      dual() const override
-      {
-        if (!dual_vector)
-          dual_vector = ROL::makePtr<WeightedVector>(space, !is_dual);
-        for (std::size_t i = 0; i < data.size(); ++i)
-          dual_vector->data[i] =
-            data[i] * (is_dual ? 1. / space->weights[i] : space->weights[i]);
-        return *dual_vector;
-      }
-      void
-      applyUnary(const ROL::Elementwise::UnaryFunction<double> &f) override
-      {
-        for (double &v : data)
-          v = f.apply(v);
-      }
-      void
-      applyBinary(const ROL::Elementwise::BinaryFunction<double> &f,
-                  const ROL::Vector<double>                      &x) override
-      {
-        const auto &y = of(x);
-        for (std::size_t i = 0; i < data.size(); ++i)
-          data[i] = f.apply(data[i], y[i]);
-      }
-      double
-      reduce(const ROL::Elementwise::ReductionOp<double> &r) const override
-      {
-        double result = r.initialValue();
-        for (const double v : data)
-          r.reduce(v, result);
-        const std::vector<double> all =
-          Utilities::MPI::all_gather(space->comm, result);
-        result = r.initialValue();
-        for (const double v : all)
-          r.reduce(v, result);
-        return result;
-      }
-
-      std::vector<double> data;
-
-    private:
-      std::shared_ptr<const Space>     space;
-      bool                             is_dual;
-      mutable ROL::Ptr<WeightedVector> dual_vector;
-    };
-
     class RolObjective : public ROL::Objective<double>
     {
     public:
@@ -244,76 +101,6 @@ namespace Palpate
 
     private:
       SmoothFunction &function;
-    };
-
-    /**
-     * ROL's limited-memory BFGS matrix B = B0 + sum_i b_i b_i^T - a_i a_i^T
-     * with the vectors kept between products: ROL makes all a_i anew for every
-     * product, which is quadratic in the storage (and was two thirds of an
-     * inversion), while they only change with the storage.
-     */
-    class KeptBfgs : public ROL::lBFGS<double>
-    {
-    public:
-      explicit KeptBfgs(const int storage)
-        : ROL::lBFGS<double>(storage)
-      {}
-
-      void
-      updateStorage(const ROL::Vector<double> &x,
-                    const ROL::Vector<double> &gradient,
-                    const ROL::Vector<double> &gradient_before,
-                    const ROL::Vector<double> &step,
-                    const double               length,
-                    const int                  iteration) override
-      {
-        ROL::lBFGS<double>::updateStorage(
-          x, gradient, gradient_before, step, length, iteration);
-        kept = false;
-      }
-
-      void
-      applyB(ROL::Vector<double>       &Bv,
-             const ROL::Vector<double> &v) const override
-      {
-        if (!kept)
-          keep(Bv);
-        applyB0(Bv, v);
-        for (std::size_t i = 0; i < a.size(); ++i)
-          {
-            Bv.axpy(v.apply(*b[i]), *b[i]);
-            Bv.axpy(-v.apply(*a[i]), *a[i]);
-          }
-      }
-
-    private:
-      void
-      keep(const ROL::Vector<double> &like) const
-      {
-        const auto       &state = *get_state();
-        const std::size_t n     = state.current + 1;
-        a.resize(n);
-        b.resize(n);
-        for (std::size_t i = 0; i < n; ++i)
-          {
-            const auto &s = *state.iterDiff[i];
-            b[i]          = like.clone();
-            b[i]->set(*state.gradDiff[i]);
-            b[i]->scale(1 / std::sqrt(state.product[i]));
-            a[i] = like.clone();
-            applyB0(*a[i], s);
-            for (std::size_t j = 0; j < i; ++j)
-              {
-                a[i]->axpy(s.apply(*b[j]), *b[j]);
-                a[i]->axpy(-s.apply(*a[j]), *a[j]);
-              }
-            a[i]->scale(1 / std::sqrt(s.apply(*a[i])));
-          }
-        kept = true;
-      }
-
-      mutable std::vector<ROL::Ptr<ROL::Vector<double>>> a, b;
-      mutable bool                                       kept = false;
     };
 
     /// Our stopping rules, and the place where iterates are seen.
@@ -401,7 +188,7 @@ namespace Palpate
            const std::function<void(const OptimizerIteration &)> &callback,
            const std::function<unsigned long()>                  &solves_so_far)
   {
-    auto space       = std::make_shared<Space>();
+    auto space       = std::make_shared<VectorSpace>();
     space->weights   = weights;
     space->comm      = comm;
     space->dimension = static_cast<int>(
@@ -431,7 +218,7 @@ namespace Palpate
     if (parameters.method == "lbfgs")
       {
         const int storage = 20;
-        bfgs              = ROL::makePtr<KeptBfgs>(storage);
+        bfgs              = ROL::makePtr<CompactBfgs>(space, storage);
         auto &secant      = general.sublist("Secant");
         secant.set("Type", "Limited-Memory BFGS");
         secant.set("Maximum Storage", storage);

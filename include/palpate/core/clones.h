@@ -1,5 +1,5 @@
-#ifndef palpate_equilibrium_clones_h
-#define palpate_equilibrium_clones_h
+#ifndef palpate_core_clones_h
+#define palpate_core_clones_h
 
 // Kernels are compiled for plain x86-64 and for processors with AVX2; the
 // loader picks. What they call must be inlined into them.

@@ -1,0 +1,214 @@
+#include <palpate/core/clones.h>
+#include <palpate/optimizers/compact_bfgs.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  namespace
+  {
+    // Wider vectors would go through memory on processors without them.
+    using Numbers               = Pack<double, 4>::type;
+    constexpr std::size_t wide  = 4;
+    constexpr std::size_t step  = 16;
+    constexpr std::size_t chunk = 1024; // stays in the nearest cache
+
+    PALPATE_CLONES void
+    dots(const std::size_t    n,
+         const std::size_t    n_columns,
+         const double *const *columns,
+         const double        *x,
+         double              *result)
+    {
+      for (std::size_t j = 0; j < n_columns; ++j)
+        result[j] = 0;
+      for (std::size_t begin = 0; begin < n; begin += chunk)
+        {
+          const std::size_t end = std::min(n, begin + chunk);
+          for (std::size_t j = 0; j < n_columns; ++j)
+            {
+              const double *column            = columns[j];
+              Numbers       sums[step / wide] = {};
+              std::size_t   i                 = begin;
+              for (; i + step <= end; i += step)
+#pragma GCC unroll 4
+                for (std::size_t k = 0; k < step / wide; ++k)
+                  {
+                    Numbers a, b;
+                    std::memcpy(&a, x + i + k * wide, sizeof(Numbers));
+                    std::memcpy(&b, column + i + k * wide, sizeof(Numbers));
+                    sums[k] += a * b;
+                  }
+              double sum = 0;
+              for (; i < end; ++i)
+                sum += x[i] * column[i];
+              const Numbers all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+              for (std::size_t k = 0; k < wide; ++k)
+                sum += all[k];
+              result[j] += sum;
+            }
+        }
+    }
+
+    PALPATE_CLONES void
+    axpys(const std::size_t    n,
+          const std::size_t    n_columns,
+          const double *const *columns,
+          const double        *factors,
+          double *__restrict y)
+    {
+      for (std::size_t begin = 0; begin < n; begin += chunk)
+        {
+          const std::size_t end = std::min(n, begin + chunk);
+          for (std::size_t j = 0; j < n_columns; ++j)
+            {
+              const double *column = columns[j];
+              const double  factor = factors[j];
+              std::size_t   i      = begin;
+              for (; i + wide <= end; i += wide)
+                {
+                  Numbers a, b;
+                  std::memcpy(&a, y + i, sizeof(Numbers));
+                  std::memcpy(&b, column + i, sizeof(Numbers));
+                  a += factor * b;
+                  std::memcpy(y + i, &a, sizeof(Numbers));
+                }
+              for (; i < end; ++i)
+                y[i] += factor * column[i];
+            }
+        }
+    }
+  } // namespace
+
+  void
+  multiply_columns(const std::size_t                  n,
+                   const std::vector<const double *> &columns,
+                   const double                      *x,
+                   double                            *result)
+  {
+    dots(n, columns.size(), columns.data(), x, result);
+  }
+
+  void
+  add_columns(const std::size_t                  n,
+              const std::vector<const double *> &columns,
+              const double                      *factors,
+              double                            *y)
+  {
+    axpys(n, columns.size(), columns.data(), factors, y);
+  }
+
+  void
+  CompactBfgs::updateStorage(const ROL::Vector<double> &x,
+                             const ROL::Vector<double> &gradient,
+                             const ROL::Vector<double> &gradient_before,
+                             const ROL::Vector<double> &step,
+                             const double               length,
+                             const int                  iteration)
+  {
+    ROL::lBFGS<double>::updateStorage(
+      x, gradient, gradient_before, step, length, iteration);
+    const auto       &state = *std::as_const(*this).get_state();
+    const std::size_t m     = state.product.size();
+    if (m == 0)
+      return;
+    const double *newest = WeightedVector::of(*state.iterDiff.back()).data();
+    if (m == s.size() && newest == s.back())
+      return;          // ROL refused a pair without curvature
+    if (m == s.size()) // full: the oldest pair has left
+      for (auto *matrix : {&ss, &sy})
+        {
+          matrix->erase(matrix->begin());
+          for (auto &row : *matrix)
+            row.erase(row.begin());
+        }
+    s.clear();
+    y.clear();
+    for (std::size_t i = 0; i < m; ++i)
+      {
+        s.push_back(WeightedVector::of(*state.iterDiff[i]).data());
+        y.push_back(WeightedVector::of(*state.gradDiff[i]).data());
+      }
+    // Products with the new pair: S^T W s, S^T y, Y^T s, and |y|^2 in the dual
+    // norm.
+    const std::size_t   n = space->weights.size();
+    std::vector<double> weighted(n), product(3 * m + 1, 0.);
+    for (std::size_t i = 0; i < n; ++i)
+      {
+        weighted[i] = space->weights[i] * s.back()[i];
+        product[3 * m] += y.back()[i] * y.back()[i] / space->weights[i];
+      }
+    multiply_columns(n, s, weighted.data(), &product[0]);
+    multiply_columns(n, s, y.back(), &product[m]);
+    multiply_columns(n, y, s.back(), &product[2 * m]);
+    Utilities::MPI::sum(product, space->comm, product);
+    for (auto *matrix : {&ss, &sy})
+      {
+        for (auto &row : *matrix)
+          row.resize(m);
+        matrix->emplace_back(m);
+      }
+    for (std::size_t i = 0; i < m; ++i)
+      {
+        ss[i][m - 1] = ss[m - 1][i] = product[i];
+        sy[i][m - 1]                = product[m + i];
+        sy[m - 1][i]                = product[2 * m + i];
+      }
+    theta = product[3 * m] / sy[m - 1][m - 1];
+
+    // M = [S^T B_0 S, L; L^T, -D], L and D of S^T Y.
+    scaling.resize(2 * m);
+    for (std::size_t i = 0; i < m; ++i)
+      {
+        scaling[i]     = 1 / std::sqrt(theta * ss[i][i]);
+        scaling[m + i] = 1 / std::sqrt(sy[i][i]);
+      }
+    middle.reinit(2 * m);
+    for (std::size_t i = 0; i < m; ++i)
+      for (std::size_t j = 0; j < m; ++j)
+        {
+          middle(i, j) = theta * ss[i][j] * scaling[i] * scaling[j];
+          const double lower =
+            i > j ? sy[i][j] * scaling[i] * scaling[m + j] : 0.;
+          middle(i, m + j)     = lower;
+          middle(m + j, i)     = lower;
+          middle(m + i, m + j) = i == j ? -1. : 0.;
+        }
+    middle.compute_lu_factorization();
+  }
+
+  void
+  CompactBfgs::applyB(ROL::Vector<double>       &Bv,
+                      const ROL::Vector<double> &v) const
+  {
+    const std::vector<double> &in  = WeightedVector::of(v);
+    std::vector<double>       &out = WeightedVector::of(Bv);
+    const std::size_t          n = in.size(), m = s.size();
+    for (std::size_t i = 0; i < n; ++i)
+      out[i] = space->weights[i] * in[i];
+    if (m == 0)
+      return;
+    dealii::Vector<double> p(2 * m);
+    {
+      std::vector<double> product(2 * m);
+      multiply_columns(n, s, out.data(), &product[0]);
+      multiply_columns(n, y, in.data(), &product[m]);
+      Utilities::MPI::sum(product, space->comm, product);
+      for (std::size_t i = 0; i < 2 * m; ++i)
+        p[i] = scaling[i] * (i < m ? theta : 1.) * product[i];
+    }
+    middle.solve(p);
+    for (std::size_t i = 0; i < 2 * m; ++i)
+      p[i] *= -scaling[i];
+    // B v = theta W (v + S p_s) + Y p_y with the sign in p.
+    out = in;
+    add_columns(n, s, &p[0], out.data());
+    for (std::size_t i = 0; i < n; ++i)
+      out[i] *= theta * space->weights[i];
+    add_columns(n, y, &p[m], out.data());
+  }
+} // namespace Palpate
