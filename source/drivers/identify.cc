@@ -309,6 +309,13 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Linear solver");
       follow = parameters.get_bool("Tolerance follows optimizer");
+      if (!problem.solver_parameters.direct)
+        {
+          const double limit = parameters.get_double("Reuse limit");
+          if (limit != 0 && !(limit >= 1))
+            parameters.fail("Reuse limit", "expected 0 or a value from 1 on");
+          problem.equilibrium->set_reuse_limit(limit);
+        }
     }
     parameters.refuse_unused("identify");
     parameterization->bind(D, problem.initial_fields());

@@ -32,6 +32,13 @@ namespace Palpate
                       "1000",
                       Patterns::Integer(1),
                       "Of conjugate gradients, in one solve.");
+    prm.declare_entry("Reuse limit",
+                      "1.2",
+                      Patterns::Double(),
+                      "identify: keep the coarser levels of multigrid for new "
+                      "stiffnesses while conjugate gradients need less than "
+                      "this times the iterations they needed with levels of "
+                      "their own; 0: never.");
     prm.declare_entry("Tolerance follows optimizer",
                       "false",
                       Patterns::Bool(),
@@ -115,7 +122,18 @@ namespace Palpate
                             std::to_string(ierr) + "): " + remedy);
         return;
       }
+    first_rate = last_rate = 0;
     I.multigrid.set_up(matrix);
+  }
+
+  template <int dim>
+  void
+  LinearSolver<dim>::refresh()
+  {
+    if (parameters.direct)
+      set_up(*K);
+    else
+      implementation->multigrid.refresh(*K);
   }
 
   template <int dim>
@@ -149,8 +167,10 @@ namespace Palpate
         norms[s]   = norm_of(*residuals[s]);
         running[s] = norms[s] > tolerances[s];
       }
-    unsigned int count = 0;
-    Sums         rz{};
+    const std::vector<double> start    = norms;
+    double                    decimals = 0;
+    unsigned int              count    = 0;
+    Sums                      rz{};
     for (unsigned int it = 0;; ++it)
       {
         if (std::none_of(running.begin(), running.end(), [](bool b) {
@@ -244,6 +264,8 @@ namespace Palpate
             {
               norms[s]   = std::sqrt(rr[s]);
               running[s] = !(norms[s] <= tolerances[s]);
+              if (!running[s])
+                decimals += std::log10(start[s] / norms[s]);
             }
           else
             norms[s] = 0; // its columns move no more
@@ -251,6 +273,12 @@ namespace Palpate
     for (unsigned int s = 0; s < m; ++s)
       for (std::size_t i = 0; i < n; ++i)
         dx[s]->local_element(i) = x[i * S + s];
+    if (decimals > 2 * m)
+      {
+        last_rate = count / decimals;
+        if (first_rate == 0)
+          first_rate = last_rate;
+      }
     return count;
   }
 

@@ -62,6 +62,18 @@ namespace Palpate
       return modes;
     }
 
+    template <int dim>
+    BlockView
+    finest_view(const TangentMatrix<dim> &matrix)
+    {
+      return {dim,
+              matrix.discretization.n_owned_nodes(),
+              matrix.block_start().data(),
+              matrix.block_columns().data(),
+              matrix.values_by_row(),
+              true};
+    }
+
     /// Blocks in single precision.
     BlockMatrix
     to_single(BlockRows &&rows)
@@ -171,6 +183,16 @@ namespace Palpate
 
   template <int dim>
   void
+  Multigrid<dim>::refresh(const TangentMatrix<dim> &matrix)
+  {
+    if (levels.size() == 1)
+      return set_up(matrix);
+    levels[0].A = to_single(finest_view(matrix));
+    prepare_smoother(levels[0]);
+  }
+
+  template <int dim>
+  void
   Multigrid<dim>::set_up(const TangentMatrix<dim> &matrix)
   {
     const auto            &D     = matrix.discretization;
@@ -185,12 +207,7 @@ namespace Palpate
     numbering.n_owned = D.n_owned_nodes();
     for (const auto i : nodes.ghost_indices())
       numbering.ghosts.push_back(i);
-    BlockView   A = {dim,
-                     numbering.n_owned,
-                     matrix.block_start().data(),
-                     matrix.block_columns().data(),
-                     matrix.values_by_row(),
-                     true};
+    BlockView   A = finest_view(matrix);
     CoarseLevel current;
     current.modes = rigid_body_modes(matrix);
     std::size_t total =

@@ -201,7 +201,8 @@ namespace Palpate
   void
   StaticEquilibrium<dim>::assemble(const unsigned int  s,
                                    const Context<dim> &c,
-                                   const Tangent       kind)
+                                   const Tangent       kind,
+                                   const bool          keep)
   {
     System &sys = system(s);
     Timer   timer;
@@ -212,7 +213,7 @@ namespace Palpate
         force->add_tangent(c, kind, sys.matrix);
     });
     this->counts.seconds_assembly += timer.wall_time();
-    set_up(sys);
+    set_up(sys, keep);
   }
 
   template <int dim>
@@ -242,11 +243,19 @@ namespace Palpate
 
   template <int dim>
   void
-  StaticEquilibrium<dim>::set_up(System &sys)
+  StaticEquilibrium<dim>::set_up(System &sys, const bool keep)
   {
     Timer timer;
-    sys.solver.set_up(sys.matrix);
-    ++this->counts.set_ups;
+    sys.kept = keep && sys.solver.first_rate > 0;
+    if (sys.kept)
+      sys.solver.refresh();
+    else
+      {
+        sys.solver.set_up(sys.matrix);
+        if (reuse_limit > 0)
+          levels_of = fields;
+        ++this->counts.set_ups;
+      }
     this->counts.seconds_setup += timer.wall_time();
   }
 
@@ -325,7 +334,10 @@ namespace Palpate
     System &sys = system(together[0]);
     if (!sys.current)
       {
-        assemble(together[0], context(together[0]), Tangent::consistent);
+        assemble(together[0],
+                 context(together[0]),
+                 Tangent::consistent,
+                 sys.solver.last_rate < reuse_limit * sys.solver.first_rate);
         sys.current = true;
       }
     Timer                       timer;
@@ -376,8 +388,22 @@ namespace Palpate
           }
         if (todo.empty())
           break;
-        this->counts.linear_iterations +=
-          sys.solver.solve(increments, rhs, wanted);
+        try
+          {
+            this->counts.linear_iterations +=
+              sys.solver.solve(increments, rhs, wanted);
+          }
+        catch (const SolverError &)
+          {
+            // The levels of other fields may be to blame.
+            if (!sys.kept)
+              throw;
+            set_up(sys);
+            for (const unsigned int i : todo)
+              du[i] = 0;
+            this->counts.linear_iterations +=
+              sys.solver.solve(increments, rhs, wanted);
+          }
         for (const unsigned int i : todo)
           {
             const unsigned int s = together[i];
@@ -584,7 +610,7 @@ namespace Palpate
   {
     if (!system(s).current)
       {
-        assemble(s, context(s), adjoint_tangent);
+        assemble(s, context(s), adjoint_tangent, reuse_limit > 0);
         system(s).current = true;
       }
     if (x.size() == 0)
@@ -747,6 +773,46 @@ namespace Palpate
         residual(context(s), h);
         residual_norms[s] = norm_of(h);
       }
+  }
+
+  template <int dim>
+  std::vector<double>
+  StaticEquilibrium<dim>::solver_state() const
+  {
+    if (reuse_limit == 0)
+      return {};
+    const auto         &solver = systems[0]->solver;
+    std::vector<double> data   = {solver.first_rate, solver.last_rate};
+    for (const auto &[name, field] : levels_of)
+      data.insert(data.end(), field.values.begin(), field.values.end());
+    return data;
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::restore_solver_state(const std::vector<double> &data)
+  {
+    if (reuse_limit == 0 || data.size() <= 2)
+      return;
+    // The same fields as now, with the values of then.
+    const Fields      now    = fields;
+    const SolveCounts before = this->counts;
+    auto              at     = data.begin() + 2;
+    for (const auto &[name, field] : now)
+      {
+        auto &values = fields[name].values;
+        AssertThrow(std::size_t(data.end() - at) >= values.size(),
+                    ExcInternalError());
+        std::copy(at, at + values.size(), values.begin());
+        at += values.size();
+      }
+    assemble(0, context(0), Tangent::consistent);
+    auto &solver        = systems[0]->solver;
+    solver.first_rate   = data[0];
+    solver.last_rate    = data[1];
+    systems[0]->current = false;
+    fields              = now;
+    this->counts        = before;
   }
 
   template <int dim>

@@ -254,6 +254,7 @@ namespace Palpate
               put(data, std::vector<double>(v.begin(), v.end()));
           }
       }
+    put(data, problem.solver_state());
     return data;
   }
 
@@ -288,6 +289,8 @@ namespace Palpate
     if (!current.valid)
       return;
     problem.restore(all_fields(), current.states);
+    if (at < data.size())
+      problem.restore_solver_state(take(data, at));
   }
 
   template class ReducedFunctional<2>;

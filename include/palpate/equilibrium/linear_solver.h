@@ -42,6 +42,16 @@ namespace Palpate
     void
     set_up(const TangentMatrix<dim> &K);
 
+    /// The matrix of the last set-up has other values: keep what was made for
+    /// the old ones as far as it serves. A factorization is made anew.
+    void
+    refresh();
+
+    /// Iterations for a decimal of the residual: of the first solve since the
+    /// last set_up(), and of the last one; 0 before. Solves of less than two
+    /// decimals do not count.
+    double first_rate = 0, last_rate = 0;
+
     /**
      * K x = b (or K^T x = b) to |b - K x| <= tolerance in the Euclidean norm,
      * starting from x. Constrained entries of b and x must be zero.

@@ -26,6 +26,11 @@ namespace Palpate
     void
     set_up(const TangentMatrix<dim> &matrix);
 
+    /// The same matrix with other values, not too different: the finest level
+    /// is made anew, the coarser ones and the way to them stay.
+    void
+    refresh(const TangentMatrix<dim> &matrix);
+
     /// z = M r. Owned entries, @p n_columns interleaved vectors (1, 4 or 8),
     /// each divided by its @p size first, so that single precision holds it.
     void

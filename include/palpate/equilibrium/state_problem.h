@@ -91,6 +91,17 @@ namespace Palpate
     virtual void
     set_tolerance(const double relative_tolerance) = 0;
 
+    /// What the next solves depend on besides fields and states (a
+    /// preconditioner made for fields before), for checkpoints.
+    virtual std::vector<double>
+    solver_state() const
+    {
+      return {};
+    }
+    virtual void
+    restore_solver_state(const std::vector<double> &)
+    {}
+
     SolveCounts counts;
   };
 } // namespace Palpate

@@ -91,6 +91,23 @@ namespace Palpate
       tolerance = relative_tolerance;
     }
 
+    /**
+     * Linear equilibria with one matrix: keep the coarser levels of multigrid
+     * from one solve() to the next while conjugate gradients need less than
+     * this times the iterations for a decimal that they needed with new levels.
+     * 0, as at the start: never.
+     */
+    void
+    set_reuse_limit(const double limit)
+    {
+      reuse_limit = systems.size() == 1 && is_linear() ? limit : 0.;
+    }
+    /// The fields the levels were made for, and how well they serve.
+    std::vector<double>
+    solver_state() const override;
+    void
+    restore_solver_state(const std::vector<double> &data) override;
+
     /// |h| over free DoFs of snapshot s [N].
     double
     residual_norm(const unsigned int s) const
@@ -149,6 +166,7 @@ namespace Palpate
       TangentMatrix<dim> matrix;
       LinearSolver<dim>  solver;
       bool               current = false; ///< tangent of the present state
+      bool               kept    = false; ///< levels of earlier fields
       /// A direct solver, where the other one met an indefinite matrix.
       std::unique_ptr<LinearSolver<dim>> direct;
     };
@@ -164,12 +182,14 @@ namespace Palpate
     residual(const Context<dim> &context, Vector &h) const;
     double
     energy(const Context<dim> &context) const;
+    /// @param keep levels of the preconditioner made for other fields serve
     void
     assemble(const unsigned int  s,
              const Context<dim> &context,
-             const Tangent       kind);
+             const Tangent       kind,
+             const bool          keep = false);
     void
-    set_up(System &sys);
+    set_up(System &sys, const bool keep = false);
     /// Assemble @p share times the consistent tangent plus the rest of the
     /// positive one, and set up the solver.
     void
@@ -202,6 +222,8 @@ namespace Palpate
     Depends                           depends;
     Tangent                           adjoint_tangent = Tangent::consistent;
     double                            tolerance;
+    double                            reuse_limit = 0;
+    Fields                            levels_of; ///< fields of the levels
     /// Part of the external forces in force (load steps).
     double                               load_factor = 1;
     Fields                               fields;
