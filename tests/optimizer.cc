@@ -1,5 +1,6 @@
 #include <palpate/drivers/taylor_tests.h>
 #include <palpate/optimizers/adam.h>
+#include <palpate/optimizers/compact_bfgs.h>
 #include <palpate/optimizers/optimizer.h>
 
 #include <gtest/gtest.h>
@@ -92,6 +93,51 @@ TEST(Optimizer, LbfgsFindsTheBoundedMinimum)
 TEST(Optimizer, NewtonCgFindsTheBoundedMinimum)
 {
   test("newton cg");
+}
+
+TEST(CompactBfgs, EqualsTheRecursion)
+{
+  const unsigned int n     = 50;
+  auto               space = std::make_shared<VectorSpace>();
+  space->comm              = MPI_COMM_WORLD;
+  space->dimension =
+    n * dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD);
+  const unsigned int rank =
+    dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD);
+  unsigned int seed   = 0;
+  const auto   random = [&](const bool dual) {
+    auto v = ROL::makePtr<WeightedVector>(space, dual);
+    ++seed;
+    for (unsigned int i = 0; i < n; ++i)
+      v->data[i] = random_number(seed, i + n * rank);
+    return v;
+  };
+  for (unsigned int i = 0; i < n; ++i)
+    space->weights.push_back(0.1 + 0.05 * (i % 4));
+  CompactBfgs        compact(space, 4);
+  ROL::lBFGS<double> theirs(4);
+  double             seen = 0;
+  // More pairs than are stored; the third has no curvature and is refused.
+  for (unsigned int pair = 0; pair < 8; ++pair)
+    {
+      const auto step = random(false), x = random(false), before = random(true);
+      auto       after = random(true);
+      for (unsigned int i = 0; i < n; ++i)
+        after->data[i] =
+          before->data[i] + (pair == 2 ? -1 : 1 + 0.3 * after->data[i]) *
+                              space->weights[i] * step->data[i];
+      for (ROL::Secant<double> *bfgs :
+           std::vector<ROL::Secant<double> *>{&compact, &theirs})
+        bfgs->updateStorage(*x, *after, *before, *step, step->norm(), pair + 1);
+      const auto v    = random(false);
+      auto       ours = random(true), expected = random(true);
+      compact.applyB(*ours, *v);
+      theirs.applyB(*expected, *v);
+      seen += expected->norm();
+      ours->axpy(-1., *expected);
+      EXPECT_LT(ours->norm(), 1e-12 * expected->norm()) << "pair " << pair;
+    }
+  EXPECT_GT(seen, 0);
 }
 
 TEST(Optimizer, StopsOnTheBudgetOfSolves)
