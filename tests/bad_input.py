@@ -1109,6 +1109,14 @@ row("phantom_disk_full", "disk full while a phantom is written", 1,
 row("phantom_case", "a case beside `Task = phantom`", 2, ["case.prm", "Case/File"],
     base=PHANTOM, entries={"Case/File": "case.npz"})
 
+row("reuse_limit", "levels kept below any limit", 2,
+    ["case.prm", "Linear solver/Reuse limit", "0 or a value from 1 on"],
+    entries={"Task": "identify", "Linear solver/Reuse limit": "0.5"})
+row("reuse_limit_direct", "a limit for levels without levels", 2,
+    ["case.prm", "Linear solver/Reuse limit", "no effect"],
+    entries={"Task": "identify", "Linear solver/Type": "direct",
+             "Linear solver/Reuse limit": "1.5"})
+
 # The computation fails.
 row("not_converged", "linear solver: too few iterations", 1,
     ["did not converge in 2 iterations"],

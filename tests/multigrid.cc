@@ -188,6 +188,41 @@ namespace Palpate
       EXPECT_LT(iterations(12, contrast), 1.5 * base) << contrast;
   }
 
+  // Flat cells couple strongly in one direction only.
+  TEST(Multigrid, FlatCellsAreAggregatedToo)
+  {
+    for (const double factor : {0.2, 0.1})
+      {
+        SerialMesh<3> mesh = sample_mesh<3>(12);
+        for (auto &v : mesh.vertices)
+          v[2] *= factor;
+        const Discretization<3> D(mesh, 1, MPI_COMM_WORLD);
+        Snapshot<3>             snapshot;
+        snapshot.frames = sample_frames(D);
+        State rest;
+        rest.u = ghosted_copy(D.make_vector());
+        Fields fields;
+        fields["stiffness"] = Field(D.n_cells(), 1000.);
+        std::vector<char> constrained(D.n_nodes() * 3);
+        for (unsigned int i = 0; i < constrained.size(); ++i)
+          constrained[i] = D.node_position(i / 3)[0] < 0.05;
+        TangentMatrix<3> K(D, constrained);
+        const auto force = make_term<Force<3>>("sms", {{"Poisson ratio", "0"}});
+        force->add_tangent({D, rest, fields, snapshot, constrained},
+                           Tangent::small_strain,
+                           K);
+        SolverParameters parameters;
+        LinearSolver<3>  solver(parameters);
+        solver.set_up(K);
+        Vector b = random_vector(D, 3, 1.), u = D.make_vector();
+        b.zero_out_ghost_values();
+        for (unsigned int i = 0; i < D.n_owned_nodes() * 3; ++i)
+          if (constrained[i])
+            b.local_element(i) = 0;
+        EXPECT_LT(solver.solve(u, b, 1e-8 * b.l2_norm()), 120u) << factor;
+      }
+  }
+
   TEST(Multigrid, LevelsAreKeptWhileTheyServe)
   {
     const Sample<3>  x(8);

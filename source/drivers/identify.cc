@@ -309,7 +309,8 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Linear solver");
       follow = parameters.get_bool("Tolerance follows optimizer");
-      if (!problem.solver_parameters.direct)
+      // Newton's many solves with one matrix deserve levels of its own.
+      if (!problem.solver_parameters.direct && optimizer.method == "lbfgs")
         {
           const double limit = parameters.get_double("Reuse limit");
           if (limit != 0 && !(limit >= 1))

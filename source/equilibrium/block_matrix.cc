@@ -32,29 +32,41 @@ namespace Palpate
       using Column    = typename Pack<float, P>::type;
       for (unsigned int row = 0; row < A.n_rows; ++row)
         {
-          // One sum per column, so that they do not wait for each other.
-          Column sums[C] = {};
-          for (unsigned int e = A.start[row]; e < A.start[row + 1]; ++e)
-            {
-              const float *v  = A.values + std::size_t(e) * (P * C),
-                          *xe = x + std::size_t(A.columns[e]) * C;
+          // A sum for each column, and for every second block where those are
+          // few, so that additions do not wait for each other.
+          constexpr int      U          = C <= 3 ? 2 : 1;
+          Column             sums[U][C] = {};
+          const unsigned int end        = A.start[row + 1];
+          unsigned int       e          = A.start[row];
+          const auto add = [&](const int u) __attribute__((always_inline))
+          {
+            const float *v  = A.values + std::size_t(e + u) * (P * C),
+                        *xe = x + std::size_t(A.columns[e + u]) * C;
 #pragma GCC unroll 8
-              for (int c = 0; c < C; ++c)
-                {
-                  Column column;
-                  std::memcpy(&column, v + c * P, sizeof(Column));
-                  sums[c] += column * xe[c];
-                }
-            }
+            for (int c = 0; c < C; ++c)
+              {
+                Column column;
+                std::memcpy(&column, v + c * P, sizeof(Column));
+                sums[u][c] += column * xe[c];
+              }
+          };
+          for (; e + U <= end; e += U)
+#pragma GCC unroll 2
+            for (int u = 0; u < U; ++u)
+              add(u);
+          if (U == 2 && e < end)
+            add(0);
+#pragma GCC unroll 2
+          for (int u = 0; u < U; ++u)
 #pragma GCC unroll 8
-          for (int c = 1; c < C; ++c)
-            sums[0] += sums[c];
-          float *out = y + std::size_t(row) * R;
+            for (int c = (u == 0 ? 1 : 0); c < C; ++c)
+              sums[0][0] += sums[u][c];
+          const Column sum = sums[0][0];
+          float       *out = y + std::size_t(row) * R;
           for (int r = 0; r < R; ++r)
-            out[r] = mode == Mode::set ? sums[0][r]
-                     : mode == Mode::add
-                       ? out[r] + sums[0][r]
-                       : b[std::size_t(row) * R + r] - sums[0][r];
+            out[r] = mode == Mode::set   ? sum[r]
+                     : mode == Mode::add ? out[r] + sum[r]
+                                         : b[std::size_t(row) * R + r] - sum[r];
         }
     }
 

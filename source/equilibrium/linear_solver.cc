@@ -35,10 +35,11 @@ namespace Palpate
     prm.declare_entry("Reuse limit",
                       "1.2",
                       Patterns::Double(),
-                      "identify: keep the coarser levels of multigrid for new "
-                      "stiffnesses while conjugate gradients need less than "
-                      "this times the iterations they needed with levels of "
-                      "their own; 0: never.");
+                      "identify with lbfgs, linear model with one matrix for "
+                      "all snapshots: keep the coarser levels of multigrid for "
+                      "new stiffnesses while conjugate gradients need less "
+                      "than this times the iterations they needed with levels "
+                      "of their own; 0: never.");
     prm.declare_entry("Tolerance follows optimizer",
                       "false",
                       Patterns::Bool(),
@@ -122,7 +123,7 @@ namespace Palpate
                             std::to_string(ierr) + "): " + remedy);
         return;
       }
-    first_rate = last_rate = 0;
+    service = Service();
     I.multigrid.set_up(matrix);
   }
 
@@ -130,10 +131,7 @@ namespace Palpate
   void
   LinearSolver<dim>::refresh()
   {
-    if (parameters.direct)
-      set_up(*K);
-    else
-      implementation->multigrid.refresh(*K);
+    implementation->multigrid.refresh(*K);
   }
 
   template <int dim>
@@ -273,11 +271,14 @@ namespace Palpate
     for (unsigned int s = 0; s < m; ++s)
       for (std::size_t i = 0; i < n; ++i)
         dx[s]->local_element(i) = x[i * S + s];
-    if (decimals > 2 * m)
+    service.iterations += count;
+    service.decimals += decimals;
+    if (service.decimals > 2)
       {
-        last_rate = count / decimals;
-        if (first_rate == 0)
-          first_rate = last_rate;
+        service.last = service.iterations / service.decimals;
+        if (service.first == 0)
+          service.first = service.last;
+        service.iterations = service.decimals = 0;
       }
     return count;
   }

@@ -111,15 +111,15 @@ namespace Palpate
     void
     invert(std::vector<double> &a, const unsigned int n)
     {
-      double largest = 0;
+      std::vector<double> original(n);
       for (unsigned int i = 0; i < n; ++i)
-        largest = std::max(largest, a[i * n + i]);
+        original[i] = a[i * n + i];
       // Gauss-Jordan, the pivots on the diagonal.
       std::vector<char> dead(n, 0);
       for (unsigned int k = 0; k < n; ++k)
         {
           const double pivot = a[k * n + k];
-          if (!(pivot > 1e-6 * largest))
+          if (!(pivot > 1e-6 * original[k]))
             {
               dead[k] = 1;
               for (unsigned int i = 0; i < n; ++i)
@@ -152,8 +152,13 @@ namespace Palpate
     {
       LAPACKFullMatrix<double> matrix(n);
       for (std::size_t i = 0; i < n; ++i)
-        for (std::size_t j = 0; j < n; ++j)
-          matrix(i, j) = 0.5 * (a[i * n + j] + a[j * n + i]);
+        {
+          for (std::size_t j = 0; j < n; ++j)
+            matrix(i, j) = 0.5 * (a[i * n + j] + a[j * n + i]);
+          // A mode that an aggregate could not tell from the others.
+          if (a[i * n + i] == 0)
+            matrix(i, i) = 1;
+        }
       bool good = true;
       for (std::size_t i = 0; i < n; ++i)
         good = good && matrix(i, i) > 0;
@@ -175,7 +180,8 @@ namespace Palpate
         }
       for (std::size_t i = 0; i < n; ++i)
         for (std::size_t j = 0; j < n; ++j)
-          a[i * n + j] = 0.5 * (matrix(i, j) + matrix(j, i));
+          a[i * n + j] =
+            a[i * n + i] == 0 ? 0. : 0.5 * (matrix(i, j) + matrix(j, i));
       return a;
     }
 

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 namespace Palpate
 {
@@ -29,8 +28,10 @@ namespace Palpate
 
     // Blocks are neighbours where |A_ij| > strength sqrt(|A_ii| |A_jj|) in the
     // Frobenius norm. From 0.02 to 0.08 all is well; with 0, a jump of the
-    // stiffness costs iterations, with 0.1 aggregates become small.
-    constexpr double strength = 0.04;
+    // stiffness costs iterations, with 0.1 aggregates become small. Flat cells
+    // couple strongly in one direction only: the second is for them, the third
+    // for whatever else.
+    constexpr double strengths[] = {0.04, 0.01, 0};
 
     double
     norm_square(const BlockView   &A,
@@ -46,8 +47,8 @@ namespace Palpate
       return sum;
     }
 
-    /// The aggregate of every owned block; none for those without a neighbour
-    /// on this rank.
+    /// The aggregate of every owned block; none for those without a strong
+    /// neighbour on this rank.
     std::vector<unsigned int>
     aggregate(const BlockView         &A,
               const unsigned int       n_owned,
@@ -543,15 +544,23 @@ namespace Palpate
           if (A.columns[e] == row)
             diagonal[row] = std::sqrt(size[e]);
         }
-    for (unsigned int row = 0; row < n; ++row)
-      for (unsigned int e = A.start[row]; e < A.start[row + 1]; ++e)
-        if (A.columns[e] < n)
-          strong[e] = size[e] > strength * strength * diagonal[row] *
-                                  diagonal[A.columns[e]];
 
-    CoarseLevel  coarse;
-    unsigned int n_aggregates;
-    const auto   of           = aggregate(A, n, strong, n_aggregates);
+    CoarseLevel               coarse;
+    unsigned int              n_aggregates;
+    std::vector<unsigned int> of;
+    for (const double strength : strengths)
+      {
+        for (unsigned int row = 0; row < n; ++row)
+          for (unsigned int e = A.start[row]; e < A.start[row + 1]; ++e)
+            if (A.columns[e] < n)
+              strong[e] = size[e] > strength * strength * diagonal[row] *
+                                      diagonal[A.columns[e]];
+        of = aggregate(A, n, strong, n_aggregates);
+        // Unknowns should become a third at least.
+        const std::size_t taken = n - std::count(of.begin(), of.end(), none);
+        if (3 * std::size_t(n_aggregates) * m <= taken * h)
+          break;
+      }
     coarse.numbering.n_owned  = n_aggregates;
     const unsigned long mine  = n_aggregates;
     unsigned long       first = 0;
@@ -628,8 +637,12 @@ namespace Palpate
     // Contributions to rows of other ranks go there.
     const auto received = send_to_owners(rows, coarse.numbering, m * m, comm);
     const BlockNumbering before = coarse.numbering;
-    for (const auto &[row, part] : received)
-      add_ghosts(coarse.numbering, part.columns);
+    {
+      std::vector<std::size_t> columns;
+      for (const auto &[row, part] : received)
+        columns.insert(columns.end(), part.columns.begin(), part.columns.end());
+      add_ghosts(coarse.numbering, columns);
+    }
     for (unsigned int &c : P.columns)
       c = coarse.numbering.local(before.global(c));
     for (unsigned int i = 0; i < n_aggregates; ++i)

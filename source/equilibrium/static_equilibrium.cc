@@ -246,7 +246,7 @@ namespace Palpate
   StaticEquilibrium<dim>::set_up(System &sys, const bool keep)
   {
     Timer timer;
-    sys.kept = keep && sys.solver.first_rate > 0;
+    sys.kept = keep && sys.solver.service.first > 0;
     if (sys.kept)
       sys.solver.refresh();
     else
@@ -337,7 +337,8 @@ namespace Palpate
         assemble(together[0],
                  context(together[0]),
                  Tangent::consistent,
-                 sys.solver.last_rate < reuse_limit * sys.solver.first_rate);
+                 sys.solver.service.last <
+                   reuse_limit * sys.solver.service.first);
         sys.current = true;
       }
     Timer                       timer;
@@ -388,22 +389,8 @@ namespace Palpate
           }
         if (todo.empty())
           break;
-        try
-          {
-            this->counts.linear_iterations +=
-              sys.solver.solve(increments, rhs, wanted);
-          }
-        catch (const SolverError &)
-          {
-            // The levels of other fields may be to blame.
-            if (!sys.kept)
-              throw;
-            set_up(sys);
-            for (const unsigned int i : todo)
-              du[i] = 0;
-            this->counts.linear_iterations +=
-              sys.solver.solve(increments, rhs, wanted);
-          }
+        this->counts.linear_iterations +=
+          solve_linear_systems(sys, increments, rhs, wanted, false);
         for (const unsigned int i : todo)
           {
             const unsigned int s = together[i];
@@ -424,6 +411,34 @@ namespace Palpate
           }
       }
     this->counts.seconds_forward += timer.wall_time();
+  }
+
+  template <int dim>
+  unsigned int
+  StaticEquilibrium<dim>::solve_linear_systems(
+    System                            &sys,
+    const std::vector<Vector *>       &x,
+    const std::vector<const Vector *> &b,
+    const std::vector<double>         &tolerances,
+    const bool                         transposed)
+  {
+    if (!sys.kept)
+      return sys.solver.solve(x, b, tolerances, transposed);
+    std::vector<Vector> start;
+    for (const Vector *v : x)
+      start.push_back(*v);
+    try
+      {
+        return sys.solver.solve(x, b, tolerances, transposed);
+      }
+    catch (const SolverError &)
+      {
+        // The levels of other fields may be to blame.
+        set_up(sys);
+        for (unsigned int i = 0; i < x.size(); ++i)
+          *x[i] = start[i];
+        return sys.solver.solve(x, b, tolerances, transposed);
+      }
   }
 
   template <int dim>
@@ -603,16 +618,22 @@ namespace Palpate
 
   template <int dim>
   void
+  StaticEquilibrium<dim>::assemble_for_adjoint(const unsigned int s)
+  {
+    if (system(s).current)
+      return;
+    assemble(s, context(s), adjoint_tangent, reuse_limit > 0);
+    system(s).current = true;
+  }
+
+  template <int dim>
+  void
   StaticEquilibrium<dim>::solve_system(const unsigned int s,
                                        const Vector      &rhs,
                                        const bool         transposed,
                                        Vector            &x)
   {
-    if (!system(s).current)
-      {
-        assemble(s, context(s), adjoint_tangent, reuse_limit > 0);
-        system(s).current = true;
-      }
+    assemble_for_adjoint(s);
     if (x.size() == 0)
       x = discretization.make_vector();
     Vector b = rhs;
@@ -631,8 +652,8 @@ namespace Palpate
           const Vector start = x;
           try
             {
-              this->counts.linear_iterations +=
-                system(s).solver.solve(x, b, tolerance * size, transposed);
+              this->counts.linear_iterations += solve_linear_systems(
+                system(s), {&x}, {&b}, {tolerance * size}, transposed);
             }
           catch (const SolverError &e)
             {
@@ -676,7 +697,7 @@ namespace Palpate
                                          std::vector<Vector>       &lambda)
   {
     System &sys = *systems[0];
-    if (!is_linear() || systems.size() > 1 || !sys.current)
+    if (!is_linear() || systems.size() > 1)
       return StateProblem<dim>::solve_adjoints(rhs, lambda);
     Timer                       timer;
     std::vector<Vector>         copies;
@@ -704,7 +725,8 @@ namespace Palpate
             wanted.push_back(tolerance * size);
           }
       }
-    const unsigned int n = sys.solver.solve(x, b, wanted, true);
+    assemble_for_adjoint(0);
+    const unsigned int n = solve_linear_systems(sys, x, b, wanted, true);
     this->counts.linear_iterations += n;
     this->counts.adjoint_iterations += n;
     for (Vector &l : lambda)
@@ -781,8 +803,12 @@ namespace Palpate
   {
     if (reuse_limit == 0)
       return {};
-    const auto         &solver = systems[0]->solver;
-    std::vector<double> data   = {solver.first_rate, solver.last_rate};
+    const auto         &service = systems[0]->solver.service;
+    std::vector<double> data = {levels_of.begin() != levels_of.end() ? 1. : 0.,
+                                service.first,
+                                service.last,
+                                service.iterations,
+                                service.decimals};
     for (const auto &[name, field] : levels_of)
       data.insert(data.end(), field.values.begin(), field.values.end());
     return data;
@@ -792,12 +818,12 @@ namespace Palpate
   void
   StaticEquilibrium<dim>::restore_solver_state(const std::vector<double> &data)
   {
-    if (reuse_limit == 0 || data.size() <= 2)
+    if (data.empty() || data[0] == 0)
       return;
     // The same fields as now, with the values of then.
     const Fields      now    = fields;
     const SolveCounts before = this->counts;
-    auto              at     = data.begin() + 2;
+    auto              at     = data.begin() + 5;
     for (const auto &[name, field] : now)
       {
         auto &values = fields[name].values;
@@ -807,12 +833,10 @@ namespace Palpate
         at += values.size();
       }
     assemble(0, context(0), Tangent::consistent);
-    auto &solver        = systems[0]->solver;
-    solver.first_rate   = data[0];
-    solver.last_rate    = data[1];
-    systems[0]->current = false;
-    fields              = now;
-    this->counts        = before;
+    systems[0]->solver.service = {data[1], data[2], data[3], data[4]};
+    systems[0]->current        = false;
+    fields                     = now;
+    this->counts               = before;
   }
 
   template <int dim>

@@ -289,8 +289,7 @@ namespace Palpate
     if (!current.valid)
       return;
     problem.restore(all_fields(), current.states);
-    if (at < data.size())
-      problem.restore_solver_state(take(data, at));
+    problem.restore_solver_state(take(data, at));
   }
 
   template class ReducedFunctional<2>;

@@ -42,15 +42,21 @@ namespace Palpate
     void
     set_up(const TangentMatrix<dim> &K);
 
-    /// The matrix of the last set-up has other values: keep what was made for
-    /// the old ones as far as it serves. A factorization is made anew.
+    /// The matrix of the last set-up has other values, not too different: keep
+    /// what was made for the old ones as far as it serves. Not for a direct
+    /// solver.
     void
     refresh();
 
-    /// Iterations for a decimal of the residual: of the first solve since the
-    /// last set_up(), and of the last one; 0 before. Solves of less than two
-    /// decimals do not count.
-    double first_rate = 0, last_rate = 0;
+    /// How well the preconditioner of the last set_up() serves.
+    struct Service
+    {
+      /// Iterations for a decimal of the residual, of the first solves since
+      /// the set-up and of the last ones; 0 before.
+      double first = 0, last = 0;
+      /// Work since the last rate was found, which takes two decimals.
+      double iterations = 0, decimals = 0;
+    } service;
 
     /**
      * K x = b (or K^T x = b) to |b - K x| <= tolerance in the Euclidean norm,

@@ -70,10 +70,11 @@ namespace Palpate
   /**
    * The next coarser level of smoothed aggregation (Vanek, Mandel, Brezina
    * 1996). Blocks are aggregated with those on the same rank that the matrix
-   * couples them with strongly. On each aggregate the modes are orthonormalized
-   * to T, and P = (1 - omega D^-1 A) T. A mode that an aggregate cannot tell
-   * from the others gets a zero column. Depends on the arguments only.
-   * Collective.
+   * couples them with strongly
+   * (or less so, where the aggregates would be small). On each aggregate the
+   * modes are orthonormalized to T, and P = (1 - omega D^-1 A) T. A mode that
+   * an aggregate cannot tell from the others gets a zero column. Depends on the
+   * arguments only. Collective.
    * @param modes what P must reproduce: (owned blocks, A.width, n_modes)
    * @param inverse_diagonal D^-1, of owned blocks
    */

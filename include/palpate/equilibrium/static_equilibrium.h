@@ -204,6 +204,15 @@ namespace Palpate
     /// Snapshots that share a matrix.
     void
     solve_linear(const std::vector<unsigned int> &together);
+    /// LinearSolver::solve(), again with new levels where kept ones fail.
+    unsigned int
+    solve_linear_systems(System                            &sys,
+                         const std::vector<Vector *>       &x,
+                         const std::vector<const Vector *> &b,
+                         const std::vector<double>         &tolerances,
+                         const bool                         transposed);
+    void
+    assemble_for_adjoint(const unsigned int s);
     void
     solve_nonlinear(const unsigned int s);
     void

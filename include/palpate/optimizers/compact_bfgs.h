@@ -20,6 +20,7 @@ namespace Palpate
   class CompactBfgs : public ROL::lBFGS<double>
   {
   public:
+    /// @param storage pairs to keep, more than one
     CompactBfgs(const std::shared_ptr<const VectorSpace> &space,
                 const int                                 storage)
       : ROL::lBFGS<double>(storage)
@@ -40,13 +41,14 @@ namespace Palpate
 
   private:
     std::shared_ptr<const VectorSpace> space;
+    const ROL::Vector<double>         *newest = nullptr; ///< step
     std::vector<const double *>        s, y;
     /// s_i . W s_j, and s_i . y_j.
     std::vector<std::vector<double>> ss, sy;
     double                           theta = 1;
     /// M with unit diagonal, factorized; and what scaled it.
-    mutable dealii::LAPACKFullMatrix<double> middle;
-    std::vector<double>                      scaling;
+    dealii::LAPACKFullMatrix<double> middle;
+    std::vector<double>              scaling;
   };
 } // namespace Palpate
 

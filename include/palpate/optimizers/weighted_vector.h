@@ -5,6 +5,7 @@
 
 #include <ROL_Vector.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <vector>

@@ -1,0 +1,100 @@
+#include <palpate/core/clones.h>
+#include <palpate/optimizers/weighted_vector.h>
+
+#include <cstring>
+
+namespace Palpate
+{
+  namespace
+  {
+    // Wider vectors would go through memory on processors without them.
+    using Numbers               = Pack<double, 4>::type;
+    constexpr std::size_t wide  = 4;
+    constexpr std::size_t step  = 16;
+    constexpr std::size_t chunk = 1024; // stays in the nearest cache
+
+    PALPATE_CLONES void
+    dots(const std::size_t    n,
+         const std::size_t    n_columns,
+         const double *const *columns,
+         const double        *x,
+         double              *result)
+    {
+      for (std::size_t j = 0; j < n_columns; ++j)
+        result[j] = 0;
+      for (std::size_t begin = 0; begin < n; begin += chunk)
+        {
+          const std::size_t end = std::min(n, begin + chunk);
+          for (std::size_t j = 0; j < n_columns; ++j)
+            {
+              const double *column            = columns[j];
+              Numbers       sums[step / wide] = {};
+              std::size_t   i                 = begin;
+              for (; i + step <= end; i += step)
+#pragma GCC unroll 4
+                for (std::size_t k = 0; k < step / wide; ++k)
+                  {
+                    Numbers a, b;
+                    std::memcpy(&a, x + i + k * wide, sizeof(Numbers));
+                    std::memcpy(&b, column + i + k * wide, sizeof(Numbers));
+                    sums[k] += a * b;
+                  }
+              double sum = 0;
+              for (; i < end; ++i)
+                sum += x[i] * column[i];
+              const Numbers all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+              for (std::size_t k = 0; k < wide; ++k)
+                sum += all[k];
+              result[j] += sum;
+            }
+        }
+    }
+
+    PALPATE_CLONES void
+    axpys(const std::size_t    n,
+          const std::size_t    n_columns,
+          const double *const *columns,
+          const double        *factors,
+          double *__restrict y)
+    {
+      for (std::size_t begin = 0; begin < n; begin += chunk)
+        {
+          const std::size_t end = std::min(n, begin + chunk);
+          for (std::size_t j = 0; j < n_columns; ++j)
+            {
+              const double *column = columns[j];
+              const double  factor = factors[j];
+              std::size_t   i      = begin;
+              for (; i + wide <= end; i += wide)
+                {
+                  Numbers a, b;
+                  std::memcpy(&a, y + i, sizeof(Numbers));
+                  std::memcpy(&b, column + i, sizeof(Numbers));
+                  a += factor * b;
+                  std::memcpy(y + i, &a, sizeof(Numbers));
+                }
+              for (; i < end; ++i)
+                y[i] += factor * column[i];
+            }
+        }
+    }
+  } // namespace
+
+  void
+  multiply_columns(const std::size_t                  n,
+                   const std::vector<const double *> &columns,
+                   const double                      *x,
+                   double                            *result)
+  {
+    dots(n, columns.size(), columns.data(), x, result);
+  }
+
+  void
+  add_columns(const std::size_t                  n,
+              const std::vector<const double *> &columns,
+              const double                      *factors,
+              double                            *y)
+  {
+    axpys(n, columns.size(), columns.data(), factors, y);
+  }
+} // namespace Palpate
