@@ -250,8 +250,33 @@ namespace Palpate
         v = Point<3>(R * v);
       Discretization<3>        D(mesh, 1, MPI_COMM_WORLD);
       std::vector<Snapshot<3>> snapshots = x.snapshots;
-      for (auto &f : snapshots[0].frames)
-        f = R_frames * f;
+      // Local numbers depend on the geometry: go through input numbers.
+      const auto take_over = [&](const Field &field) {
+        return D.scatter_cells(x.D.gather_cells(field), field.n_components);
+      };
+      Field frames(x.D.n_cells(), 0, 9);
+      for (unsigned int k = 0; k < x.D.n_cells(); ++k)
+        for (unsigned int i = 0; i < 9; ++i)
+          frames[k * 9 + i] = snapshots[0].frames[k][i / 3][i % 3];
+      frames = take_over(frames);
+      snapshots[0].frames.resize(D.n_cells());
+      for (unsigned int k = 0; k < D.n_cells(); ++k)
+        {
+          Tensor<2, 3> f;
+          for (unsigned int i = 0; i < 9; ++i)
+            f[i / 3][i % 3] = frames[k * 9 + i];
+          snapshots[0].frames[k] = R_frames * f;
+        }
+      Fields fields;
+      for (const auto &[name, field] : x.fields)
+        fields[name] = take_over(field);
+      Vector held = x.D.make_vector();
+      for (unsigned int i = 0; i < x.D.n_owned_nodes() * 3; ++i)
+        held.local_element(i) = x.constrained[i];
+      const Vector flags = D.interpolate_vertices(x.D.gather_vertices(held));
+      std::vector<char> constrained(D.n_nodes() * 3);
+      for (unsigned int i = 0; i < constrained.size(); ++i)
+        constrained[i] = flags.local_element(i) > 0.5;
       snapshots[0].prescribed = ghosted_copy(D.make_vector());
       std::vector<std::unique_ptr<Force<3>>> forces;
       forces.push_back(sms<3>("1.3"));
@@ -262,8 +287,8 @@ namespace Palpate
       solver.relative_tolerance = 1e-13;
       NewtonParameters     newton;
       StaticEquilibrium<3> eq(
-        D, x.constrained, snapshots, std::move(forces), solver, newton, x.log);
-      eq.solve(x.fields);
+        D, constrained, snapshots, std::move(forces), solver, newton, x.log);
+      eq.solve(fields);
       return D.gather_vertices(eq.context(0).state.u);
     };
     Tensor<2, 3> I;
