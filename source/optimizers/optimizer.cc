@@ -213,13 +213,11 @@ namespace Palpate
     trust.set("Maximum Radius", 1e3);
     auto &general = list.sublist("General");
     general.set("Output Level", 0);
-    // More steps or more pairs cost time, but save no iterations.
-    const bool bfgs_model = parameters.method == "lbfgs";
-    general.sublist("Krylov").set("Iteration Limit", bfgs_model ? 20 : 50);
+    general.sublist("Krylov").set("Iteration Limit", 50);
     ROL::Ptr<ROL::Secant<double>> bfgs;
-    if (bfgs_model)
+    if (parameters.method == "lbfgs")
       {
-        const int storage = 10;
+        const int storage = 20;
         bfgs              = ROL::makePtr<CompactBfgs>(space, storage);
         auto &secant      = general.sublist("Secant");
         secant.set("Type", "Limited-Memory BFGS");
