@@ -51,15 +51,15 @@ namespace Palpate
     /// neighbour on this rank.
     std::vector<unsigned int>
     aggregate(const BlockView         &A,
-              const unsigned int       n_owned,
               const std::vector<char> &strong,
               unsigned int            &n_aggregates)
     {
+      const unsigned int        n_owned = A.n_rows;
       std::vector<unsigned int> of(n_owned, none);
       n_aggregates         = 0;
       const auto neighbors = [&](const unsigned int row, const auto &f) {
         for (unsigned int e = A.start[row]; e < A.start[row + 1]; ++e)
-          if (strong[e] && A.columns[e] < n_owned && A.columns[e] != row)
+          if (strong[e] && A.columns[e] != row)
             f(A.columns[e]);
       };
       // A block whose neighbours are all free makes an aggregate with them.
@@ -555,7 +555,7 @@ namespace Palpate
             if (A.columns[e] < n)
               strong[e] = size[e] > strength * strength * diagonal[row] *
                                       diagonal[A.columns[e]];
-        of = aggregate(A, n, strong, n_aggregates);
+        of = aggregate(A, strong, n_aggregates);
         // Unknowns should become a third at least.
         const std::size_t taken = n - std::count(of.begin(), of.end(), none);
         if (3 * std::size_t(n_aggregates) * m <= taken * h)
@@ -609,8 +609,21 @@ namespace Palpate
              P);
     }
 
-    // P with its ghost rows, which may bring new ghosts.
+    // New ghosts move the local numbers of those that were there.
     std::vector<GrowingRow> rows;
+    const auto grow = [&](const std::vector<std::size_t> &columns) {
+      const BlockNumbering before = coarse.numbering;
+      add_ghosts(coarse.numbering, columns);
+      const auto renumber = [&](std::vector<unsigned int> &local) {
+        for (unsigned int &c : local)
+          c = coarse.numbering.local(before.global(c));
+      };
+      renumber(P.columns);
+      for (GrowingRow &row : rows)
+        renumber(row.columns);
+    };
+
+    // P with its ghost rows, which may bring new ghosts.
     {
       GlobalRows all;
       all.start  = P.start;
@@ -618,10 +631,7 @@ namespace Palpate
       for (const unsigned int c : P.columns)
         all.columns.push_back(coarse.numbering.global(c));
       fetch_ghost_rows(all, fine, h * m, comm);
-      const BlockNumbering before = coarse.numbering;
-      add_ghosts(coarse.numbering, all.columns);
-      for (unsigned int &c : P.columns)
-        c = coarse.numbering.local(before.global(c));
+      grow(all.columns);
       rows.resize(coarse.numbering.n_local());
       const auto   columns = to_local(coarse.numbering, all.columns);
       const Blocks blocks  = {all.start.data(),
@@ -636,18 +646,13 @@ namespace Palpate
 
     // Contributions to rows of other ranks go there.
     const auto received = send_to_owners(rows, coarse.numbering, m * m, comm);
-    const BlockNumbering before = coarse.numbering;
+    rows.resize(n_aggregates);
     {
       std::vector<std::size_t> columns;
       for (const auto &[row, part] : received)
         columns.insert(columns.end(), part.columns.begin(), part.columns.end());
-      add_ghosts(coarse.numbering, columns);
+      grow(columns);
     }
-    for (unsigned int &c : P.columns)
-      c = coarse.numbering.local(before.global(c));
-    for (unsigned int i = 0; i < n_aggregates; ++i)
-      for (unsigned int &c : rows[i].columns)
-        c = coarse.numbering.local(before.global(c));
     for (const auto &[row, part] : received)
       for (unsigned int e = 0; e < part.columns.size(); ++e)
         {
