@@ -139,6 +139,103 @@ TEST(CompactBfgs, EqualsTheRecursion)
   EXPECT_GT(seen, 0);
 }
 
+// The same with a given part R of the Hessian, against the recursion
+// B <- B - B s s^T B / (s . B s) + y y^T / (y . s) on a dense matrix.
+TEST(CompactBfgs, StartsFromAGivenHessian)
+{
+  const unsigned int n =
+    dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0 ? 30 : 0;
+  auto space       = std::make_shared<VectorSpace>();
+  space->comm      = MPI_COMM_WORLD;
+  space->dimension = 30;
+  for (unsigned int i = 0; i < n; ++i)
+    space->weights.push_back(0.1 + 0.05 * (i % 4));
+  using Q = std::vector<double>;
+  // A chain whose stiffness depends on the point.
+  const auto chain = [n](const Q &at, const Q &v) {
+    Q Rv(n, 0.);
+    for (unsigned int i = 0; i + 1 < n; ++i)
+      {
+        const double f = (1 + at[i] * at[i]) * (v[i] - v[i + 1]);
+        Rv[i] += f;
+        Rv[i + 1] -= f;
+      }
+    return Rv;
+  };
+  const int    storage = 4;
+  CompactBfgs  bfgs(space, storage, [&](const Q &at) {
+    return [&chain, at](const Q &v, Q &Rv) { Rv = chain(at, v); };
+  });
+  unsigned int seed   = 0;
+  const auto   random = [&](const bool dual) {
+    auto v = ROL::makePtr<WeightedVector>(space, dual);
+    ++seed;
+    for (unsigned int i = 0; i < n; ++i)
+      v->data[i] = random_number(seed, i);
+    return v;
+  };
+  const auto dot = [n](const Q &a, const Q &b) {
+    double sum = 0;
+    for (unsigned int i = 0; i < n; ++i)
+      sum += a[i] * b[i];
+    return sum;
+  };
+  std::vector<std::pair<Q, Q>> pairs;
+  for (unsigned int k = 0; k < 6; ++k)
+    {
+      const auto step = random(false), x = random(false), before = random(true);
+      auto       after = random(true);
+      const Q    Rs    = chain(x->data, step->data);
+      for (unsigned int i = 0; i < n; ++i)
+        after->data[i] =
+          before->data[i] + Rs[i] +
+          (2 + 0.3 * after->data[i]) * space->weights[i] * step->data[i];
+      bfgs.updateStorage(*x, *after, *before, *step, step->norm(), k + 1);
+      pairs.emplace_back(step->data, Q(n));
+      for (unsigned int i = 0; i < n; ++i)
+        pairs.back().second[i] = after->data[i] - before->data[i];
+      if (pairs.size() > storage)
+        pairs.erase(pairs.begin());
+
+      dealii::FullMatrix<double> B(n, n);
+      for (unsigned int j = 0; j < n; ++j)
+        {
+          Q e(n, 0.);
+          e[j]        = 1;
+          const Q col = chain(x->data, e);
+          for (unsigned int i = 0; i < n; ++i)
+            B(i, j) = col[i];
+          B(j, j) += bfgs.initial_scale() * space->weights[j];
+        }
+      for (const auto &[s, y] : pairs)
+        {
+          Q Bs(n, 0.);
+          for (unsigned int i = 0; i < n; ++i)
+            for (unsigned int j = 0; j < n; ++j)
+              Bs[i] += B(i, j) * s[j];
+          const double sBs = dot(s, Bs), sy = dot(s, y);
+          for (unsigned int i = 0; i < n; ++i)
+            for (unsigned int j = 0; j < n; ++j)
+              B(i, j) += y[i] * y[j] / sy - Bs[i] * Bs[j] / sBs;
+        }
+      const auto v    = random(false);
+      auto       ours = random(true), expected = random(true);
+      bfgs.applyB(*ours, *v);
+      for (unsigned int i = 0; i < n; ++i)
+        {
+          expected->data[i] = 0;
+          for (unsigned int j = 0; j < n; ++j)
+            expected->data[i] += B(i, j) * v->data[j];
+        }
+      const double size = expected->norm();
+      EXPECT_GT(size, 0);
+      ours->axpy(-1., *expected);
+      EXPECT_LT(ours->norm(), 1e-11 * size) << "pair " << k;
+      // theta explains what R leaves over: y - R s is about 2 W s.
+      EXPECT_NEAR(bfgs.initial_scale(), 2, 0.4);
+    }
+}
+
 TEST(Optimizer, StopsOnTheBudgetOfSolves)
 {
   Quartic             f(10);

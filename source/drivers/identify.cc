@@ -144,6 +144,12 @@ namespace Palpate
           }
       }
 
+      std::function<void(const Q &, Q &)>
+      cheap_hessian(const Q &q) override
+      {
+        return J.field_hessian(q);
+      }
+
       void
       accept(const double relative_gradient) override
       {

@@ -215,6 +215,42 @@ namespace Palpate
       q, v, gauss_newton ? *current.direct_duals : *current.duals, Hv);
   }
 
+  template <int dim>
+  std::function<void(const std::vector<double> &, std::vector<double> &)>
+  ReducedFunctional<dim>::field_hessian(const Q &q) const
+  {
+    const auto counts = [](const WeightedTerm<dim> &term) {
+      return term.weight != 0 && !term.objective->depends_on_state();
+    };
+    if (std::none_of(terms.begin(), terms.end(), counts))
+      return {};
+    auto fields = std::make_shared<Fields>(fixed_fields);
+    parameterization.apply(q, *fields);
+    const auto context = [this](const Fields &at) {
+      const Context<dim> c = problem.context(0);
+      return Context<dim>{
+        c.discretization, c.state, at, c.snapshot, c.constrained};
+    };
+    // For the curvature of the parameterization.
+    auto duals = std::make_shared<FieldDuals>(*fields);
+    for (const auto &term : terms)
+      if (counts(term))
+        term.objective->field_gradient(context(*fields), term.weight, *duals);
+    return [=](const Q &v, Q &Rv) {
+      Fields dfields;
+      parameterization.jvp(q, v, dfields);
+      FieldDuals result(dfields);
+      Vector     none;
+      for (const auto &term : terms)
+        if (counts(term))
+          term.objective->hessian(
+            context(*fields), term.weight, none, dfields, true, none, result);
+      Rv.assign(v.size(), 0.);
+      parameterization.vjp(q, result, Rv);
+      parameterization.second_vjp(q, v, *duals, Rv);
+    };
+  }
+
   namespace
   {
     void

@@ -68,18 +68,44 @@ namespace Palpate
       }
     theta = product[3 * m] / sy[m - 1][m - 1];
 
+    // S^T R S, and |y - R s|^2 of the new pair.
+    std::vector<double> sRs(m * m + 1, 0.);
+    R = hessian_at ? hessian_at(WeightedVector::of(x)) : Product();
+    Rs.clear();
+    Rs_columns.clear();
+    if (R)
+      {
+        Rs.resize(m);
+        for (std::size_t i = 0; i < m; ++i)
+          {
+            R(WeightedVector::of(*state.iterDiff[i]), Rs[i]);
+            Rs_columns.push_back(Rs[i].data());
+            multiply_columns(n, s, Rs[i].data(), &sRs[i * m]);
+          }
+        for (std::size_t i = 0; i < n; ++i)
+          sRs[m * m] +=
+            std::pow(y.back()[i] - Rs.back()[i], 2) / space->weights[i];
+        Utilities::MPI::sum(sRs, space->comm, sRs);
+        // Not zero, where R s is all of y.
+        theta = std::min(theta,
+                         std::max(1e-3 * theta,
+                                  std::sqrt(sRs[m * m] / ss[m - 1][m - 1])));
+      }
+
     // M = [S^T B_0 S, L; L^T, -D], L and D of S^T Y.
     scaling.resize(2 * m);
     for (std::size_t i = 0; i < m; ++i)
       {
-        scaling[i]     = 1 / std::sqrt(theta * ss[i][i]);
+        scaling[i]     = 1 / std::sqrt(theta * ss[i][i] + sRs[i * m + i]);
         scaling[m + i] = 1 / std::sqrt(sy[i][i]);
       }
     middle.reinit(2 * m);
     for (std::size_t i = 0; i < m; ++i)
       for (std::size_t j = 0; j < m; ++j)
         {
-          middle(i, j) = theta * ss[i][j] * scaling[i] * scaling[j];
+          middle(i, j) =
+            (theta * ss[i][j] + 0.5 * (sRs[i * m + j] + sRs[j * m + i])) *
+            scaling[i] * scaling[j];
           const double lower =
             i > j ? sy[i][j] * scaling[i] * scaling[m + j] : 0.;
           middle(i, m + j)     = lower;
@@ -100,23 +126,33 @@ namespace Palpate
       out[i] = space->weights[i] * in[i];
     if (m == 0)
       return;
+    // B v = B_0 (v + S p_s) + Y p_y with p = -M^-1 U^T v.
+    Q Rv(n, 0.);
+    if (R)
+      R(in, Rv);
     dealii::Vector<double> p(2 * m);
     {
-      std::vector<double> product(2 * m);
+      std::vector<double> product(3 * m, 0.);
       multiply_columns(n, s, out.data(), &product[0]);
       multiply_columns(n, y, in.data(), &product[m]);
+      if (R)
+        multiply_columns(n, Rs_columns, in.data(), &product[2 * m]);
       Utilities::MPI::sum(product, space->comm, product);
-      for (std::size_t i = 0; i < 2 * m; ++i)
-        p[i] = scaling[i] * (i < m ? theta : 1.) * product[i];
+      for (std::size_t i = 0; i < m; ++i)
+        {
+          p[i]     = scaling[i] * (theta * product[i] + product[2 * m + i]);
+          p[m + i] = scaling[m + i] * product[m + i];
+        }
     }
     middle.solve(p);
     for (std::size_t i = 0; i < 2 * m; ++i)
       p[i] *= -scaling[i];
-    // B v = theta W (v + S p_s) + Y p_y with the sign in p.
     out = in;
     add_columns(n, s, &p[0], out.data());
     for (std::size_t i = 0; i < n; ++i)
-      out[i] *= theta * space->weights[i];
+      out[i] = theta * space->weights[i] * out[i] + Rv[i];
+    if (R)
+      add_columns(n, Rs_columns, &p[0], out.data());
     add_columns(n, y, &p[m], out.data());
   }
 } // namespace Palpate

@@ -213,12 +213,17 @@ namespace Palpate
     trust.set("Maximum Radius", 1e3);
     auto &general = list.sublist("General");
     general.set("Output Level", 0);
-    general.sublist("Krylov").set("Iteration Limit", 50);
+    const bool bfgs_model = parameters.method == "lbfgs";
+    general.sublist("Krylov").set("Iteration Limit", bfgs_model ? 20 : 50);
     ROL::Ptr<ROL::Secant<double>> bfgs;
-    if (parameters.method == "lbfgs")
+    if (bfgs_model)
       {
         const int storage = 20;
-        bfgs              = ROL::makePtr<CompactBfgs>(space, storage);
+        bfgs              = ROL::makePtr<CompactBfgs>(space,
+                                         storage,
+                                         [&](const std::vector<double> &q) {
+                                           return function.cheap_hessian(q);
+                                         });
         auto &secant      = general.sublist("Secant");
         secant.set("Type", "Limited-Memory BFGS");
         secant.set("Maximum Storage", storage);

@@ -232,8 +232,9 @@ namespace Palpate
     Fields fields;
     apply(q, fields);
     std::vector<double> gx(D->n_owned_cells());
+    const Field &alpha = fields["stiffness"], &g_alpha = duals["stiffness"];
     for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
-      gx[k] = fields["stiffness"][k] * duals["stiffness"][k];
+      gx[k] = alpha[k] * g_alpha[k];
     transpose_multiply(gx, g);
   }
 
@@ -247,8 +248,9 @@ namespace Palpate
     Fields dfields;
     jvp(q, dq, dfields);
     std::vector<double> gx(D->n_owned_cells());
+    const Field &dalpha = dfields["stiffness"], &g_alpha = duals["stiffness"];
     for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
-      gx[k] = dfields["stiffness"][k] * duals["stiffness"][k];
+      gx[k] = dalpha[k] * g_alpha[k];
     Q add;
     transpose_multiply(gx, add);
     for (unsigned int i = 0; i < n_local(); ++i)

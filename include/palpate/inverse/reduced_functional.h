@@ -5,6 +5,8 @@
 #include <palpate/objectives/objective.h>
 #include <palpate/parameterizations/parameterization.h>
 
+#include <functional>
+
 namespace Palpate
 {
   /// An objective with its weight and its name in the parameter file.
@@ -44,6 +46,10 @@ namespace Palpate
     /// H v (dual). Call needs no value() or gradient() before.
     void
     hessian(const Q &q, const Q &v, const bool gauss_newton, Q &Hv);
+    /// v -> R v (dual), the positive (Gauss-Newton) Hessian at q of the terms
+    /// that do not see the state; empty without such terms. No solves.
+    std::function<void(const Q &v, Q &Rv)>
+    field_hessian(const Q &q) const;
 
     /// Weighted contribution of each term at the last point; they sum to the
     /// value.

@@ -29,8 +29,10 @@ namespace Palpate
       const Field x = log_of(c);
       Field       gx(x.values.size());
       log_gradient(c.discretization, x, gx);
+      const Field &alpha = c.fields[name];
+      Field       &dual  = g[name];
       for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
-        g[name][k] += factor * gx[k] / c.fields[name][k];
+        dual[k] += factor * gx[k] / alpha[k];
     }
 
     void
@@ -44,15 +46,16 @@ namespace Palpate
     {
       if (!dfields.has(name) || !g_fields.has(name))
         return;
-      const Field &alpha = c.fields[name];
-      const Field  x     = log_of(c);
+      const Field &alpha = c.fields[name], &dalpha = dfields[name];
+      Field       &dual = g_fields[name];
+      const Field  x    = log_of(c);
       Field gx(x.values.size()), hx(x.values.size()), dx(x.values.size());
       for (std::size_t k = 0; k < x.values.size(); ++k)
-        dx[k] = dfields[name][k] / alpha[k];
+        dx[k] = dalpha[k] / alpha[k];
       log_gradient(c.discretization, x, gx);
       log_hessian(c.discretization, x, dx, gauss_newton, hx);
       for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
-        g_fields[name][k] += factor * (hx[k] - gx[k] * dx[k]) / alpha[k];
+        dual[k] += factor * (hx[k] - gx[k] * dx[k]) / alpha[k];
     }
 
     bool

@@ -25,6 +25,17 @@ namespace Palpate
     gradient(const Q &q, Q &g) = 0;
     virtual void
     hessian(const Q &q, const Q &v, Q &Hv) = 0;
+    /**
+     * A positive approximation of the Hessian at q of the part of the function
+     * that costs no solves, as v -> Rv (dual): quasi-Newton models start from
+     * it. Empty if there is no such part. Collective, as are its products.
+     */
+    virtual std::function<void(const Q &v, Q &Rv)>
+    cheap_hessian(const Q &q)
+    {
+      (void)q;
+      return {};
+    }
     /// Called when an iterate is accepted (relative size of the gradient), so
     /// that inexact solves can follow.
     virtual void
