@@ -16,7 +16,7 @@ namespace Palpate
 {
   template <int dim>
   SerialMesh<dim>
-  sample_mesh(const unsigned int n)
+  sample_mesh(const unsigned int n, const double shake = 0.15)
   {
     ShapeDescription d;
     d.type               = (dim == 3 ? "box" : "rectangle");
@@ -26,7 +26,7 @@ namespace Palpate
     // Move the vertices, so that no two cells are alike.
     for (std::size_t v = 0; v < mesh.vertices.size(); ++v)
       for (unsigned int i = 0; i < dim; ++i)
-        mesh.vertices[v][i] += 0.15 / n * random_number(7, v * dim + i);
+        mesh.vertices[v][i] += shake / n * random_number(7, v * dim + i);
     for (std::size_t k = 0; k < mesh.cells.size(); ++k)
       mesh.labels[k] = 1 + (mesh.vertices[mesh.cells[k][0]][0] > 0.5);
     return mesh;
@@ -52,8 +52,9 @@ namespace Palpate
     explicit Sample(const unsigned int n,
                     const unsigned int degree      = 1,
                     const unsigned int n_snapshots = 1,
-                    const double       stretch     = 0)
-      : mesh(sample_mesh<dim>(n))
+                    const double       stretch     = 0,
+                    const double       shake       = 0.15)
+      : mesh(sample_mesh<dim>(n, shake))
       , D(mesh, degree, MPI_COMM_WORLD)
       , constrained(D.n_nodes() * dim, 0)
       , log(std::cout, false)

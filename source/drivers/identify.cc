@@ -480,8 +480,8 @@ namespace Palpate
       log << "  " << name << ": " << std::setprecision(10) << value * scale
           << " Pa" << std::endl;
     if (!problem.scale_identified)
-      log << "  no load: alpha_k is alpha_relative times the reference "
-             "stiffness "
+      log << "  no load: " << problem.stiffness_key()
+          << " is alpha_relative times the reference stiffness "
           << problem.reference_stiffness << " Pa, not a measurement"
           << std::endl;
     const auto errors = problem.mean_errors();

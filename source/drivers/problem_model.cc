@@ -156,7 +156,7 @@ namespace Palpate
         alpha.assign(M, value);
       }
     else if (source == "pack")
-      alpha = array("alpha_k", "a stiffness from the pack").values;
+      alpha = array(stiffness_key(), "a stiffness from the pack").values;
     else if (source == "per label")
       {
         const auto values = parameters.get_map("Values", 1);
@@ -187,7 +187,8 @@ namespace Palpate
             "the stiffness of cell " + std::to_string(k) +
             " is out of range, expected a value between 1e-20 and 1e20 Pa";
           if (source == "pack")
-            throw InputError(data.source, "key 'alpha_k': " + expected);
+            throw InputError(data.source,
+                             "key '" + stiffness_key() + "': " + expected);
           parameters.fail(source == "constant"    ? entry
                           : source == "per label" ? "Values"
                                                   : "Function",

@@ -508,7 +508,7 @@ namespace Palpate
     if (!adjoints.empty())
       arrays["adjoint"] =
         stacked([&](const std::size_t s) { return adjoints[s]; });
-    arrays["alpha_k"]          = NpyArray({M}, D.gather_cells(scaled));
+    arrays[stiffness_key()]    = NpyArray({M}, D.gather_cells(scaled));
     arrays["alpha_relative"]   = NpyArray({M}, D.gather_cells(relative));
     arrays["scale_identified"] = NpyArray::integers({}, {scale_identified});
     arrays["observable"] =
@@ -577,8 +577,9 @@ namespace Palpate
         add("label", label);
         if (J)
           add("gradient", gradient);
-        if (fixed_fields.has("density"))
-          add("density", fixed_fields["density"]);
+        for (const char *name : {"density", "poisson_ratio"})
+          if (fixed_fields.has(name))
+            add(name, fixed_fields[name]);
         if (data.arrays.count("hu_tetra_mean"))
           add("HU", D.scatter_cells(data.arrays["hu_tetra_mean"].values));
         for (unsigned int l = 0; l < dim; ++l)
@@ -667,8 +668,8 @@ namespace Palpate
       summary["reference_stiffness"] = {
         {"value_Pa", reference_stiffness},
         {"meaning",
-         std::string("without loads only relative stiffness can be found; "
-                     "alpha_k is alpha_relative times this ") +
+         "without loads only relative stiffness can be found; " +
+           stiffness_key() + " is alpha_relative times this " +
            (reference_stated ? "stated" : "assumed (initial)") +
            " value, not a measurement"}};
     if (!strain_statistics.is_null())

@@ -143,14 +143,19 @@ namespace Palpate
         const double edge =
           std::pow(D.sum(volume) / D.n_global_cells() * (dim == 3 ? 6 : 2),
                    1. / dim);
-        u      = random_vector(D, seed, 0.1 * edge);
-        du     = random_vector(D, seed + 1, 0.1 * edge);
-        lambda = random_vector(D, seed + 2, 1);
+        // No cell is turned inside out: edge nodes are twice as close.
+        const double size = 0.1 * edge / (D.degree * D.degree);
+        u                 = random_vector(D, seed, size);
+        du                = random_vector(D, seed + 1, size);
+        lambda            = random_vector(D, seed + 2, 1);
         for (const auto &name : names)
           if (!c.fields.has(name))
             fields[name] = Field(D.n_cells(), 1000.);
         for (const auto &[name, field] : c.fields)
           fields[name] = field;
+        // Has a range, unlike all others, which are positive.
+        if (fields.has("poisson_ratio"))
+          fields["poisson_ratio"] = Field(D.n_cells(), 0.25);
         for (const auto &[name, field] : fields)
           {
             const unsigned int n = field.n_components;

@@ -473,7 +473,22 @@ namespace Palpate
     u.set_ghost_state(true);
     prescribe(1);
     load_factor = 1;
-    residual(c, h);
+    try
+      {
+        residual(c, h);
+      }
+    catch (const SolverError &)
+      {
+        // The prescribed motion alone inverts cells: linearized instead.
+        trial = ghosted_copy(u);
+        u.zero_out_ghost_values();
+        u = 0;
+        u.set_ghost_state(true);
+        residual(c, h);
+        for (const auto &force : forces)
+          force->apply_tangent(c, trial, h);
+        clear_constrained(h);
+      }
     const double size      = norm_of(h);
     const double tolerance = newton_parameters.relative_tolerance * size;
 
@@ -509,9 +524,10 @@ namespace Palpate
       for (double length = 1; length > 1e-6; length *= 0.5)
         {
           move(length);
-          const double e = energy(c);
-          if (e <= before + 1e-4 * length * slope ||
-              std::abs(length * slope) < 1e-12 * std::abs(before))
+          const double e = energy(c); // infinite if cells are inverted
+          if (std::isfinite(e) &&
+              (e <= before + 1e-4 * length * slope ||
+               std::abs(length * slope) < 1e-12 * std::abs(before)))
             return true;
         }
       return false;

@@ -16,6 +16,7 @@ namespace Palpate
       finite,
       nonnegative,
       positive,
+      poisson_ratio,
       zero_or_one,
       indices ///< integer type; ranges are checked elsewhere
     };
@@ -79,6 +80,8 @@ namespace Palpate
          "(M, " + D + ", " + D + ") or (S, M, " + D + ", " + D + ")",
          Values::finite},
         {"alpha_k", {{M}}, "(M,)", Values::positive},
+        {"youngs_modulus", {{M}}, "(M,)", Values::positive},
+        {"poisson_ratio", {{M}}, "(M,)", Values::poisson_ratio},
         {"density", {{M}}, "(M,)", Values::positive},
         {"spring_stiffness", {{M, d}}, "(M, " + D + ")", Values::positive},
         {"rest_length", {{M, d}}, "(M, " + D + ")", Values::positive},
@@ -128,6 +131,9 @@ namespace Palpate
             expected = "numbers of at least 0";
           else if (kind == Values::positive && value <= 0)
             expected = "positive numbers";
+          else if (kind == Values::poisson_ratio &&
+                   !(value > -1 && value < 0.5))
+            expected = "numbers between -1 and 0.5";
           else if (kind == Values::zero_or_one && value != 0 && value != 1)
             expected = "0 or 1";
           if (expected != nullptr)

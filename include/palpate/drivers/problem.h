@@ -85,6 +85,16 @@ namespace Palpate
       return all;
     }
 
+    /// Name of the stiffness in packs and results.
+    std::string
+    stiffness_key() const
+    {
+      for (const auto &force : equilibrium->forces)
+        if (force->scales_with_stiffness())
+          return force->stiffness_key();
+      return "alpha_k";
+    }
+
     /// Add the fields of the case that a parameterization reads.
     /// @throw InputError if the pack has not got them
     void
@@ -174,11 +184,13 @@ namespace Palpate
     check_objective() const;
     void
     check_strain();
-    /// Name of the field alpha [Pa] in pictures and images.
+    /// Name of the stiffness [Pa] in pictures and images.
     std::string
     stiffness_name() const
     {
-      return scale_identified ? "alpha_Pa" : "alpha_Pa_of_stated_reference";
+      const std::string name =
+        stiffness_key() == "alpha_k" ? "alpha" : stiffness_key();
+      return name + (scale_identified ? "_Pa" : "_Pa_of_stated_reference");
     }
     /// Number of cells the solution turns inside out: a warning or an error.
     unsigned long

@@ -94,6 +94,14 @@ namespace Palpate
     virtual bool
     scales_with_stiffness() const = 0;
 
+    /// What the field "stiffness" is called in packs and results: "alpha_k", or
+    /// "youngs_modulus" [Pa].
+    virtual std::string
+    stiffness_key() const
+    {
+      return "alpha_k";
+    }
+
     /// True if small strains are assumed, which the program checks against the
     /// registered motion.
     virtual bool

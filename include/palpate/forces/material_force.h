@@ -1,64 +1,149 @@
 #ifndef palpate_forces_material_force_h
 #define palpate_forces_material_force_h
 
+#include <palpate/core/errors.h>
 #include <palpate/forces/force.h>
+
+#include <array>
 
 namespace Palpate
 {
+  /// The modulus of a material that has one: the field "stiffness".
+  struct StiffnessModulus
+  {
+    using Values = double;
+    static constexpr std::array<const char *, 1> field_names{{"stiffness"}};
+    /// What the fields are in a cell.
+    using InCell = std::array<double, 1>;
+
+    static Values
+    values(const InCell &f)
+    {
+      return f[0];
+    }
+    static Values
+    derivative(const InCell &, const InCell &df)
+    {
+      return df[0];
+    }
+    /// g += (d values/df)^T dual
+    static void
+    add_vjp(const InCell &, const Values dual, InCell &g)
+    {
+      g[0] += dual;
+    }
+    /// g += (d^2 values/df^2 [df])^T dual
+    static void
+    add_second_vjp(const InCell &, const Values, const InCell &, InCell &)
+    {}
+    /// The values of a function that is linear in the modulus, for its unit.
+    template <typename Function>
+    static Values
+    by_unit(const Function &f)
+    {
+      return f(1.);
+    }
+  };
+
+  /// What a MaterialForce asks at one point, for materials that keep nothing
+  /// from one question to the next.
+  template <int dim, typename Material>
+  struct MaterialPoint
+  {
+    using T2 = dealii::Tensor<2, dim>;
+    const Material &material;
+    const T2        H, &R;
+
+    double
+    energy(const double p) const
+    {
+      return material.energy(H, R, p);
+    }
+    T2
+    stress(const double p) const
+    {
+      return material.stress(H, R, p);
+    }
+    T2
+    derivative(const T2 &dH, const double p) const
+    {
+      return material.stress_derivative(H, dH, R, p);
+    }
+    T2
+    positive_derivative(const T2 &dH, const double p) const
+    {
+      return material.positive_derivative(H, dH, R, p);
+    }
+    T2
+    second_derivative(const T2 &dH1, const T2 &dH2, const double p) const
+    {
+      return material.stress_second_derivative(H, dH1, dH2, R, p);
+    }
+    bool
+    is_valid() const
+    {
+      return true;
+    }
+  };
+
   /**
    * The force of a material: integral of P(H) : grad w, cell by cell. A
    * Material knows stress and its derivatives and nothing of meshes; its energy
-   * is linear in one per-cell field p. It provides, for a displacement gradient
-   * H and a frame R (column l is e_l), per unit volume:
-   * - `double energy(H, R, p)`,
-   * - `Tensor stress(H, R, p)`: P = d energy / dH,
-   * - `Tensor stress_derivative(H, dH, R, p)`: dP/dH [dH],
-   * - `Tensor stress_second_derivative(H, dH1, dH2, R, p)`,
-   * - `Tensor positive_derivative(H, dH, R, p)`: a positive semidefinite
-   *   substitute of stress_derivative, without the terms in the stress,
-   * - `static constexpr bool is_linear`, `bool depends_on_frame()`,
-   * - `Tensor tangent_block(g_a, g_b, R, p)`: for linear materials only, the
-   *   block of the element matrix per unit volume.
+   * is linear in its moduli p, which `Material::Moduli` finds from per-cell
+   * fields (StiffnessModulus, ElasticModuli). It provides
+   * `point(H, R)` for a displacement gradient H and a frame R (column l is
+   * e_l), an object with, per unit volume:
+   * - `double energy(p)`; infinite where the material does not exist,
+   * - `Tensor stress(p)`: P = d energy / dH,
+   * - `Tensor derivative(dH, p)`: dP/dH [dH],
+   * - `Tensor positive_derivative(dH, p)`: a positive semidefinite substitute,
+   * - `Tensor second_derivative(dH1, dH2, p)`,
+   * - `bool is_valid()`: false where there is no stress (inverted),
+   *
+   * and itself `static constexpr bool is_linear`, `bool depends_on_frame()`,
+   * and, for linear materials only, `Tensor tangent_block(g_a, g_b, R, p)`: the
+   * block of the element matrix per unit volume.
    */
   template <int dim, typename Material>
   class MaterialForce : public Force<dim>
   {
   public:
     using Tensor2 = dealii::Tensor<2, dim>;
+    using Moduli  = typename Material::Moduli;
 
-    Material    material;
-    std::string field = "stiffness"; ///< name of the field p
+    Material material;
 
     double
     energy(const Context<dim> &c) const override
     {
-      const auto &D   = c.discretization;
-      const auto &p   = c.fields[field];
-      double      sum = 0;
-      Cells       u(c.state.u);
+      const auto   &D = c.discretization;
+      const InCells p(c.fields);
+      double        sum = 0;
+      Cells         u(c.state.u);
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
           u.load(D, k);
+          const auto moduli = Moduli::values(p(k));
           for (unsigned int q = 0; q < D.n_q; ++q)
-            sum += D.JxW(k, q) *
-                   material.energy(D.displacement_gradient(u.values, k, q),
-                                   c.snapshot.frames[k],
-                                   p[k]);
+            sum +=
+              D.JxW(k, q) *
+              material
+                .point(D.displacement_gradient(u.values, k, q), frame(c, k))
+                .energy(moduli);
         }
       return sum;
     }
 
+    /// @throw SolverError where the material does not exist (inverted cells)
     void
     residual(const Context<dim> &c, Vector &h) const override
     {
-      const auto &p = c.fields[field];
-      Cells       u(c.state.u);
+      const InCells p(c.fields);
+      Cells         u(c.state.u);
       loop(c, h, u, [&](const unsigned int k, const unsigned int q) {
-        return material.stress(c.discretization.displacement_gradient(u.values,
-                                                                      k,
-                                                                      q),
-                               c.snapshot.frames[k],
-                               p[k]);
+        const auto point = at(c, u, k, q);
+        require_valid(c, point, k);
+        return point.stress(Moduli::values(p(k)));
       });
     }
 
@@ -67,18 +152,15 @@ namespace Palpate
                   const Vector       &du,
                   Vector             &dh) const override
     {
-      const auto &p = c.fields[field];
-      Cells       u(c.state.u), d(du);
+      const InCells p(c.fields);
+      Cells         u(c.state.u), d(du);
       loop(
         c,
         dh,
         u,
         [&](const unsigned int k, const unsigned int q) {
-          return material.stress_derivative(
-            c.discretization.displacement_gradient(u.values, k, q),
-            c.discretization.displacement_gradient(d.values, k, q),
-            c.snapshot.frames[k],
-            p[k]);
+          return at(c, u, k, q)
+            .derivative(gradient(c, d, k, q), Moduli::values(p(k)));
         },
         &d);
     }
@@ -88,16 +170,12 @@ namespace Palpate
               const Fields       &direction,
               Vector             &dh) const override
     {
-      if (!direction.has(field))
+      const InCells p(c.fields), dp(direction);
+      if (!dp.any())
         return;
-      const auto &p = direction[field];
-      Cells       u(c.state.u);
+      Cells u(c.state.u);
       loop(c, dh, u, [&](const unsigned int k, const unsigned int q) {
-        return material.stress(c.discretization.displacement_gradient(u.values,
-                                                                      k,
-                                                                      q),
-                               c.snapshot.frames[k],
-                               p[k]);
+        return at(c, u, k, q).stress(Moduli::derivative(p(k), dp(k)));
       });
     }
 
@@ -106,22 +184,28 @@ namespace Palpate
               const Vector       &lambda,
               FieldDuals         &g) const override
     {
-      if (!g.has(field))
+      const Duals out(g);
+      if (!out.any())
         return;
-      const auto &D   = c.discretization;
-      Field      &out = g[field];
-      Cells       u(c.state.u), l(lambda);
+      const auto   &D = c.discretization;
+      const InCells p(c.fields);
+      Cells         u(c.state.u), l(lambda);
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
           u.load(D, k);
           l.load(D, k);
+          typename Moduli::InCell sum{};
           for (unsigned int q = 0; q < D.n_q; ++q)
-            out[k] += D.JxW(k, q) *
-                      scalar_product(
-                        material.stress(D.displacement_gradient(u.values, k, q),
-                                        c.snapshot.frames[k],
-                                        1.),
-                        D.displacement_gradient(l.values, k, q));
+            {
+              const auto    point = at(c, u, k, q);
+              const Tensor2 L     = D.JxW(k, q) * gradient(c, l, k, q);
+              Moduli::add_vjp(p(k),
+                              Moduli::by_unit([&](const auto &unit) {
+                                return scalar_product(point.stress(unit), L);
+                              }),
+                              sum);
+            }
+          out.add(k, sum);
         }
     }
 
@@ -133,47 +217,56 @@ namespace Palpate
                Vector             &g_state,
                FieldDuals         &g_fields) const override
     {
-      const auto  &D  = c.discretization;
-      const Field &p  = c.fields[field];
-      const Field *dp = dfields.has(field) ? &dfields[field] : nullptr;
-      Cells        u(c.state.u), l(lambda), d(du);
-      const auto   gradient =
-        [&](const Cells &x, const unsigned int k, const unsigned int q) {
-          return D.displacement_gradient(x.values, k, q);
-        };
+      const auto   &D = c.discretization;
+      const InCells p(c.fields), dp(dfields);
+      Cells         u(c.state.u), l(lambda), d(du);
       loop(
         c,
         g_state,
         u,
         [&](const unsigned int k, const unsigned int q) {
-          const Tensor2 H = gradient(u, k, q), L = gradient(l, k, q);
-          const auto   &R = c.snapshot.frames[k];
-          Tensor2       result;
-          if (!Material::is_linear)
-            result = material.stress_second_derivative(
-              H, gradient(d, k, q), L, R, p[k]);
-          if (dp)
-            result += material.stress_derivative(H, L, R, (*dp)[k]);
+          const Tensor2 L      = gradient(c, l, k, q);
+          const auto    point  = at(c, u, k, q);
+          Tensor2       result = point.second_derivative(gradient(c, d, k, q),
+                                                   L,
+                                                   Moduli::values(p(k)));
+          if (dp.any())
+            result += point.derivative(L, Moduli::derivative(p(k), dp(k)));
           return result;
         },
         &l,
         &d);
-      if (!g_fields.has(field))
+      const Duals out(g_fields);
+      if (!out.any())
         return;
-      Field &out = g_fields[field];
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
           u.load(D, k);
           l.load(D, k);
           d.load(D, k);
+          typename Moduli::InCell sum{};
           for (unsigned int q = 0; q < D.n_q; ++q)
-            out[k] +=
-              D.JxW(k, q) *
-              scalar_product(material.stress_derivative(gradient(u, k, q),
-                                                        gradient(d, k, q),
-                                                        c.snapshot.frames[k],
-                                                        1.),
-                             gradient(l, k, q));
+            {
+              const auto    point = at(c, u, k, q);
+              const Tensor2 L     = D.JxW(k, q) * gradient(c, l, k, q),
+                            dH    = gradient(c, d, k, q);
+              Moduli::add_vjp(p(k),
+                              Moduli::by_unit([&](const auto &unit) {
+                                return scalar_product(point.derivative(dH,
+                                                                       unit),
+                                                      L);
+                              }),
+                              sum);
+              if (dp.any())
+                Moduli::add_second_vjp(p(k),
+                                       Moduli::by_unit([&](const auto &unit) {
+                                         return scalar_product(
+                                           point.stress(unit), L);
+                                       }),
+                                       dp(k),
+                                       sum);
+            }
+          out.add(k, sum);
         }
     }
 
@@ -182,59 +275,59 @@ namespace Palpate
                 const Tangent       kind,
                 TangentMatrix<dim> &K) const override
     {
-      const auto        &D  = c.discretization;
-      const auto        &p  = c.fields[field];
+      const auto        &D = c.discretization;
+      const InCells      p(c.fields);
       const unsigned int nn = D.nodes_per_cell;
       if constexpr (Material::is_linear)
         {
           (void)kind; // a linear material's tangent is positive
           for (unsigned int k = 0; k < D.n_cells(); ++k)
-            for (unsigned int a = 0; a < nn; ++a)
-              for (unsigned int b = 0; b <= a; ++b)
-                {
-                  Tensor2 block;
-                  for (unsigned int q = 0; q < D.n_q; ++q)
-                    block += material.tangent_block(D.gradients(k, q)[a],
-                                                    D.gradients(k, q)[b],
-                                                    c.snapshot.frames[k],
-                                                    p[k] * D.JxW(k, q));
-                  K.add_block(k, a, b, block);
-                  if (a != b)
-                    K.add_block(k, b, a, transpose(block));
-                }
+            {
+              const auto moduli = Moduli::values(p(k));
+              for (unsigned int a = 0; a < nn; ++a)
+                for (unsigned int b = 0; b <= a; ++b)
+                  {
+                    Tensor2 block;
+                    for (unsigned int q = 0; q < D.n_q; ++q)
+                      block += material.tangent_block(D.gradients(k, q)[a],
+                                                      D.gradients(k, q)[b],
+                                                      frame(c, k),
+                                                      moduli * D.JxW(k, q));
+                    K.add_block(k, a, b, block);
+                    if (a != b)
+                      K.add_block(k, b, a, transpose(block));
+                  }
+            }
         }
       else
         {
-          std::vector<Tensor2> column(nn);
+          std::vector<Tensor2> blocks(nn * nn);
           Cells                u(c.state.u);
           for (unsigned int k = 0; k < D.n_cells(); ++k)
             {
               u.load(D, k);
-              std::vector<Tensor2> blocks(nn * nn);
+              std::fill(blocks.begin(), blocks.end(), Tensor2());
+              const auto moduli = Moduli::values(p(k));
               for (unsigned int q = 0; q < D.n_q; ++q)
                 {
-                  const Tensor2 H = D.displacement_gradient(u.values, k, q);
-                  const auto   *g = D.gradients(k, q);
+                  const auto point = at(c, u, k, q);
+                  require_valid(c, point, k);
+                  const auto *g = D.gradients(k, q);
                   for (unsigned int b = 0; b < nn; ++b)
                     for (unsigned int j = 0; j < dim; ++j)
                       {
                         Tensor2 dH;
                         dH[j] = g[b];
                         const Tensor2 dP =
-                          kind == Tangent::consistent
-                            ? material.stress_derivative(H,
-                                                         dH,
-                                                         c.snapshot.frames[k],
-                                                         p[k])
-                            : material.positive_derivative(H,
-                                                           dH,
-                                                           c.snapshot.frames[k],
-                                                           p[k]);
+                          D.JxW(k, q) *
+                          (kind == Tangent::consistent
+                             ? point.derivative(dH, moduli)
+                             : point.positive_derivative(dH, moduli));
                         for (unsigned int a = 0; a < nn; ++a)
                           {
                             const dealii::Tensor<1, dim> f = dP * g[a];
                             for (unsigned int i = 0; i < dim; ++i)
-                              blocks[a * nn + b][i][j] += D.JxW(k, q) * f[i];
+                              blocks[a * nn + b][i][j] += f[i];
                           }
                       }
                 }
@@ -269,10 +362,66 @@ namespace Palpate
     std::vector<std::string>
     field_names() const override
     {
-      return {field};
+      return {Moduli::field_names.begin(), Moduli::field_names.end()};
     }
 
   private:
+    /// The moduli's fields, or a direction of them (0 where it has none).
+    class InCells
+    {
+    public:
+      explicit InCells(const Fields &fields)
+      {
+        for (std::size_t i = 0; i < field.size(); ++i)
+          if (fields.has(Moduli::field_names[i]))
+            field[i] = &fields[Moduli::field_names[i]];
+      }
+      typename Moduli::InCell
+      operator()(const unsigned int k) const
+      {
+        typename Moduli::InCell result{};
+        for (std::size_t i = 0; i < field.size(); ++i)
+          if (field[i] != nullptr)
+            result[i] = (*field[i])[k];
+        return result;
+      }
+      bool
+      any() const
+      {
+        return field != decltype(field){};
+      }
+
+    private:
+      std::array<const Field *, Moduli::field_names.size()> field{};
+    };
+
+    /// The derivatives by these fields that are asked for.
+    class Duals
+    {
+    public:
+      explicit Duals(FieldDuals &g)
+      {
+        for (std::size_t i = 0; i < field.size(); ++i)
+          if (g.has(Moduli::field_names[i]))
+            field[i] = &g[Moduli::field_names[i]];
+      }
+      void
+      add(const unsigned int k, const typename Moduli::InCell &g) const
+      {
+        for (std::size_t i = 0; i < field.size(); ++i)
+          if (field[i] != nullptr)
+            (*field[i])[k] += g[i];
+      }
+      bool
+      any() const
+      {
+        return field != decltype(field){};
+      }
+
+    private:
+      std::array<Field *, Moduli::field_names.size()> field{};
+    };
+
     /// Nodal values of the cell at hand.
     struct Cells
     {
@@ -287,6 +436,41 @@ namespace Palpate
       const Vector                       &vector;
       std::vector<dealii::Tensor<1, dim>> values;
     };
+
+    static const Tensor2 &
+    frame(const Context<dim> &c, const unsigned int k)
+    {
+      return c.snapshot.frames[k];
+    }
+
+    static Tensor2
+    gradient(const Context<dim> &c,
+             const Cells        &x,
+             const unsigned int  k,
+             const unsigned int  q)
+    {
+      return c.discretization.displacement_gradient(x.values, k, q);
+    }
+
+    auto
+    at(const Context<dim> &c,
+       const Cells        &u,
+       const unsigned int  k,
+       const unsigned int  q) const
+    {
+      return material.point(gradient(c, u, k, q), frame(c, k));
+    }
+
+    template <typename Point>
+    static void
+    require_valid(const Context<dim> &c, const Point &point, const unsigned k)
+    {
+      if (!point.is_valid())
+        throw SolverError(
+          "cell " + std::to_string(c.discretization.cell_id[k]) +
+          " is inverted (det F <= 0), where the material has no stress: try "
+          "smaller load or time steps");
+    }
 
     /// result_a += sum_q JxW stress(k, q) g_a over all local cells.
     template <typename Stress>

@@ -13,8 +13,8 @@ namespace Palpate
     prm.declare_entry("Poisson ratio",
                       "0.4",
                       Patterns::Double(),
-                      "nu, sets kappa/alpha = 4 nu / (1 - 2 nu); with Shear "
-                      "ratio = 2 the material is isotropic with "
+                      "nu. sms: sets kappa/alpha = 4 nu / (1 - 2 nu); with "
+                      "Shear ratio = 2 the material is isotropic with "
                       "E = 4 alpha (1 + nu).");
     prm.declare_entry("Shear ratio",
                       "2",

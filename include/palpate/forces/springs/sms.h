@@ -34,8 +34,9 @@ namespace Palpate
   template <int dim>
   struct SmsMaterial
   {
-    using T2 = dealii::Tensor<2, dim>;
-    using T1 = dealii::Tensor<1, dim>;
+    using T2     = dealii::Tensor<2, dim>;
+    using T1     = dealii::Tensor<1, dim>;
+    using Moduli = StiffnessModulus;
 
     SmsRatios             ratios;
     static constexpr bool is_linear = true;
@@ -43,6 +44,11 @@ namespace Palpate
     depends_on_frame() const
     {
       return ratios.shear != 2.;
+    }
+    MaterialPoint<dim, SmsMaterial<dim>>
+    point(const T2 &H, const T2 &R) const
+    {
+      return {*this, H, R};
     }
 
     double
@@ -118,7 +124,8 @@ namespace Palpate
   template <int dim>
   struct FiniteStrainSmsMaterial
   {
-    using T2 = dealii::Tensor<2, dim>;
+    using T2     = dealii::Tensor<2, dim>;
+    using Moduli = StiffnessModulus;
 
     SmsRatios             ratios;
     static constexpr bool is_linear = false;
@@ -126,6 +133,11 @@ namespace Palpate
     depends_on_frame() const
     {
       return ratios.shear != 2.;
+    }
+    MaterialPoint<dim, FiniteStrainSmsMaterial<dim>>
+    point(const T2 &H, const T2 &R) const
+    {
+      return {*this, H, R};
     }
 
     double

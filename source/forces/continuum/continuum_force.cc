@@ -1,0 +1,172 @@
+#include <deal.II/base/symmetric_tensor.h>
+
+#include <palpate/forces/continuum/continuum_force.h>
+#include <palpate/forces/continuum/materials.h>
+
+#include <algorithm>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <int dim, typename Volume>
+  Tensor<2, dim>
+  NeoHookean<dim, Volume>::Point::positive_derivative(const T2   &dH,
+                                                      const Lame &p) const
+  {
+    // F = U diag(sigma) V^T from F^T F = V diag(sigma^2) V^T.
+    const T2                F = Deformation::plus_identity(H);
+    const auto              C = eigenvectors(symmetrize(transpose(F) * F),
+                                SymmetricTensorEigenvectorMethod::jacobi);
+    T2                      U, V;
+    std::array<double, dim> sigma;
+    for (unsigned int i = 0; i < dim; ++i)
+      {
+        sigma[i]               = std::sqrt(C[i].first);
+        const Tensor<1, dim> u = F * C[i].second / sigma[i];
+        for (unsigned int d = 0; d < dim; ++d)
+          {
+            V[d][i] = C[i].second[d];
+            U[d][i] = u[d];
+          }
+      }
+    const T2                D = transpose(U) * dH * V;
+    const double            c = p.lambda * W.first - p.mu;
+    T2                      P;
+    SymmetricTensor<2, dim> A;
+    for (unsigned int i = 0; i < dim; ++i)
+      for (unsigned int j = 0; j <= i; ++j)
+        A[i][j] = p.lambda * W.second / (sigma[i] * sigma[j]) +
+                  (i == j ? p.mu - c / (sigma[i] * sigma[i]) : 0.);
+    for (const auto &[value, e] :
+         eigenvectors(A, SymmetricTensorEigenvectorMethod::jacobi))
+      {
+        double along = 0;
+        for (unsigned int i = 0; i < dim; ++i)
+          along += e[i] * D[i][i];
+        for (unsigned int i = 0; i < dim; ++i)
+          P[i][i] += std::max(0., value) * along * e[i];
+      }
+    for (unsigned int i = 0; i < dim; ++i)
+      for (unsigned int j = 0; j < i; ++j)
+        {
+          const double r = c / (sigma[i] * sigma[j]);
+          const double even =
+            0.5 * std::max(0., p.mu - r) * (D[i][j] + D[j][i]);
+          const double odd = 0.5 * std::max(0., p.mu + r) * (D[i][j] - D[j][i]);
+          P[i][j] += even + odd;
+          P[j][i] += even - odd;
+        }
+    return U * P * transpose(V);
+  }
+
+  template <int dim, typename Material>
+  void
+  ContinuumForce<dim, Material>::declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Poisson ratio",
+                      "0.4",
+                      Patterns::Double(),
+                      "nu. sms: sets kappa/alpha = 4 nu / (1 - 2 nu); with "
+                      "Shear ratio = 2 the material is isotropic with "
+                      "E = 4 alpha (1 + nu).");
+    prm.declare_entry("Poisson ratios",
+                      "",
+                      Patterns::Anything(),
+                      "Continuum materials: nu by label, \"1: 0.3; 2: 0.45\", "
+                      "or pack (its poisson_ratio); empty: Poisson ratio "
+                      "everywhere.");
+  }
+
+  template <int dim, typename Material>
+  void
+  ContinuumForce<dim, Material>::parse_parameters(Parameters &parameters)
+  {
+    const std::string expected = "expected a value between -1 and 0.5";
+    const auto        check = [&](const std::string &entry, const double nu) {
+      if (!(nu > -1 && nu < 0.5))
+        parameters.fail(entry, expected);
+    };
+    const std::string list = parameters.get("Poisson ratios");
+    from_pack              = (list == "pack");
+    if (list.empty())
+      {
+        ratio = parameters.get_double("Poisson ratio");
+        check("Poisson ratio", ratio);
+      }
+    else if (!from_pack)
+      for (const auto &[label, values] :
+           parameters.get_map("Poisson ratios", 1))
+        {
+          check("Poisson ratios", values[0]);
+          ratio_of_label[label] = values[0];
+        }
+  }
+
+  template <int dim, typename Material>
+  void
+  ContinuumForce<dim, Material>::check(const Discretization<dim> &D,
+                                       const Parameters &parameters) const
+  {
+    const auto &labels = D.serial_mesh.labels;
+    if (!ratio_of_label.empty())
+      for (std::size_t k = 0; k < labels.size(); ++k)
+        if (ratio_of_label.count(labels[k]) == 0)
+          parameters.fail("Poisson ratios",
+                          "expected a value for label " +
+                            std::to_string(labels[k]) + " of cell " +
+                            std::to_string(k));
+  }
+
+  template <int dim, typename Material>
+  void
+  ContinuumForce<dim, Material>::add_fields(const Discretization<dim> &D,
+                                            const std::vector<Snapshot<dim>> &,
+                                            const CaseData<dim> &data,
+                                            const std::vector<std::string> &,
+                                            Fields &fields) const
+  {
+    Field &nu = fields["poisson_ratio"];
+    if (from_pack)
+      {
+        const auto it = data.arrays.find("poisson_ratio");
+        if (it == data.arrays.end())
+          throw InputError(data.source,
+                           "key 'poisson_ratio' is missing, expected it "
+                           "because of Model/Poisson ratios = pack");
+        nu = D.scatter_cells(it->second.values);
+        return;
+      }
+    nu = Field(D.n_cells(), ratio);
+    if (!ratio_of_label.empty())
+      for (unsigned int k = 0; k < D.n_cells(); ++k)
+        nu[k] = ratio_of_label.at(D.serial_mesh.labels[D.cell_id[k]]);
+  }
+
+  namespace
+  {
+    template <int dim>
+    using LinearForce = ContinuumForce<dim, LinearElastic<dim>>;
+    template <int dim>
+    using NeoHookeanForce =
+      ContinuumForce<dim, NeoHookean<dim, LogarithmicVolume>>;
+    template <int dim>
+    using StableForce = ContinuumForce<dim, NeoHookean<dim, QuadraticVolume>>;
+
+    const char *linear = "linear elasticity by Young's modulus and Poisson "
+                         "ratio (2D: plane strain)";
+    const char *neo    = "mu/2 (|F|^2 - dim) - mu log J + lambda/2 (log J)^2";
+    const char *stable = "mu/2 (|F|^2 - dim) - mu log J + lambda/2 (J - 1)^2";
+
+    const Registry<Force<2>>::Entry<LinearForce<2>>     l2("linear elastic",
+                                                       linear);
+    const Registry<Force<3>>::Entry<LinearForce<3>>     l3("linear elastic",
+                                                       linear);
+    const Registry<Force<2>>::Entry<NeoHookeanForce<2>> n2("neo-hookean", neo);
+    const Registry<Force<3>>::Entry<NeoHookeanForce<3>> n3("neo-hookean", neo);
+    const Registry<Force<2>>::Entry<StableForce<2>>     s2("stable neo-hookean",
+                                                       stable);
+    const Registry<Force<3>>::Entry<StableForce<3>>     s3("stable neo-hookean",
+                                                       stable);
+  } // namespace
+} // namespace Palpate

@@ -1,0 +1,268 @@
+// Continuum materials against what is known without them: other forces here,
+// analytic solutions, rotations.
+
+#include <palpate/forces/continuum/continuum_force.h>
+#include <palpate/forces/continuum/materials.h>
+#include <palpate/forces/springs/sms.h>
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "sample.h"
+
+using namespace Palpate;
+using dealii::Tensor;
+
+namespace
+{
+  const std::vector<std::string> materials = {"linear elastic",
+                                              "neo-hookean",
+                                              "stable neo-hookean"};
+
+  /// Difference of two nodal vectors, relative to the second.
+  double
+  difference(Vector a, const Vector &b)
+  {
+    a.zero_out_ghost_values();
+    a -= b;
+    return a.l2_norm() / b.l2_norm();
+  }
+
+  template <int dim>
+  Vector
+  force_at(const Force<dim> &force, const Context<dim> &c)
+  {
+    Vector h = c.discretization.make_vector();
+    force.residual(c, h);
+    return h;
+  }
+
+  /// E = 4 alpha (1 + nu) makes isotropic SMS and linear elasticity the same.
+  template <int dim>
+  void
+  equals_sms(const unsigned int degree)
+  {
+    Sample<dim>                     x(3, degree);
+    SmsForce<dim, SmsMaterial<dim>> sms;
+    sms.material.ratios.volume = 4 * 0.3 / (1 - 0.6);
+    const Vector expected      = force_at<dim>(sms, x.context());
+    const double energy        = x.D.sum(sms.energy(x.context()));
+    x.fields["poisson_ratio"]  = Field(x.D.n_cells(), 0.3);
+    for (double &E : x.fields["stiffness"].values)
+      E *= 4 * 1.3;
+    const auto linear = make_term<Force<dim>>("linear elastic");
+    EXPECT_LT(difference(force_at<dim>(*linear, x.context()), expected), 1e-13);
+    EXPECT_NEAR(x.D.sum(linear->energy(x.context())) / energy, 1, 1e-13);
+    // All materials have the same tangent at rest, each its own elsewhere.
+    State rest;
+    rest.u = ghosted_copy(x.D.make_vector());
+    const Context<dim> at_rest{
+      x.D, rest, x.fields, x.snapshots[0], x.constrained};
+    for (const auto &name : materials)
+      {
+        const auto force = make_term<Force<dim>>(name);
+        Vector     h     = x.D.make_vector();
+        force->apply_tangent(at_rest, x.state.u, h);
+        EXPECT_LT(difference(h, expected), 1e-13) << name;
+        EXPECT_EQ(force_at<dim>(*force, at_rest).l2_norm(), 0) << name;
+        if (name == "linear elastic")
+          continue;
+        EXPECT_GT(difference(force_at<dim>(*force, x.context()), expected),
+                  1e-2)
+          << name;
+      }
+  }
+
+  /// A rotated body has no stress; the energy does not see a rotation.
+  template <int dim>
+  void
+  turns(const std::string &name)
+  {
+    Sample<dim> x(2);
+    x.fields["poisson_ratio"] = Field(x.D.n_cells(), 0.3);
+    const auto   force        = make_term<Force<dim>>(name);
+    const Vector h            = force_at<dim>(*force, x.context());
+    const double energy       = x.D.sum(force->energy(x.context()));
+    const double c = std::cos(2.), s = std::sin(2.);
+    const auto   rotate = [&](Vector &u, const bool body) {
+      for (unsigned int n = 0; n < x.D.n_nodes(); ++n)
+        {
+          Tensor<1, dim> p;
+          for (unsigned int d = 0; d < dim; ++d)
+            p[d] = u.local_element(n * dim + d) +
+                   (body ? x.D.node_position(n)[d] : 0.);
+          const Tensor<1, dim> before = p;
+          p[0]                        = c * before[0] - s * before[1];
+          p[1]                        = s * before[0] + c * before[1];
+          for (unsigned int d = 0; d < dim; ++d)
+            u.local_element(n * dim + d) =
+              p[d] - (body ? x.D.node_position(n)[d] : 0.);
+        }
+    };
+    State still;
+    still.u = ghosted_copy(x.D.make_vector());
+    rotate(still.u, true);
+    EXPECT_LT(force_at<dim>(
+                *force, {x.D, still, x.fields, x.snapshots[0], x.constrained})
+                .l2_norm(),
+              1e-12 * h.l2_norm())
+      << name;
+    rotate(x.state.u, true);
+    EXPECT_NEAR(x.D.sum(force->energy(x.context())) / energy, 1, 1e-12) << name;
+    Vector turned = ghosted_copy(h);
+    turned.update_ghost_values();
+    rotate(turned, false);
+    EXPECT_LT(difference(force_at<dim>(*force, x.context()), turned), 1e-12)
+      << name;
+  }
+
+  /**
+   * A bar drawn to 1 + stretch of its length, its sides free: F =
+   * diag(1 + stretch, b, b) with b from P_22 = 0, by bisection.
+   */
+  template <int dim>
+  void
+  uniaxial(const std::string &name, const unsigned int degree)
+  {
+    Sample<dim>  x(2, degree, 1, 0, 0);
+    const double E = 1000, nu = 0.3, stretch = 3;
+    x.fields["stiffness"]     = Field(x.D.n_cells(), E);
+    x.fields["poisson_ratio"] = Field(x.D.n_cells(), nu);
+    x.fields["density"]       = Field(x.D.n_cells(), 1.);
+    // Every component is held on the side where its coordinate is 0.
+    const std::array<double, 3> size = {{1., 0.8, 0.6}};
+    std::fill(x.constrained.begin(), x.constrained.end(), 0);
+    auto &prescribed = x.snapshots[0].prescribed;
+    prescribed       = ghosted_copy(x.D.make_vector());
+    dealii::LinearAlgebra::distributed::Vector<double> flags(
+      x.D.dof_partitioner()),
+      values(x.D.dof_partitioner());
+    for (const auto &face : x.D.boundary_faces)
+      for (unsigned int d = 0; d < dim; ++d)
+        if (face.id == 2 * d || face.id == 1)
+          for (const unsigned int a : face.nodes)
+            {
+              const unsigned int n =
+                x.D.cell_nodes[face.cell * x.D.nodes_per_cell + a];
+              if (n < x.D.n_owned_nodes() && (face.id != 1 || d == 0))
+                {
+                  flags.local_element(n * dim + d) = 1;
+                  if (face.id == 1)
+                    values.local_element(n * dim + d) = stretch * size[0];
+                }
+            }
+    flags.update_ghost_values();
+    values.update_ghost_values();
+    for (unsigned int i = 0; i < x.constrained.size(); ++i)
+      {
+        x.constrained[i]            = flags.local_element(i) > 0.5;
+        prescribed.local_element(i) = values.local_element(i);
+      }
+    SolverParameters solver;
+    NewtonParameters newton;
+    solver.direct             = true;
+    newton.relative_tolerance = 1e-12;
+    newton.load_steps         = 4;
+    std::vector<std::unique_ptr<Force<dim>>> forces;
+    forces.push_back(make_term<Force<dim>>(name));
+    StaticEquilibrium<dim> equilibrium(x.D,
+                                       x.constrained,
+                                       x.snapshots,
+                                       std::move(forces),
+                                       solver,
+                                       newton,
+                                       x.log);
+    equilibrium.solve(x.fields);
+
+    const double mu     = E / (2 * (1 + nu)),
+                 lambda = E * nu / ((1 + nu) * (1 - 2 * nu)), a = 1 + stretch;
+    const auto lateral_stress = [&](const double b) {
+      const double J = a * std::pow(b, dim - 1);
+      if (name == "linear elastic")
+        return lambda * (a - 1 + (dim - 1) * (b - 1)) + 2 * mu * (b - 1);
+      return mu * (b - 1 / b) +
+             lambda * (name == "neo-hookean" ? std::log(J) : (J - 1) * J) / b;
+    };
+    double low = name == "linear elastic" ? -5 : 1e-3, high = 1;
+    for (unsigned int i = 0; i < 100; ++i)
+      {
+        const double middle                       = 0.5 * (low + high);
+        (lateral_stress(middle) > 0 ? high : low) = middle;
+      }
+    const auto &u     = equilibrium.context(0).state.u;
+    double      worst = 0;
+    for (unsigned int n = 0; n < x.D.n_owned_nodes(); ++n)
+      for (unsigned int d = 0; d < dim; ++d)
+        worst = std::max(worst,
+                         std::abs(u.local_element(n * dim + d) -
+                                  (d == 0 ? stretch : low - 1) *
+                                    x.D.node_position(n)[d]));
+    EXPECT_LT(dealii::Utilities::MPI::max(worst, MPI_COMM_WORLD), 1e-9)
+      << name << ", lateral stretch " << low;
+  }
+} // namespace
+
+TEST(Continuum, EqualsSms)
+{
+  for (const unsigned int degree : {1, 2})
+    {
+      equals_sms<2>(degree);
+      equals_sms<3>(degree);
+    }
+}
+
+TEST(Continuum, DoesNotSeeRotations)
+{
+  for (const auto &name : materials)
+    if (name != "linear elastic")
+      {
+        turns<2>(name);
+        turns<3>(name);
+      }
+}
+
+TEST(Continuum, UniaxialTension)
+{
+  for (const auto &name : materials)
+    {
+      uniaxial<2>(name, 1);
+      uniaxial<3>(name, 1);
+      uniaxial<2>(name, 2);
+    }
+}
+
+// The substitute is the tangent where that is positive, and positive elsewhere.
+TEST(Continuum, PositiveSubstitute)
+{
+  using T2 = Tensor<2, 3>;
+  const Lame   p{4000, 1000};
+  unsigned int indefinite = 0;
+  for (unsigned int seed = 0; seed < 200; ++seed)
+    {
+      const double size   = seed < 100 ? 0.05 : 0.6;
+      const auto   random = [&](const unsigned int which) {
+        T2 H;
+        for (unsigned int i = 0; i < 9; ++i)
+          H[i / 3][i % 3] = size * random_number(1000 + 3 * seed + which, i);
+        return H;
+      };
+      const NeoHookean<3, LogarithmicVolume>::Point point(random(0));
+      if (!point.is_valid())
+        continue;
+      const T2 a = random(1), b = random(2);
+      const T2 Pa        = point.positive_derivative(a, p),
+               Pb        = point.positive_derivative(b, p),
+               Ka        = point.derivative(a, p);
+      const double scale = p.lambda * a.norm() * b.norm();
+      EXPECT_NEAR(scalar_product(Pa, b) / scale,
+                  scalar_product(Pb, a) / scale,
+                  1e-11);
+      EXPECT_GE(scalar_product(Pa, a), -1e-9 * scale);
+      EXPECT_GE(scalar_product(Pa, a), scalar_product(Ka, a) - 1e-9 * scale);
+      if ((Pa - Ka).norm() > 1e-9 * Ka.norm())
+        ++indefinite;
+    }
+  EXPECT_GT(indefinite, 10u);
+  EXPECT_LT(indefinite, 190u);
+}
