@@ -685,6 +685,89 @@ for value in ("0.5", "-0.1"):
     row("poisson_" + value, "Poisson ratio " + value, 2,
         ["case.prm", "Model/Poisson ratio", "[0, 0.5)"],
         entries={"Model/Poisson ratio": value})
+for value in ("0.5", "-1"):
+    row("continuum_poisson_" + value, "Poisson ratio %s of a continuum" % value,
+        2, ["case.prm", "Model/Poisson ratio", "between -1 and 0.5"],
+        entries={"Model/Type": "neo-hookean", "Model/Poisson ratio": value})
+row("continuum_poisson_label", "Poisson ratios without one of the labels", 2,
+    ["case.prm", "Model/Poisson ratios", "label 1 of cell 1"],
+    pack=lambda: dict(good_pack(), labels=np.arange(48) % 2),
+    entries={"Model/Type": "linear elastic", "Model/Poisson ratios": "0: 0.3"},
+    mpi=True)
+row("continuum_poisson_twice", "both entries of the Poisson ratio", 2,
+    ["case.prm", "Model/Poisson ratio"],
+    entries={"Model/Type": "linear elastic", "Model/Poisson ratio": "0.2",
+             "Model/Poisson ratios": "0: 0.3; 1: 0.3"},
+    pack=lambda: dict(good_pack(), labels=np.arange(48) % 2))
+row("continuum_poisson_missing", "Poisson ratios of a pack without them", 2,
+    ["case.npz", "poisson_ratio", "missing"],
+    entries={"Model/Type": "linear elastic", "Model/Poisson ratios": "pack"})
+row("continuum_poisson_pack", "a Poisson ratio of 1/2 in the pack", 2,
+    ["case.npz", "poisson_ratio", "0.5 at [3]", "between -1 and 0.5"],
+    pack=lambda: dict(good_pack(), poisson_ratio=put(3, 0.5)(np.zeros(48))))
+row("continuum_modulus_pack", "a stiffness of a pack for another model", 2,
+    ["case.npz", "youngs_modulus", "missing"],
+    pack=lambda: dict(good_pack(), alpha_k=np.ones(48)),
+    entries={"Model/Type": "linear elastic", "Stiffness/Source": "pack",
+             "Stiffness/Value": None})
+row("prescribed_formula", "a prescribed motion of two components", 2,
+    ["case.prm", "Boundary conditions/Prescribed function",
+     "3 expressions of x, y, z, t"],
+    entries={"Boundary conditions/Prescribed values": "function",
+             "Boundary conditions/Prescribed function": "x; 2"})
+row("inverted_by_motion", "a prescribed motion that inverts the body", 1,
+    ["case.prm"],
+    entries={"Model/Type": "neo-hookean",
+             "Boundary conditions/Prescribed values": "function",
+             "Boundary conditions/Prescribed function": "-2*x; 0; 0"},
+    mpi=True)
+
+# Motion in time.
+MOTION = {"Task": "simulate", "Output directory": "out",
+          "Case/Shape": "box", "Case/Generated shape/Subdivisions": "2, 2, 2",
+          "Boundary conditions/Constrained vertices": "none",
+          "Model/Type": "neo-hookean", "Time/Step": "0.01", "Time/End": "0.1"}
+
+
+def bad_motion(name, what, texts, entries, **more):
+    row("motion_" + name, what, 2, texts, base=MOTION,
+        pack=None, entries=entries, **more)
+
+
+bad_motion("step", "no time step", ["Time/Step", "positive"],
+           {"Time/Step": "0"})
+bad_motion("end", "an end between two steps", ["Time/End", "multiple of Step"],
+           {"Time/End": "0.105"})
+bad_motion("end_early", "an end before the first step", ["Time/End", "one Step"],
+           {"Time/End": "0.001"})
+bad_motion("mass", "a consistent mass for an explicit integrator",
+           ["Time/Mass", "lumped"],
+           {"Time/Integrator": "velocity verlet", "Time/Mass": "consistent"})
+bad_motion("substeps", "substeps of an implicit integrator",
+           ["Time/Substeps", "no effect"], {"Time/Substeps": "4"})
+bad_motion("unstable", "substeps that are too long",
+           ["Time/Substeps", "not stable", "substeps"],
+           {"Time/Integrator": "symplectic euler", "Stiffness/Value": "1e9"},
+           mpi=True)
+bad_motion("velocity", "an initial velocity with a misspelt name",
+           ["Initial state/Velocity", "3 expressions of x, y, z"],
+           {"Initial state/Velocity": "1; w; 0"})
+bad_motion("velocity_infinite", "an initial velocity that is infinite",
+           ["Initial state/Velocity", "finite"],
+           {"Initial state/Velocity": "1/x; 0; 0"}, mpi=True)
+bad_motion("registered", "a registered motion in time",
+           ["Boundary conditions/Prescribed values", "zero or function"],
+           {"Boundary conditions/Constrained vertices": "surface",
+            "Case/Generated shape/Subdivisions": "3, 3, 3"})
+bad_motion("all_held", "a motion without a free vertex",
+           ["no vertex is free"],
+           {"Boundary conditions/Constrained vertices": "surface",
+            "Case/Generated shape/Subdivisions": "1, 1, 1",
+            "Boundary conditions/Prescribed values": "zero"})
+bad_motion("inverted", "an initial displacement that inverts cells",
+           ["Initial state", "inverted"],
+           {"Initial state/Displacement": "-2*x; 0; 0"}, mpi=True)
+
 row("shear_ratio", "shear ratio 0", 2,
     ["case.prm", "Model/Shear ratio", "positive"],
     entries={"Model/Shear ratio": "0"})

@@ -1049,6 +1049,120 @@ end
           "history.csv: columns by name, row 0 the start")
 
 
+def simulate():
+    """Motion in time: rest, integrators against each other, ranks, failures."""
+    files = ROOT / "parameter_files"
+    _, s, _ = run(files / "bar_tension.prm")
+    close(s["displacement"]["highest_m"][1], 0.01553, 1e-5, "bar at 300 % strain")
+    # The damped beam comes to rest where the static one is.
+    beam = files / "damped_beam.prm"
+    still = write("still.prm", beam.read_text().replace("= simulate", "= forward")
+                  .split("subsection Time")[0])
+    rest, _, _ = run(still)
+    r, s, out = run(beam)
+    check(np.abs(r["displacement"][-1] - rest["displacement"]).max() < 1e-6,
+          "the damped beam ends in static equilibrium")
+    close(rest["displacement"].min(), -0.03145, 1e-5, "deflection of the beam")
+    energy = s["energy_J"]
+    check(energy["kinetic"] < 1e-12, "no kinetic energy is left")
+    close(energy["dissipated"] / -energy["total"], 1, 2e-3,
+          "dissipated against lost energy")
+    rows = np.genfromtxt(out / "energies.csv", delimiter=",", names=True)
+    check(len(rows) == len(r["time"]) == 51 and rows["time_s"][-1] == 2.0,
+          "51 outputs by default, up to the end")
+    check((out / "solution.pvd").read_text().count("timestep=") == 51,
+          "all of them in solution.pvd")
+
+    # Turning, flying and pulled bodies: integrators agree, ranks agree.
+    flight = write("flight.prm", """
+set Task = simulate
+subsection Case
+  set Shape = box
+  subsection Generated shape
+    set Upper corner = 0.4, 0.2, 0.2
+    set Subdivisions = 4, 2, 2
+  end
+end
+subsection Boundary conditions
+  set Constrained vertices = none
+end
+subsection Initial state
+  set Displacement = 0.1*x; 0; 0
+  set Velocity = 1 - 4*y; 4*x; 2
+end
+subsection Loads
+  set Gravity = 0, 0, -9.81
+  set Density = 500
+end
+subsection Model
+  set Type = stable neo-hookean
+end
+subsection Stiffness
+  set Value = 2e4
+end
+subsection Time
+  set Step = 2e-4
+  set End = 0.1
+end
+""")
+    ends = {}
+    for integrator in ("bdf2", "velocity verlet", "symplectic euler"):
+        for n in (1, 2, 3) if integrator != "symplectic euler" else (1,):
+            r, _, out = run(flight, [f"Time/Integrator={integrator}",
+                                     "Time/Mass=lumped"], n)
+            end = r["displacement"][-1]
+            if n == 1:
+                ends[integrator] = end
+            check(relative(end, ends[integrator]) < 1e-9,
+                  f"{integrator}: {n} ranks as one")
+            if integrator == "velocity verlet":
+                rows = np.genfromtxt(out / "energies.csv", delimiter=",",
+                                     names=True)
+                drift = np.ptp(rows["total_J"]) / rows["kinetic_J"][0]
+                check(drift < 1e-4, f"{integrator}: energy stays to {drift:.1e}")
+    # A box that falls: its centre's path, whatever it does meanwhile.
+    fall = ends["velocity verlet"][:, 2].mean()
+    close(fall, 2 * 0.1 - 9.81 * 0.1 ** 2 / 2, 0.01, "free fall")
+    check(relative(ends["bdf2"], ends["velocity verlet"]) < 2e-3,
+          "bdf2 against Verlet")
+    check(1e-5 < relative(ends["symplectic euler"], ends["velocity verlet"])
+          < 1e-2, "symplectic Euler is of first order only")
+
+    # Prescribed motion, and springs and linear materials that move as well.
+    for model, value in (("linear elastic", "3e4"), ("sms", "1e4"),
+                         ("intersection springs", "1e4")):
+        more = ([] if model == "linear elastic" else
+                ["Model/Frames=coordinate axes"])
+        more += (["Model/Shear springs=true"] if "inter" in model else [])
+        r, s, _ = run(flight, [
+            f"Model/Type={model}", f"Stiffness/Value={value}",
+            "Boundary conditions/Constrained vertices=boundary ids",
+            "Boundary conditions/Boundary ids=0",
+            "Boundary conditions/Prescribed values=function",
+            "Boundary conditions/Prescribed function=0; 0.02*sin(20*t); 0",
+            "Initial state/Velocity=0; 0.4; 0", "Initial state/Displacement=",
+            "Time/Step=2e-3"] + more)
+        still = np.abs(r["displacement"][-1] -
+                       [0, 0.02 * np.sin(2), 0]).max(axis=1) < 1e-12
+        check(9 <= still.sum() < len(still) / 2,
+              f"{model}: the held end follows its formula")
+        check(abs(r["velocity"][0][:, 1] - 0.4).max() < 1e-6,
+              f"{model}: starts with the prescribed velocity")
+        if model == "linear elastic":
+            check(s["solves"]["set_ups"] <= 2, "one matrix for all steps")
+
+    # What breaks leaves its last good state.
+    done = run(flight, ["Initial state/Velocity=-80*x; 0; 0",
+                        "Initial state/Displacement=",
+                        "Time/Integrator=velocity verlet"], code=1)
+    check(done.stderr.count("\n") == 1 and "inverted" in done.stderr and
+          "step" in done.stderr, "one line: " + done.stderr.strip())
+    r = np.load(OUT / "run/result.npz")
+    s = json.loads((OUT / "run/summary.json").read_text())
+    check(0 < r["time"][-1] < 0.1 and r["time"][-1] == s["time_s"] and
+          np.isfinite(r["displacement"]).all(), "the last good state is there")
+
+
 def convergence():
     """Linear tets are too stiff by what the independent program found."""
     droop = ROOT / "parameter_files/droop_cone.prm"

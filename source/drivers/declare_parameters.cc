@@ -328,9 +328,10 @@ namespace Palpate
     prm.declare_entry("Task",
                       "",
                       Patterns::Selection(
-                        "|forward|evaluate|identify|verify|pack|train|predict|"
-                        "phantom"),
+                        "|forward|simulate|evaluate|identify|verify|pack|train|"
+                        "predict|phantom"),
                       "What to do: forward solves for the displacement, "
+                      "simulate computes a motion in time, "
                       "evaluate gives objective and gradient, identify "
                       "recovers the stiffness, verify runs Taylor tests, pack "
                       "makes a case pack of a mesh and images, train "
@@ -444,13 +445,35 @@ namespace Palpate
                       "Ids of the constrained surfaces, separated by commas.");
     prm.declare_entry("Prescribed values",
                       "registered",
-                      Patterns::Selection("zero|registered"),
+                      Patterns::Selection("zero|registered|function"),
                       "Displacement of the constrained vertices.");
+    prm.declare_entry("Prescribed function",
+                      "",
+                      Patterns::Anything(),
+                      "Displacement [m] by component as formulas of x, y, z "
+                      "[m] and the time t [s], \"0; 0; 0.1*t\"; t = 1 where "
+                      "there is no time.");
     prm.declare_entry("Prescribed scale",
                       "1",
                       Patterns::Double(),
                       "Fraction of the registered motion; the observation is "
                       "scaled likewise.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Initial state");
+    for (const char *name : {"Displacement", "Velocity"})
+      prm.declare_entry(name,
+                        "",
+                        Patterns::Anything(),
+                        std::string("simulate: by component as formulas of x, "
+                                    "y, z [m], \"0; 0; -2\"") +
+                          (std::string(name) == "Velocity" ? " [m/s]"
+                                                           : " [m]") +
+                          "; empty: zero.");
+    prm.leave_subsection();
+
+    prm.enter_subsection("Time");
+    TimeParameters::declare_parameters(prm);
     prm.leave_subsection();
 
     prm.enter_subsection("Loads");

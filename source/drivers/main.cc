@@ -30,6 +30,7 @@ namespace
     print("forces", Registry<Force<3>>::items());
     print("objectives", Registry<Objective<3>>::items());
     print("parameterizations", Registry<Parameterization<3>>::items());
+    print("integrators", Registry<Integrator<3>>::items());
   }
 
   /// A bar would end the cell of a Markdown table.
@@ -121,6 +122,8 @@ namespace
   {
     if (task == "forward")
       return run_forward<dim>(parameters, options, comm, log);
+    if (task == "simulate")
+      return run_simulate<dim>(parameters, options, comm, log);
     if (task == "evaluate")
       return run_evaluate<dim>(parameters, options, comm, log);
     if (task == "identify")

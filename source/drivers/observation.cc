@@ -107,12 +107,13 @@ namespace Palpate
   }
 
   template <int dim>
-  std::vector<double>
-  values_at_barycentres(const std::string     &entry,
-                        Parameters            &parameters,
-                        const SerialMesh<dim> &mesh)
+  std::shared_ptr<Function<dim>>
+  read_formula(const std::string &entry,
+               Parameters        &parameters,
+               const unsigned int n_components,
+               const bool         with_time)
   {
-    FunctionParser<dim> function(1);
+    auto function = std::make_shared<FunctionParser<dim>>(n_components);
     // muParser's wrapper explains itself on std::cerr: we do it below.
     struct Silence
     {
@@ -123,25 +124,46 @@ namespace Palpate
         std::cerr.clear();
       }
     } silence;
-    std::vector<double> values;
     try
       {
-        function.initialize(dim == 2 ? "x,y" : "x,y,z",
-                            parameters.get(entry),
-                            {});
-        for (const auto &cell : mesh.cells)
-          {
-            Point<dim> b;
-            for (const unsigned int v : cell)
-              b += mesh.vertices[v] / (dim + 1.);
-            values.push_back(function.value(b));
-          }
+        function->initialize(std::string(dim == 2 ? "x,y" : "x,y,z") +
+                               (with_time ? ",t" : ""),
+                             parameters.get(entry),
+                             {},
+                             with_time);
+        for (unsigned int c = 0; c < n_components; ++c)
+          function->value(Point<dim>(), c); // what is wrong shows here
       }
     catch (const ExceptionBase &)
       {
+        const std::string of =
+          std::string(dim == 2 ? "x, y" : "x, y, z") + (with_time ? ", t" : "");
         parameters.fail(entry,
-                        "cannot be understood, expected an expression of "
-                        "x, y, z such as 1000 + 500*sin(10*x)");
+                        n_components == 1
+                          ? "cannot be understood, expected an expression of " +
+                              of + " such as 1000 + 500*sin(10*x)"
+                          : "cannot be understood, expected " +
+                              std::to_string(n_components) +
+                              " expressions of " + of +
+                              ", separated by semicolons");
+      }
+    return function;
+  }
+
+  template <int dim>
+  std::vector<double>
+  values_at_barycentres(const std::string     &entry,
+                        Parameters            &parameters,
+                        const SerialMesh<dim> &mesh)
+  {
+    const auto function = read_formula<dim>(entry, parameters, 1, false);
+    std::vector<double> values;
+    for (const auto &cell : mesh.cells)
+      {
+        Point<dim> b;
+        for (const unsigned int v : cell)
+          b += mesh.vertices[v] / (dim + 1.);
+        values.push_back(function->value(b));
       }
     return values;
   }
@@ -243,6 +265,10 @@ namespace Palpate
     const MPI_Comm &,                                                          \
     const ConditionalOStream &,                                                \
     const bool);                                                               \
+  template std::shared_ptr<Function<dim>> read_formula(const std::string &,    \
+                                                       Parameters &,           \
+                                                       const unsigned int,     \
+                                                       const bool);            \
   template std::vector<double> values_at_barycentres(const std::string &,      \
                                                      Parameters &,             \
                                                      const SerialMesh<dim> &); \

@@ -49,10 +49,17 @@ namespace Palpate
       parse_objective();
     if (stiffness_from_parameterization)
       read_parameterization();
-    {
-      const Parameters::Section section(parameters, "Linear solver");
-      solver_parameters.parse_parameters(parameters);
-    }
+    if (parameters.get("Task") == "simulate")
+      {
+        const Parameters::Section section(parameters, "Time");
+        time = std::make_unique<TimeParameters>();
+        time->parse_parameters(parameters);
+      }
+    if (!time || !time->is_explicit)
+      {
+        const Parameters::Section section(parameters, "Linear solver");
+        solver_parameters.parse_parameters(parameters);
+      }
     if (writes_results(parameters))
       {
         const Parameters::Section section(parameters, "Images");
@@ -252,6 +259,20 @@ namespace Palpate
         << degree << "), " << n_constrained_vertices
         << " vertices constrained, " << n_free_vertices << " free, "
         << snapshots.size() << " snapshot(s)" << std::endl;
+    if (time)
+      {
+        log << "  " << time->n_steps() << " steps of " << time->step << " s by "
+            << time->integrator
+            << (time->substeps > 1
+                  ? ", " + std::to_string(time->substeps) + " substeps each"
+                  : "")
+            << ", " << (time->lumped ? "lumped" : "consistent") << " mass"
+            << std::endl;
+        if (!time->is_explicit)
+          log << "  linear solver: " << equilibrium->solver_description()
+              << std::endl;
+        return;
+      }
     if (n_unobservable > 0)
       log << "  " << n_unobservable
           << " cells have prescribed vertices only: their stiffness cannot be "

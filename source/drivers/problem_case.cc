@@ -113,6 +113,11 @@ namespace Palpate
   Problem<dim>::read_snapshots(const bool dry_run)
   {
     const std::size_t n = data.mesh.vertices.size() * dim;
+    if (time) // the motion is computed, none is observed
+      {
+        snapshots.resize(1);
+        return;
+      }
     {
       const Parameters::Section section(parameters, "Observation");
       const std::string         file = parameters.get("Computed by");
@@ -255,15 +260,27 @@ namespace Palpate
     check_constraints();
 
     // Prescribed values and weights of the observation.
-    const std::string values = parameters.get("Prescribed values");
+    const bool        none = time && n_constrained_vertices == 0;
+    const std::string values =
+      none ? "zero" : parameters.get("Prescribed values");
+    if (values == "function")
+      prescribed_motion =
+        read_formula<dim>("Prescribed function", parameters, dim, true);
+    if (values == "registered" && time)
+      parameters.fail("Prescribed values",
+                      "expected zero or function for the task simulate");
     if (values == "registered" && registered.empty())
       parameters.fail("Prescribed values",
                       data.source +
                         " has no displacement_field or displacement_steps, "
                         "expected one (or Prescribed values = zero)");
     for (auto &s : snapshots)
-      s.prescribed =
-        ghosted_copy(values == "registered" ? s.observed : D.make_vector());
+      {
+        s.prescribed =
+          ghosted_copy(values == "registered" ? s.observed : D.make_vector());
+        if (prescribed_motion)
+          prescribe(time ? 0. : 1., s.prescribed);
+      }
 
     double held_fraction = 0;
     long   held_seed     = 1;
@@ -308,9 +325,26 @@ namespace Palpate
 
   template <int dim>
   void
+  Problem<dim>::prescribe(const double t, Vector &u) const
+  {
+    if (prescribed_motion)
+      prescribed_motion->set_time(t);
+    for (unsigned int n = 0; n < discretization->n_nodes(); ++n)
+      if (constrained[n * dim])
+        for (unsigned int d = 0; d < dim; ++d)
+          u.local_element(n * dim + d) =
+            prescribed_motion
+              ? prescribed_motion->value(discretization->node_position(n), d)
+              : 0.;
+  }
+
+  template <int dim>
+  void
   Problem<dim>::check_constraints() const
   {
     const std::string where = data.source;
+    if (time && n_free_vertices > 0)
+      return; // a body may fly
     if (n_constrained_vertices == 0)
       throw InputError(where,
                        "no vertex is constrained (Boundary conditions/"
@@ -424,14 +458,15 @@ namespace Palpate
            " cells (det F <= 0)");
   }
 
-#define INSTANTIATE(dim)                                           \
-  template CaseData<dim> load_case(Parameters &,                   \
-                                   const MPI_Comm &,               \
-                                   const ConditionalOStream &,     \
-                                   QualityReport<dim> &);          \
-  template void          Problem<dim>::read_snapshots(const bool); \
-  template void          Problem<dim>::constrain();                \
-  template void          Problem<dim>::check_constraints() const;  \
+#define INSTANTIATE(dim)                                                        \
+  template CaseData<dim> load_case(Parameters &,                                \
+                                   const MPI_Comm &,                            \
+                                   const ConditionalOStream &,                  \
+                                   QualityReport<dim> &);                       \
+  template void          Problem<dim>::read_snapshots(const bool);              \
+  template void          Problem<dim>::constrain();                             \
+  template void          Problem<dim>::check_constraints() const;               \
+  template void          Problem<dim>::prescribe(const double, Vector &) const; \
   template void          Problem<dim>::check_strain();
 
   INSTANTIATE(2)

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iostream>
 #include <set>
 
 // The model of a Problem: frames, forces, stiffness, objective.
@@ -72,7 +73,7 @@ namespace Palpate
     }
     {
       const Parameters::Section section(parameters, "Loads");
-      bool                      needs_density = false;
+      bool                      needs_density = (time != nullptr);
       for (const auto &[name, item] : Registry<Force<dim>>::items())
         {
           if (item.group != "load")
@@ -115,21 +116,29 @@ namespace Palpate
           fixed_fields["density"] = D.scatter_cells(rho);
         }
     }
+    if (time)
+      {
+        auto force = std::make_unique<InertiaForce<dim>>(D, time->lumped);
+        inertia    = force.get();
+        forces.push_back(std::move(force));
+      }
     bool nonlinear = false;
     for (const auto &force : forces)
       nonlinear = nonlinear || force->tangent_depends_on().state;
-    if (nonlinear)
+    if (nonlinear && !(time && time->is_explicit))
       {
         const Parameters::Section section(parameters, "Newton");
         newton_parameters.parse_parameters(parameters);
       }
+    // A motion reports its steps, not each of Newton's.
+    static const ConditionalOStream silent(std::cout, false);
     equilibrium = std::make_unique<StaticEquilibrium<dim>>(D,
                                                            constrained,
                                                            snapshots,
                                                            std::move(forces),
                                                            solver_parameters,
                                                            newton_parameters,
-                                                           log);
+                                                           time ? silent : log);
   }
 
   template <int dim>

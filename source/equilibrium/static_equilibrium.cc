@@ -263,9 +263,18 @@ namespace Palpate
   void
   StaticEquilibrium<dim>::solve(const Fields &new_fields)
   {
+    solve_step(new_fields, false);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve_step(const Fields &new_fields,
+                                     const bool    same_tangent)
+  {
     fields = new_fields;
-    for (auto &sys : systems)
-      sys->current = false;
+    if (!same_tangent || !is_linear())
+      for (auto &sys : systems)
+        sys->current = false;
     if (is_linear() && systems.size() == 1)
       {
         std::vector<unsigned int> all(snapshots.size());

@@ -35,6 +35,18 @@ namespace Palpate
   std::vector<char>
   choose(const std::size_t n, const double fraction, const unsigned int seed);
 
+  /**
+   * An entry of the current section as a formula of x, y, z [m] and, if asked
+   * for, of the time t [s]; components are separated by semicolons.
+   * @throw InputError if it cannot be understood
+   */
+  template <int dim>
+  std::shared_ptr<dealii::Function<dim>>
+  read_formula(const std::string &entry,
+               Parameters        &parameters,
+               const unsigned int n_components,
+               const bool         with_time);
+
   /// An entry of the current section as an expression of x, y, z [m], at the
   /// barycentres of all cells. @throw InputError if it cannot be understood.
   template <int dim>

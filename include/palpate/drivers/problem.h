@@ -9,6 +9,7 @@
 #include <palpate/inverse/reduced_functional.h>
 #include <palpate/mesh/quality.h>
 #include <palpate/output/vtu.h>
+#include <palpate/time_integration/integrator.h>
 
 #include <nlohmann/json.hpp>
 
@@ -109,6 +110,11 @@ namespace Palpate
     SerialDisplacement<dim>
     serial_displacement(const Vector &u) const;
 
+    /// Set the constrained entries of a ghosted displacement to what is
+    /// prescribed at a time [s].
+    void
+    prescribe(const double time, Vector &u) const;
+
     /// Lines for --dry-run and the log.
     void
     print_plan(const std::string &task) const;
@@ -147,9 +153,14 @@ namespace Palpate
     SolverParameters                        solver_parameters;
     NewtonParameters                        newton_parameters;
     std::unique_ptr<StaticEquilibrium<dim>> equilibrium;
-    Fields                                  fixed_fields;
-    Field                                   stiffness;
-    std::vector<WeightedTerm<dim>>          terms;
+    /// simulate only: the steps, and the inertia among the forces.
+    std::unique_ptr<TimeParameters> time;
+    InertiaForce<dim>              *inertia = nullptr;
+    /// Of constrained nodes, a formula of place and time; null: fixed ones.
+    std::shared_ptr<dealii::Function<dim>> prescribed_motion;
+    Fields                                 fixed_fields;
+    Field                                  stiffness;
+    std::vector<WeightedTerm<dim>>         terms;
     /// Where the stiffness comes from one; not bound yet.
     std::unique_ptr<Parameterization<dim>> parameterization;
     /// 1 for local cells with a free node: only their stiffness can be seen.

@@ -21,6 +21,13 @@ namespace Palpate
               const RunOptions                 &options,
               const MPI_Comm                   &comm,
               const dealii::ConditionalOStream &log);
+  /// Compute a motion in time.
+  template <int dim>
+  int
+  run_simulate(Parameters                       &parameters,
+               const RunOptions                 &options,
+               const MPI_Comm                   &comm,
+               const dealii::ConditionalOStream &log);
   template <int dim>
   int
   run_evaluate(Parameters                       &parameters,

@@ -47,6 +47,10 @@ namespace Palpate
     }
     void
     solve(const Fields &fields) override;
+    /// solve() for the next step of a motion. @param same_tangent nothing a
+    /// linear tangent depends on has changed: it is kept with its solver
+    void
+    solve_step(const Fields &fields, const bool same_tangent);
     Context<dim>
     context(const unsigned int s) const override
     {

@@ -1,0 +1,187 @@
+#include <palpate/core/errors.h>
+#include <palpate/equilibrium/norm.h>
+#include <palpate/time_integration/integrator.h>
+
+#include <cmath>
+#include <limits>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  template <>
+  std::map<std::string, Registry<Integrator<2>>::Item> &
+  Registry<Integrator<2>>::items()
+  {
+    static std::map<std::string, Item> all;
+    return all;
+  }
+  template <>
+  std::map<std::string, Registry<Integrator<3>>::Item> &
+  Registry<Integrator<3>>::items()
+  {
+    static std::map<std::string, Item> all;
+    return all;
+  }
+
+  void
+  TimeParameters::declare_parameters(ParameterHandler &prm)
+  {
+    prm.declare_entry("Integrator",
+                      "bdf2",
+                      Patterns::Selection(Registry<Integrator<3>>::names()),
+                      "implicit euler and bdf2 solve for every step; the "
+                      "others are explicit, with a lumped mass.");
+    prm.declare_entry("Step", "0.01", Patterns::Double(), "[s].");
+    prm.declare_entry("End", "1", Patterns::Double(), "[s].");
+    prm.declare_entry("Substeps",
+                      "1",
+                      Patterns::Integer(1),
+                      "Explicit steps in one step.");
+    prm.declare_entry("Steps per output",
+                      "0",
+                      Patterns::Integer(0),
+                      "0: as many as give about 50 outputs.");
+    prm.declare_entry("Mass",
+                      "default",
+                      Patterns::Selection("default|consistent|lumped"),
+                      "default: consistent for implicit, lumped for explicit "
+                      "integrators.");
+    prm.declare_entry("Damping rate",
+                      "0",
+                      Patterns::Double(0),
+                      "Explicit integrators: velocities decay by "
+                      "exp(-rate t) [1/s].");
+  }
+
+  void
+  TimeParameters::parse_parameters(Parameters &p)
+  {
+    integrator = p.get("Integrator");
+    step       = p.get_double("Step");
+    end        = p.get_double("End");
+    if (!(step > 0) || !std::isfinite(step))
+      p.fail("Step", "expected a positive time");
+    if (!(end >= step) || !(end / step < 1e9))
+      p.fail("End", "expected at least one Step and at most 1e9");
+    if (std::abs(n_steps() * step - end) > 1e-9 * end)
+      p.fail("End", "expected a multiple of Step");
+    is_explicit  = Registry<Integrator<3>>::create(integrator)->is_explicit();
+    output_every = p.get_integer("Steps per output");
+    if (output_every == 0)
+      output_every = std::max(1u, n_steps() / 50);
+    const std::string mass = p.get("Mass");
+    lumped                 = (mass == "lumped" || is_explicit);
+    if (is_explicit && mass == "consistent")
+      p.fail("Mass", "expected lumped, which " + integrator + " needs");
+    if (is_explicit)
+      {
+        substeps     = p.get_integer("Substeps");
+        damping_rate = p.get_double("Damping rate");
+      }
+  }
+
+  unsigned int
+  TimeParameters::n_steps() const
+  {
+    return static_cast<unsigned int>(std::lround(end / step));
+  }
+
+  template <int dim>
+  void
+  MovingBody<dim>::force(const State &state, Vector &f) const
+  {
+    f.zero_out_ghost_values();
+    f = 0;
+    std::string        message;
+    const Context<dim> c = context(state);
+    try
+      {
+        for (const auto &force : equilibrium.forces)
+          if (force.get() != &inertia)
+            force->residual(c, f);
+      }
+    catch (const SolverError &e)
+      {
+        message = e.what();
+      }
+    if (Utilities::MPI::max(message.empty() ? 0 : 1, discretization.comm) > 0)
+      for (const auto &m :
+           Utilities::MPI::all_gather(discretization.comm, message))
+        if (!m.empty())
+          throw SolverError(m);
+    for (unsigned int i = 0; i < f.locally_owned_size(); ++i)
+      f.local_element(i) = constrained[i] ? 0. : -f.local_element(i);
+  }
+
+  template <int dim>
+  typename MovingBody<dim>::Energy
+  MovingBody<dim>::energy(const State &state) const
+  {
+    Energy result;
+    Vector Mv = discretization.make_vector();
+    inertia.mass.vmult_add(fields["density"], state.v, Mv);
+    for (unsigned int i = 0; i < Mv.locally_owned_size(); ++i)
+      result.kinetic += 0.5 * Mv.local_element(i) * state.v.local_element(i);
+    for (const auto &force : equilibrium.forces)
+      if (force.get() != &inertia)
+        (force->scales_with_stiffness() ? result.elastic : result.loads) +=
+          force->energy(context(state));
+    for (double *e : {&result.kinetic, &result.elastic, &result.loads})
+      *e = discretization.sum(*e);
+    return result;
+  }
+
+  template <int dim>
+  double
+  stable_step(const MovingBody<dim> &body, const State &state)
+  {
+    const auto  &D = body.discretization;
+    const Vector m = body.inertia.mass.diagonal(body.fields["density"]);
+    Vector       x = D.make_vector(), y = x;
+    for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
+      {
+        const auto  &v = D.node_vertices[i / dim];
+        const double n = double(v[0]) * dim + i % dim + 0.37 * v[1];
+        x.local_element(i) =
+          body.constrained[i] ? 0. : std::sin(12.9898 * (n + 1));
+      }
+    double rate = 0; // omega^2
+    for (unsigned int it = 0; it < 60; ++it)
+      {
+        const double size = norm_of(x);
+        if (!(size > 0))
+          return std::numeric_limits<double>::infinity();
+        x *= 1 / size;
+        x.update_ghost_values();
+        y.zero_out_ghost_values();
+        y = 0;
+        for (const auto &force : body.equilibrium.forces)
+          if (force.get() != &body.inertia)
+            force->apply_tangent(body.context(state), x, y);
+        x.zero_out_ghost_values();
+        double xKx = 0, xMx = 0;
+        for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
+          {
+            xKx += x.local_element(i) * y.local_element(i);
+            xMx += x.local_element(i) * x.local_element(i) * m.local_element(i);
+            x.local_element(i) = body.constrained[i]
+                                   ? 0.
+                                   : y.local_element(i) / m.local_element(i);
+          }
+        const double before = rate;
+        rate                = D.sum(xKx) / D.sum(xMx);
+        if (it > 10 && std::abs(rate - before) < 1e-3 * rate)
+          break;
+      }
+    return rate > 0 ? 2 / std::sqrt(rate)
+                    : std::numeric_limits<double>::infinity();
+  }
+
+  template struct MovingBody<2>;
+  template struct MovingBody<3>;
+  template double
+  stable_step(const MovingBody<2> &, const State &);
+  template double
+  stable_step(const MovingBody<3> &, const State &);
+} // namespace Palpate

@@ -1,0 +1,320 @@
+// Motion in time against what is known: the modes of a small body, which move
+// as cos(omega t); free flight; energy.
+
+#include <deal.II/lac/full_matrix.h>
+#include <deal.II/lac/lapack_full_matrix.h>
+
+#include <palpate/time_integration/integrator.h>
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "sample.h"
+
+using namespace Palpate;
+
+namespace
+{
+  /// A body with everything its motion needs.
+  template <int dim>
+  struct Moving
+  {
+    Moving(const std::string &material,
+           const unsigned int n,
+           const bool         lumped,
+           const bool         held   = true,
+           const unsigned int degree = 1)
+      : x(n, degree)
+    {
+      x.fields["stiffness"]     = Field(x.D.n_cells(), 1000.);
+      x.fields["density"]       = random_field(x.D, 4, 100, 0.3);
+      x.fields["poisson_ratio"] = Field(x.D.n_cells(), 0.3);
+      if (!held)
+        std::fill(x.constrained.begin(), x.constrained.end(), 0);
+      x.snapshots[0].prescribed = ghosted_copy(x.D.make_vector());
+      std::vector<std::unique_ptr<Force<dim>>> forces;
+      forces.push_back(make_term<Force<dim>>(material));
+      auto  inertia = std::make_unique<InertiaForce<dim>>(x.D, lumped);
+      auto *kept    = inertia.get();
+      forces.push_back(std::move(inertia));
+      solver.direct             = true;
+      solver.relative_tolerance = 1e-13;
+      newton.relative_tolerance = 1e-12;
+      equilibrium               = std::make_unique<StaticEquilibrium<dim>>(x.D,
+                                                             x.constrained,
+                                                             x.snapshots,
+                                                             std::move(forces),
+                                                             solver,
+                                                             newton,
+                                                             x.log);
+      body.reset(new MovingBody<dim>{*equilibrium,
+                                     *kept,
+                                     x.D,
+                                     x.constrained,
+                                     x.snapshots[0],
+                                     x.fields,
+                                     [this](const double, Vector &u) {
+                                       for (unsigned int i = 0;
+                                            i < x.constrained.size();
+                                            ++i)
+                                         if (x.constrained[i])
+                                           u.local_element(i) = 0;
+                                     }});
+      state.u = ghosted_copy(x.D.make_vector());
+      state.v = ghosted_copy(x.D.make_vector());
+    }
+
+    /// State at the end.
+    const State &
+    run(const std::string &integrator,
+        const double       step,
+        const double       end,
+        const double       damping = 0)
+    {
+      TimeParameters time;
+      time.integrator   = integrator;
+      time.step         = step;
+      time.end          = end;
+      time.damping_rate = damping;
+      stepper           = Registry<Integrator<dim>>::create(integrator);
+      stepper->start(*body, time, state);
+      for (unsigned int i = 0; i < time.n_steps(); ++i)
+        stepper->step(state);
+      return state;
+    }
+
+    /// Momentum and, about the origin, angular momentum (in the plane x, y).
+    std::vector<double>
+    momentum() const
+    {
+      Vector Mv = x.D.make_vector();
+      body->inertia.mass.vmult_add(x.fields["density"], state.v, Mv);
+      std::vector<double> sum(dim + 1);
+      for (unsigned int n = 0; n < x.D.n_owned_nodes(); ++n)
+        {
+          const auto X = x.D.node_position(n);
+          for (unsigned int d = 0; d < dim; ++d)
+            sum[d] += Mv.local_element(n * dim + d);
+          sum[dim] += (X[0] + state.u.local_element(n * dim)) *
+                        Mv.local_element(n * dim + 1) -
+                      (X[1] + state.u.local_element(n * dim + 1)) *
+                        Mv.local_element(n * dim);
+        }
+      dealii::Utilities::MPI::sum(sum, x.D.comm, sum);
+      return sum;
+    }
+
+    Sample<dim>                             x;
+    SolverParameters                        solver;
+    NewtonParameters                        newton;
+    std::unique_ptr<StaticEquilibrium<dim>> equilibrium;
+    std::unique_ptr<MovingBody<dim>>        body;
+    std::unique_ptr<Integrator<dim>>        stepper;
+    State                                   state;
+  };
+
+  /// The lowest mode of M u'' + K u = 0 by dense linear algebra (one rank).
+  struct Mode
+  {
+    double              omega;
+    std::vector<double> shape; ///< of all local DoFs, largest entry 1
+  };
+  template <int dim>
+  Mode
+  lowest_mode(Moving<dim> &m)
+  {
+    std::vector<unsigned int> free;
+    for (unsigned int i = 0; i < m.x.constrained.size(); ++i)
+      if (!m.x.constrained[i])
+        free.push_back(i);
+    const unsigned int               n = free.size();
+    dealii::LAPACKFullMatrix<double> K(n, n), M(n, n);
+    State                            rest;
+    rest.u = ghosted_copy(m.x.D.make_vector());
+    for (unsigned int j = 0; j < n; ++j)
+      {
+        Vector e = ghosted_copy(m.x.D.make_vector()), Ke = m.x.D.make_vector(),
+               Me                = Ke;
+        e.local_element(free[j]) = 1;
+        m.equilibrium->forces[0]->apply_tangent(m.body->context(rest), e, Ke);
+        m.body->inertia.mass.vmult_add(m.x.fields["density"], e, Me);
+        for (unsigned int i = 0; i < n; ++i)
+          {
+            K(i, j) = Ke.local_element(free[i]);
+            M(i, j) = Me.local_element(free[i]);
+          }
+      }
+    std::vector<dealii::Vector<double>> shapes(1, dealii::Vector<double>(n));
+    K.compute_generalized_eigenvalues_symmetric(M, shapes);
+    Mode result{std::sqrt(K.eigenvalue(0).real()),
+                std::vector<double>(m.x.constrained.size(), 0.)};
+    for (unsigned int i = 0; i < n; ++i)
+      result.shape[free[i]] = shapes[0][i] / shapes[0].linfty_norm();
+    return result;
+  }
+
+  /// Error of the displacement after a period and a third of the lowest mode.
+  double
+  mode_error(const std::string &integrator,
+             const unsigned int steps,
+             const bool         lumped)
+  {
+    Moving<2>    m("linear elastic", 2, lumped);
+    const Mode   mode = lowest_mode(m);
+    const double end  = 1.3 * 2 * dealii::numbers::PI / mode.omega;
+    for (unsigned int i = 0; i < mode.shape.size(); ++i)
+      m.state.u.local_element(i) = 0.01 * mode.shape[i];
+    m.run(integrator, end / steps, end);
+    double worst = 0;
+    for (unsigned int i = 0; i < mode.shape.size(); ++i)
+      worst = std::max(worst,
+                       std::abs(m.state.u.local_element(i) / 0.01 -
+                                mode.shape[i] * std::cos(mode.omega * end)));
+    return worst;
+  }
+} // namespace
+
+TEST(Motion, OrderOfIntegrators)
+{
+  if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)
+    GTEST_SKIP() << "dense modes are found on one rank";
+  const std::map<std::string, double> orders = {{"implicit euler", 1},
+                                                {"bdf2", 2},
+                                                {"symplectic euler", 1},
+                                                {"velocity verlet", 2}};
+  EXPECT_EQ(orders.size(), Registry<Integrator<2>>::items().size())
+    << "expected the order of every registered integrator here";
+  for (const auto &[name, order] : orders)
+    for (const bool lumped : {true, false})
+      {
+        const bool is_explicit =
+          Registry<Integrator<2>>::create(name)->is_explicit();
+        if (is_explicit && !lumped)
+          continue;
+        const unsigned int n      = is_explicit ? 200 : 1000;
+        const double       coarse = mode_error(name, n, lumped),
+                     fine         = mode_error(name, 2 * n, lumped);
+        EXPECT_NEAR(std::log2(coarse / fine), order, 0.06)
+          << name << ", errors " << coarse << " and " << fine;
+        EXPECT_LT(fine, order == 1 ? 0.05 : 1e-3) << name;
+      }
+}
+
+TEST(Motion, FreeFlight)
+{
+  for (const auto &[name, item] : Registry<Integrator<3>>::items())
+    {
+      const bool is_explicit =
+        Registry<Integrator<3>>::create(name)->is_explicit();
+      Moving<3> m("neo-hookean", 2, is_explicit, false);
+      m.state.v = random_vector(m.x.D, 9, 0.3); // deforms
+      for (unsigned int n = 0; n < m.x.D.n_nodes(); ++n)
+        {
+          const auto X = m.x.D.node_position(n); // flies and turns
+          m.state.v.local_element(n * 3) += 1 - 2 * X[1];
+          m.state.v.local_element(n * 3 + 1) += 0.5 + 2 * X[0];
+        }
+      const auto   before = m.momentum();
+      const double energy = m.body->energy(m.state).total();
+      m.run(name, 1e-3, 0.1);
+      const auto after = m.momentum();
+      for (unsigned int d = 0; d < 3; ++d)
+        EXPECT_NEAR(after[d], before[d], 1e-10 * std::abs(before[0])) << name;
+      if (is_explicit)
+        {
+          EXPECT_NEAR(after[3], before[3], 1e-10 * std::abs(before[3])) << name;
+          EXPECT_NEAR(m.body->energy(m.state).total() / energy, 1, 0.02)
+            << name;
+        }
+      EXPECT_GT(m.body->energy(m.state).elastic, 1e-4 * energy) << name;
+    }
+}
+
+// The energy of a symplectic motion stays where it is over 10^6 steps of a
+// large motion; that of an unstable one would not be finite.
+TEST(Motion, EnergyStays)
+{
+  if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)
+    GTEST_SKIP() << "one cell on one rank is enough";
+  for (const std::string name : {"symplectic euler", "velocity verlet"})
+    {
+      Moving<2> m("stable neo-hookean", 1, true);
+      m.state.v = random_vector(m.x.D, 9, 0.5);
+      for (unsigned int i = 0; i < m.x.constrained.size(); ++i)
+        if (m.x.constrained[i])
+          m.state.v.local_element(i) = 0;
+      const double h     = 0.1 * stable_step(*m.body, m.state);
+      const double start = m.body->energy(m.state).total();
+      double       worst = 0, last = 0;
+      for (unsigned int part = 0; part < 100; ++part)
+        {
+          m.run(name, h, 10000 * h);
+          last  = m.body->energy(m.state).total() / start - 1;
+          worst = std::max(worst, std::abs(last));
+        }
+      EXPECT_LT(worst, name == "velocity verlet" ? 0.01 : 0.1) << name;
+    }
+}
+
+// exp(-rate t) of a rigid flight, and the energy that is lost.
+TEST(Motion, Damping)
+{
+  for (const std::string name : {"symplectic euler", "velocity verlet"})
+    {
+      Moving<2> m("neo-hookean", 2, true, false);
+      for (unsigned int n = 0; n < m.x.D.n_nodes(); ++n)
+        m.state.v.local_element(n * 2) = 1;
+      const double before = m.body->energy(m.state).total();
+      m.run(name, 1e-3, 0.2, 3.);
+      EXPECT_NEAR(m.state.v.local_element(0), std::exp(-0.6), 1e-12) << name;
+      EXPECT_NEAR(m.body->energy(m.state).total() + m.stepper->dissipated(),
+                  before,
+                  1e-10 * before)
+        << name;
+    }
+}
+
+TEST(Motion, UnstableStepIsRefused)
+{
+  Moving<2>    m("linear elastic", 2, true);
+  const double limit = stable_step(*m.body, m.state);
+  EXPECT_THROW(m.run("symplectic euler", 1.01 * limit, 10 * limit), EntryError);
+  if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)
+    return;
+  // Just below the limit the energy stays.
+  m.state.v = random_vector(m.x.D, 9, 0.5);
+  for (unsigned int i = 0; i < m.x.constrained.size(); ++i)
+    if (m.x.constrained[i])
+      m.state.v.local_element(i) = 0;
+  const double start = m.body->energy(m.state).total();
+  m.run("velocity verlet", 0.97 * limit, 97 * limit);
+  EXPECT_LT(m.body->energy(m.state).total(), 100 * start);
+}
+
+// Inertia is a force like any other: its derivatives.
+TEST(Motion, InertiaDerivatives)
+{
+  for (const unsigned int degree : {1, 2})
+    for (const bool lumped : {true, false})
+      {
+        const Sample<3> x(2, degree);
+        InertiaForce<3> inertia(x.D, lumped);
+        inertia.c = 30;
+        inertia.w = random_vector(x.D, 21, 5);
+        for (const auto &v :
+             verify_force<3>("inertia", inertia, x.context(), 100))
+          EXPECT_TRUE(v.passed())
+            << v.derivative << ": " << v.taylor.text() << ", degree " << degree;
+        // All the mass is there.
+        Vector ones = x.D.make_vector(), M1 = ones;
+        ones = 1.;
+        ones.update_ghost_values();
+        inertia.mass.vmult_add(x.fields["density"], ones, M1);
+        double mass = 0;
+        for (unsigned int k = 0; k < x.D.n_owned_cells(); ++k)
+          mass += x.D.volume[k] * x.fields["density"][k];
+        ones.zero_out_ghost_values();
+        EXPECT_NEAR(M1 * ones, 3 * x.D.sum(mass), 1e-12 * M1.l2_norm());
+      }
+}
