@@ -768,6 +768,27 @@ bad_motion("inverted", "an initial displacement that inverts cells",
            ["Initial state", "inverted"],
            {"Initial state/Displacement": "-2*x; 0; 0"}, mpi=True)
 
+bad_motion("ground_numbers", "a ground plane with five numbers",
+           ["Loads/Ground planes", "6 numbers"],
+           {"Loads/Ground planes": "0, 0, -1, 0, 1"})
+bad_motion("ground_normal", "a ground plane without a normal",
+           ["Loads/Ground planes", "normal"],
+           {"Loads/Ground planes": "0, 0, -1, 0, 0, 0"})
+bad_motion("ground_reach", "a ground without reach",
+           ["Loads/Ground reach", "positive"],
+           {"Loads/Ground planes": "0, 0, -1, 0, 0, 1",
+            "Loads/Ground reach": "0"})
+bad_motion("ground_unused", "a stiffness of no ground",
+           ["Loads/Ground stiffness", "no effect"],
+           {"Loads/Ground stiffness": "1"})
+bad_motion("ground_below", "a body that starts in the ground",
+           ["Initial state", "vertex", "below the ground"],
+           {"Loads/Ground planes": "0, 0, 0.25, 0, 0, 1"}, mpi=True)
+row("ground_below", "a static body in the ground", 2,
+    ["case.prm", "Loads", "vertex", "below the ground"], base=SHAPE, pack=None,
+    entries={"Loads/Ground spheres": "0.5, 0.5, 0.5, 0.9",
+             "Model/Type": "linear elastic"}, mpi=True)
+
 row("shear_ratio", "shear ratio 0", 2,
     ["case.prm", "Model/Shear ratio", "positive"],
     entries={"Model/Shear ratio": "0"})

@@ -34,6 +34,14 @@ namespace
       return {{{"Traction", "1: " + t}}};
     if (name == "pressure")
       return {{{"Pressure", "1: 100; 2: -50"}}};
+    if (name == "ground")
+      return {{{"Ground planes",
+                dim == 3 ? "0, 0, -0.15, 0.1, 0, 1" : "0, -0.15, 0.1, 1"},
+               {"Ground reach", "0.3"}},
+              {{"Ground spheres",
+                dim == 3 ? "0.5, 0.4, -0.9, 0.75; 0.5, 0.4, 0.3, -0.95"
+                         : "0.5, -0.9, 0.75; 0.5, 0.4, -0.9"},
+               {"Ground reach", "0.3"}}};
     if (name == "Displacement misfit")
       return {{},
               {{"Relative", "false"}},

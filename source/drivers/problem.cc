@@ -111,20 +111,35 @@ namespace Palpate
     add_fields();
     check_objective();
     // A load vector that is zero on all free DoFs gives no scale.
-    Vector load = discretization->make_vector();
-    for (const auto &force : equilibrium->forces)
-      if (!force->scales_with_stiffness())
-        {
-          const Fields fields = initial_fields();
-          State        zero;
-          zero.u = discretization->make_vector();
-          force->residual(
-            {*discretization, zero, fields, snapshots[0], constrained}, load);
-        }
-    for (unsigned int i = 0; i < load.locally_owned_size(); ++i)
-      if (constrained[i])
-        load.local_element(i) = 0;
-    scale_identified = load.l2_norm() > 0;
+    if (!time)
+      {
+        Vector      load = discretization->make_vector();
+        std::string message;
+        for (const auto &force : equilibrium->forces)
+          if (!force->scales_with_stiffness())
+            {
+              const Fields fields = initial_fields();
+              State        zero;
+              zero.u = discretization->make_vector();
+              try
+                {
+                  force->residual(
+                    {*discretization, zero, fields, snapshots[0], constrained},
+                    load);
+                }
+              catch (const SolverError &e)
+                {
+                  message = e.what(); // below the ground
+                }
+            }
+        for (const auto &m : Utilities::MPI::all_gather(comm, message))
+          if (!m.empty())
+            throw InputError(parameters.filename, "Loads: " + m);
+        for (unsigned int i = 0; i < load.locally_owned_size(); ++i)
+          if (constrained[i])
+            load.local_element(i) = 0;
+        scale_identified = load.l2_norm() > 0;
+      }
     if (!scale_identified && stiffness_from_parameterization)
       {
         const Parameters::Section section(parameters, "Parameterization");

@@ -437,6 +437,28 @@ namespace Palpate
 
   template <int dim>
   void
+  Problem<dim>::add_generated_mesh(NpzArrays &arrays) const
+  {
+    if (data.source.compare(0, 9, "generated") != 0)
+      return;
+    const std::size_t N = data.mesh.vertices.size(), M = data.mesh.cells.size();
+
+    // Nobody else has this mesh.
+    std::vector<double>       points;
+    std::vector<std::int64_t> cells;
+    for (const auto &v : data.mesh.vertices)
+      points.insert(points.end(), v.begin_raw(), v.end_raw());
+    for (const auto &cell : data.mesh.cells)
+      cells.insert(cells.end(), cell.begin(), cell.end());
+    arrays["mesh_points"] = NpyArray({N, dim}, points);
+    arrays["tetrahedra"]  = NpyArray::integers({M, dim + 1}, cells);
+    arrays["labels"] =
+      NpyArray::integers({M},
+                         {data.mesh.labels.begin(), data.mesh.labels.end()});
+  }
+
+  template <int dim>
+  void
   Problem<dim>::write_results(const std::string            &directory,
                               const ReducedFunctional<dim> *J,
                               nlohmann::json               &summary,
@@ -523,22 +545,7 @@ namespace Palpate
           arrays["gradient_spring"] =
             NpyArray({M, dim}, D.gather_cells(springs.gradient));
       }
-    if (data.source.compare(0, 9, "generated") == 0)
-      {
-        // Nobody else has this mesh.
-        std::vector<double>       points, labels_of_cells;
-        std::vector<std::int64_t> cells;
-        for (const auto &v : data.mesh.vertices)
-          points.insert(points.end(), v.begin_raw(), v.end_raw());
-        for (const auto &cell : data.mesh.cells)
-          cells.insert(cells.end(), cell.begin(), cell.end());
-        for (const int label : data.mesh.labels)
-          labels_of_cells.push_back(label);
-        arrays["mesh_points"] = NpyArray({N, dim}, points);
-        arrays["tetrahedra"]  = NpyArray::integers({M, dim + 1}, cells);
-        arrays["labels"] =
-          NpyArray::integers({M}, as_integers(labels_of_cells));
-      }
+    add_generated_mesh(arrays);
     std::vector<double> norms;
     for (std::size_t s = 0; s < S; ++s)
       norms.push_back(equilibrium->residual_norm(s));
@@ -723,7 +730,8 @@ namespace Palpate
                                             const ReducedFunctional<dim> *, \
                                             nlohmann::json &,               \
                                             NpzArrays);                     \
-  template void Problem<dim>::check_zero_energy_modes(const std::string &);
+  template void Problem<dim>::check_zero_energy_modes(const std::string &); \
+  template void Problem<dim>::add_generated_mesh(NpzArrays &) const;
 
   INSTANTIATE(2)
   INSTANTIATE(3)

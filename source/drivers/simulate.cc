@@ -79,6 +79,7 @@ namespace Palpate
           arrays["time"]         = NpyArray({T}, times);
           arrays["displacement"] = NpyArray({T, N, dim}, u);
           arrays["velocity"]     = NpyArray({T, N, dim}, v);
+          problem.add_generated_mesh(arrays);
           write_npz(directory + "/result.npz", arrays);
         });
       }

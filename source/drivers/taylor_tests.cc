@@ -262,29 +262,32 @@ namespace Palpate
           taylor_test([&](const double) { return difference; }, size, size));
     }
 
-    if (force.field_names().empty())
+    if (!force.field_names().empty())
+      {
+        Vector hq = D.make_vector();
+        force.field_jvp(x.at(0, 0), x.dfields, hq);
+        add("force by fields",
+            taylor_test(
+              [&](const double t) {
+                Vector r = residual(0, t);
+                r -= h0;
+                r.add(-t, hq);
+                return norm(r);
+              },
+              norm(h0),
+              norm(hq)));
+        {
+          FieldDuals g(x.fields);
+          force.field_vjp(x.at(0, 0), x.lambda, g);
+          const double a = x.lambda * hq, b = dot(D, g, x.dfields);
+          add("transposed field derivative",
+              taylor_test([&](const double) { return std::abs(a - b); },
+                          norm(hq) * norm(x.lambda),
+                          norm(hq) * norm(x.lambda)));
+        }
+      }
+    else if (!force.tangent_depends_on().state)
       return result;
-    Vector hq = D.make_vector();
-    force.field_jvp(x.at(0, 0), x.dfields, hq);
-    add("force by fields",
-        taylor_test(
-          [&](const double t) {
-            Vector r = residual(0, t);
-            r -= h0;
-            r.add(-t, hq);
-            return norm(r);
-          },
-          norm(h0),
-          norm(hq)));
-    {
-      FieldDuals g(x.fields);
-      force.field_vjp(x.at(0, 0), x.lambda, g);
-      const double a = x.lambda * hq, b = dot(D, g, x.dfields);
-      add("transposed field derivative",
-          taylor_test([&](const double) { return std::abs(a - b); },
-                      norm(hq) * norm(x.lambda),
-                      norm(hq) * norm(x.lambda)));
-    }
 
     // Gradient of lambda . h by state (the tangent is symmetric, so K lambda)
     // and by fields, along (du, dfields).

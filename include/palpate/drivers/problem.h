@@ -130,6 +130,10 @@ namespace Palpate
                   nlohmann::json               &summary,
                   NpzArrays                     more_arrays = {});
 
+    /// mesh_points, tetrahedra and labels, if the program made the mesh.
+    void
+    add_generated_mesh(NpzArrays &arrays) const;
+
     /**
      * Models whose springs may not hold the body are checked before the first
      * solve. @throw SolverError if there are zero-energy modes, which are
