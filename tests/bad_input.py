@@ -768,6 +768,18 @@ bad_motion("inverted", "an initial displacement that inverts cells",
            ["Initial state", "inverted"],
            {"Initial state/Displacement": "-2*x; 0; 0"}, mpi=True)
 
+bad_motion("load_steps", "load steps of a motion",
+           ["Newton/Load steps", "expected 1"], {"Newton/Load steps": "3"})
+bad_motion("frames", "registered frames of a motion",
+           ["Model/Frames", "coordinate axes or pack"],
+           {"Model/Frames": "registered"})
+bad_motion("inverted_refuse", "`Inverted cells` of a motion",
+           ["Model/Inverted cells", "no effect"],
+           {"Model/Inverted cells": "refuse"})
+row("prescribed_infinite", "a prescribed motion that is not finite", 2,
+    ["case.prm", "Boundary conditions/Prescribed function", "finite"],
+    entries={"Boundary conditions/Prescribed values": "function",
+             "Boundary conditions/Prescribed function": "1/x; 0; 0"}, mpi=True)
 bad_motion("ground_numbers", "a ground plane with five numbers",
            ["Loads/Ground planes", "6 numbers"],
            {"Loads/Ground planes": "0, 0, -1, 0, 1"})

@@ -146,8 +146,9 @@ namespace
       "print-parameters",
       po::value<std::string>(),
       "all entries with defaults: prm, json or markdown")(
-      "list", "registered forces, objectives and parameterizations")(
-      "version", "of palpate and its libraries");
+      "list",
+      "registered forces, objectives, parameterizations and "
+      "integrators")("version", "of palpate and its libraries");
     po::options_description all;
     all.add(visible).add_options()("file", po::value<std::string>());
     po::positional_options_description position;
@@ -234,8 +235,8 @@ namespace
     const std::string task = parameters.get("Task");
     if (task.empty())
       parameters.fail("Task",
-                      "expected forward, evaluate, identify, verify, pack, "
-                      "train, predict or phantom");
+                      "expected forward, simulate, evaluate, identify, verify, "
+                      "pack, train, predict or phantom");
     RunOptions options;
     options.dry_run = given.count("dry-run") > 0;
     options.resume  = given.count("resume") > 0;

@@ -76,8 +76,9 @@ namespace Palpate
     data = load_case<dim>(parameters, comm, log, quality);
     {
       const Parameters::Section section(parameters, "Model");
-      degree          = parameters.get_integer("Degree");
-      refuse_inverted = (parameters.get("Inverted cells") == "refuse");
+      degree = parameters.get_integer("Degree");
+      if (!time)
+        refuse_inverted = (parameters.get("Inverted cells") == "refuse");
     }
     discretization =
       std::make_unique<Discretization<dim>>(data.mesh, degree, comm);
@@ -281,8 +282,8 @@ namespace Palpate
             << (time->substeps > 1
                   ? ", " + std::to_string(time->substeps) + " substeps each"
                   : "")
-            << ", " << (time->lumped ? "lumped" : "consistent") << " mass"
-            << std::endl;
+            << ", " << (time->lumped ? "lumped" : "consistent")
+            << " mass; frames: " << frames_kind << std::endl;
         if (!time->is_explicit)
           log << "  linear solver: " << equilibrium->solver_description()
               << std::endl;

@@ -279,7 +279,16 @@ namespace Palpate
         s.prescribed =
           ghosted_copy(values == "registered" ? s.observed : D.make_vector());
         if (prescribed_motion)
-          prescribe(time ? 0. : 1., s.prescribed);
+          {
+            prescribe(time ? 0. : 1., s.prescribed);
+            double wrong = 0;
+            for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
+              wrong += !std::isfinite(s.prescribed.local_element(i));
+            if (D.sum(wrong) > 0)
+              parameters.fail("Prescribed function",
+                              "is not finite at some constrained vertex, "
+                              "expected finite values");
+          }
       }
 
     double held_fraction = 0;

@@ -19,6 +19,9 @@ namespace Palpate
     const auto               &D = *discretization;
     const Parameters::Section section(parameters, "Model");
     frames_kind = parameters.get("Frames");
+    if (frames_kind == "registered" && time)
+      parameters.fail("Frames",
+                      "expected coordinate axes or pack for the task simulate");
     if (frames_kind == "default")
       frames_kind = registered.empty() ? "coordinate axes" : "registered";
     Tensor<2, dim> identity;
@@ -129,6 +132,9 @@ namespace Palpate
       {
         const Parameters::Section section(parameters, "Newton");
         newton_parameters.parse_parameters(parameters);
+        if (time && newton_parameters.load_steps > 1)
+          parameters.fail("Load steps",
+                          "expected 1: a motion takes its steps in time");
       }
     // A motion reports its steps, not each of Newton's.
     static const ConditionalOStream silent(std::cout, false);

@@ -103,6 +103,25 @@ namespace Palpate
       std::ostringstream                          table;
     };
 
+    /// Cells that a state turns inside out. Collective.
+    template <int dim>
+    unsigned long
+    n_inverted(const Discretization<dim> &D, const State &state)
+    {
+      unsigned long               n = 0;
+      std::vector<Tensor<1, dim>> u;
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        {
+          D.gather(state.u, k, u);
+          bool inverted = false;
+          for (unsigned int q = 0; q < D.n_q; ++q)
+            inverted =
+              inverted || !(determinant(D.deformation_gradient(u, k, q)) > 0);
+          n += inverted;
+        }
+      return Utilities::MPI::sum(n, D.comm);
+    }
+
     /// A formula at all nodes, ghosted; zero if the entry is empty.
     template <int dim>
     Vector
@@ -194,8 +213,10 @@ namespace Palpate
         << std::endl;
     const unsigned int n = time.n_steps();
     Timer              stepping;
-    const auto         report = [&](const unsigned int step) {
+    unsigned long      inverted = 0; // most of any output
+    const auto         report   = [&](const unsigned int step) {
       const auto energy = body.energy(state);
+      inverted          = std::max(inverted, n_inverted(D, state));
       output.add(state, energy, integrator->dissipated());
       std::ostringstream row;
       row << std::scientific << std::setprecision(5) << std::setw(14)
@@ -241,23 +262,31 @@ namespace Palpate
           report(step);
       }
     const double seconds = stepping.wall_time();
+    if (inverted > 0)
+      {
+        problem.warnings.push_back("the motion turns up to " +
+                                   std::to_string(inverted) +
+                                   " cells inside out");
+        log << "warning: " << problem.warnings.back() << std::endl;
+      }
     output.finish();
-    const auto &counts  = problem.equilibrium->counts;
-    const auto  energy  = body.energy(state);
-    summary["task"]     = "simulate";
-    summary["case"]     = problem.data.source;
-    summary["sizes"]    = {{"vertices", problem.data.mesh.vertices.size()},
-                           {"cells", D.n_global_cells()},
-                           {"degrees_of_freedom", D.dof_handler().n_dofs()},
-                           {"steps", n},
-                           {"substeps", time.substeps},
-                           {"outputs", output.n()}};
-    summary["time_s"]   = state.time;
-    summary["energy_J"] = {{"kinetic", energy.kinetic},
-                           {"elastic", energy.elastic},
-                           {"loads", energy.loads},
-                           {"dissipated", integrator->dissipated()},
-                           {"total", energy.total()}};
+    const auto &counts = problem.equilibrium->counts;
+    const auto  energy = body.energy(state);
+    summary["task"]    = "simulate";
+    summary["case"]    = problem.data.source;
+    summary["sizes"]   = {{"vertices", problem.data.mesh.vertices.size()},
+                          {"cells", D.n_global_cells()},
+                          {"degrees_of_freedom", D.dof_handler().n_dofs()},
+                          {"steps", n},
+                          {"substeps", time.substeps},
+                          {"outputs", output.n()}};
+    summary["time_s"]  = state.time;
+    summary["inverted_cells"] = inverted;
+    summary["energy_J"]       = {{"kinetic", energy.kinetic},
+                                 {"elastic", energy.elastic},
+                                 {"loads", energy.loads},
+                                 {"dissipated", integrator->dissipated()},
+                                 {"total", energy.total()}};
     summary["solves"]   = {{"newton_iterations", counts.newton_iterations},
                            {"linear_iterations", counts.linear_iterations},
                            {"set_ups", counts.set_ups}};

@@ -150,12 +150,10 @@ namespace Palpate
         lambda            = random_vector(D, seed + 2, 1);
         for (const auto &name : names)
           if (!c.fields.has(name))
-            fields[name] = Field(D.n_cells(), 1000.);
+            fields[name] =
+              Field(D.n_cells(), name == "poisson_ratio" ? 0.25 : 1000.);
         for (const auto &[name, field] : c.fields)
           fields[name] = field;
-        // Has a range, unlike all others, which are positive.
-        if (fields.has("poisson_ratio"))
-          fields["poisson_ratio"] = Field(D.n_cells(), 0.25);
         for (const auto &[name, field] : fields)
           {
             const unsigned int n = field.n_components;
@@ -166,6 +164,14 @@ namespace Palpate
               {
                 const unsigned long index =
                   static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n;
+                // One has a range, all others are positive.
+                if (name == "poisson_ratio")
+                  {
+                    const double room = 0.3 * std::min(0.5 - f[i], 1 + f[i]);
+                    f[i] += room * random_number(seed + 3, index);
+                    d[i] = room * random_number(seed + 5, index);
+                    continue;
+                  }
                 f[i] *= std::exp(0.5 * random_number(seed + 3, index));
                 d[i] = f[i] * 0.5 * random_number(seed + 5, index);
               }

@@ -263,13 +263,47 @@ namespace Palpate
   void
   StaticEquilibrium<dim>::solve(const Fields &new_fields)
   {
-    solve_step(new_fields, false);
+    in_motion = false;
+    solve_snapshots(new_fields, false);
   }
 
   template <int dim>
   void
   StaticEquilibrium<dim>::solve_step(const Fields &new_fields,
                                      const bool    same_tangent)
+  {
+    in_motion = true;
+    solve_snapshots(new_fields, same_tangent);
+  }
+
+  template <int dim>
+  double
+  StaticEquilibrium<dim>::size_in_motion(const Context<dim> &c,
+                                         const double        rest,
+                                         const double        relative) const
+  {
+    double sum = 0;
+    together(discretization.comm, [&]() {
+      for (const auto &force : forces)
+        {
+          Vector part = discretization.make_vector();
+          force->residual(c, part);
+          clear_constrained(part);
+          double square = 0;
+          for (unsigned int i = 0; i < part.locally_owned_size(); ++i)
+            square += part.local_element(i) * part.local_element(i);
+          sum += square;
+        }
+    });
+    // Not the sum of norms: one sum over the ranks serves all.
+    return std::max(std::sqrt(discretization.sum(sum)),
+                    1e-14 / relative * rest);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::solve_snapshots(const Fields &new_fields,
+                                          const bool    same_tangent)
   {
     fields = new_fields;
     if (!same_tangent || !is_linear())
@@ -296,6 +330,8 @@ namespace Palpate
               }
             catch (const SolverError &e)
               {
+                if (in_motion)
+                  throw;
                 if (!warm)
                   throw SolverError(e.what() + buckling(s));
                 // From the last solution in vain: again from the start, with
@@ -374,6 +410,8 @@ namespace Palpate
         for (unsigned int j = 0; j < discretization.n_nodes() * dim; ++j)
           if (!constrained[j])
             u.local_element(j) = start.local_element(j);
+        if (in_motion)
+          size[i] = size_in_motion(context(s), size[i], tolerance);
       }
     for (unsigned int pass = 0; pass < 3; ++pass)
       {
@@ -476,7 +514,7 @@ namespace Palpate
     // zero interior displacement.
     const Context<dim> c     = context(s);
     const Vector       start = ghosted_copy(u);
-    const bool         warm  = norm_of(start) > 0;
+    const bool         warm  = in_motion || norm_of(start) > 0;
     u.zero_out_ghost_values();
     u = 0;
     u.set_ghost_state(true);
@@ -498,7 +536,15 @@ namespace Palpate
           force->apply_tangent(c, trial, h);
         clear_constrained(h);
       }
-    const double size      = norm_of(h);
+    double size = norm_of(h);
+    if (in_motion)
+      {
+        u.zero_out_ghost_values();
+        u = start;
+        u.update_ghost_values();
+        prescribe(1);
+        size = size_in_motion(c, size, newton_parameters.relative_tolerance);
+      }
     const double tolerance = newton_parameters.relative_tolerance * size;
 
     System     &sys = system(s);

@@ -231,7 +231,7 @@ namespace Palpate
       return Context<dim>{
         c.discretization, c.state, at, c.snapshot, c.constrained};
     };
-    // For the curvature of the parameterization.
+    // Positive are the Hessians by log field: J_ff + diag(J_f / f).
     auto duals = std::make_shared<FieldDuals>(*fields);
     for (const auto &term : terms)
       if (counts(term))
@@ -245,9 +245,15 @@ namespace Palpate
         if (counts(term))
           term.objective->hessian(
             context(*fields), term.weight, none, dfields, true, none, result);
+      for (const auto &[name, d] : dfields)
+        {
+          const Field &g = (*duals)[name], &f = (*fields)[name];
+          Field       &R = result[name];
+          for (std::size_t k = 0; k < d.values.size(); ++k)
+            R[k] += g[k] / f[k] * d[k];
+        }
       Rv.assign(v.size(), 0.);
       parameterization.vjp(q, result, Rv);
-      parameterization.second_vjp(q, v, *duals, Rv);
     };
   }
 

@@ -86,6 +86,18 @@ namespace Palpate
           sRs[m * m] +=
             std::pow(y.back()[i] - Rs.back()[i], 2) / space->weights[i];
         Utilities::MPI::sum(sRs, space->comm, sRs);
+        for (std::size_t i = 0; i < m; ++i)
+          if (sRs[i * m + i] < 0) // a term that does not keep its promise
+            R = Product();
+      }
+    if (!R)
+      {
+        Rs.clear();
+        Rs_columns.clear();
+        std::fill(sRs.begin(), sRs.end(), 0.);
+      }
+    else
+      {
         // Not zero, where R s is all of y.
         theta = std::min(theta,
                          std::max(1e-3 * theta,

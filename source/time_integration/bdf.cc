@@ -1,3 +1,4 @@
+#include <palpate/core/errors.h>
 #include <palpate/time_integration/integrator.h>
 
 #include <deque>
@@ -33,8 +34,9 @@ namespace Palpate
             const TimeParameters &parameters,
             const State          &initial) override
       {
-        body = &moving;
-        dt   = parameters.step;
+        body    = &moving;
+        dt      = parameters.step;
+        stepped = false;
         past.clear();
         remember(initial);
       }
@@ -49,7 +51,7 @@ namespace Palpate
         const double              b       = first ? 1. : 2. / 3;
         const double              c       = 1 / (b * b * dt * dt);
         auto                     &inertia = body->inertia;
-        const bool                same    = (c == inertia.c) && past.size() > 1;
+        const bool                same    = stepped && c == inertia.c;
         inertia.c                         = c;
         Vector     known                  = body->discretization.make_vector();
         const auto n = body->discretization.n_nodes() * dim;
@@ -72,7 +74,19 @@ namespace Palpate
         body->prescribe(time, guess);
         body->snapshot.prescribed = ghosted_copy(guess);
         body->equilibrium.set_states({guess});
-        body->equilibrium.solve_step(body->fields, same);
+        try
+          {
+            body->equilibrium.solve_step(body->fields, same);
+          }
+        catch (const SolverError &)
+          {
+            // The guess may be inverted; the last state is not.
+            Vector last = ghosted_copy(state.u);
+            body->prescribe(time, last);
+            body->equilibrium.set_states({last});
+            body->equilibrium.solve_step(body->fields, false);
+          }
+        stepped = true;
 
         const Vector &u = body->equilibrium.context(0).state.u;
         for (unsigned int i = 0; i < n; ++i)
@@ -97,9 +111,10 @@ namespace Palpate
         copy_state(state, past.front());
       }
 
-      MovingBody<dim>  *body = nullptr;
-      double            dt   = 0;
-      std::deque<State> past; ///< newest first
+      MovingBody<dim>  *body    = nullptr;
+      double            dt      = 0;
+      bool              stepped = false; ///< the tangent is that of c
+      std::deque<State> past;            ///< newest first
     };
 
     const Registry<Integrator<2>>::Entry<Bdf<2, 1>>

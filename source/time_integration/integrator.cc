@@ -147,7 +147,7 @@ namespace Palpate
           body.constrained[i] ? 0. : std::sin(12.9898 * (n + 1));
       }
     double rate = 0; // omega^2
-    for (unsigned int it = 0; it < 60; ++it)
+    for (unsigned int it = 0; it < 300; ++it)
       {
         const double size = norm_of(x);
         if (!(size > 0))
@@ -171,10 +171,11 @@ namespace Palpate
           }
         const double before = rate;
         rate                = D.sum(xKx) / D.sum(xMx);
-        if (it > 10 && std::abs(rate - before) < 1e-3 * rate)
+        if (it > 10 && std::abs(rate - before) < 1e-5 * rate)
           break;
       }
-    return rate > 0 ? 2 / std::sqrt(rate)
+    // The iteration finds omega from below.
+    return rate > 0 ? 0.98 * 2 / std::sqrt(rate)
                     : std::numeric_limits<double>::infinity();
   }
 

@@ -47,8 +47,12 @@ namespace Palpate
     }
     void
     solve(const Fields &fields) override;
-    /// solve() for the next step of a motion. @param same_tangent nothing a
-    /// linear tangent depends on has changed: it is kept with its solver
+    /**
+     * solve() for the next step of a motion, from the state at hand only, to a
+     * residual relative to the forces there: its inertia is that of the whole
+     * way gone. @param same_tangent nothing a linear tangent depends on has
+     * changed: it is kept with its solver
+     */
     void
     solve_step(const Fields &fields, const bool same_tangent);
     Context<dim>
@@ -181,6 +185,15 @@ namespace Palpate
       return *systems[systems.size() == 1 ? 0 : s];
     }
 
+    void
+    solve_snapshots(const Fields &new_fields, const bool same_tangent);
+    /// What a residual is compared with in a motion: the norm of the
+    /// forces one by one, not less than the rounding of @p rest, the norm of
+    /// all at zero displacement.
+    double
+    size_in_motion(const Context<dim> &context,
+                   const double        rest,
+                   const double        tolerance) const;
     /// h on free DoFs (0 elsewhere).
     void
     residual(const Context<dim> &context, Vector &h) const;
@@ -236,6 +249,7 @@ namespace Palpate
     Tangent                           adjoint_tangent = Tangent::consistent;
     double                            tolerance;
     double                            reuse_limit = 0;
+    bool                              in_motion   = false;
     Fields                            levels_of; ///< fields of the levels
     /// Part of the external forces in force (load steps).
     double                               load_factor = 1;

@@ -112,7 +112,8 @@ namespace Palpate
   Registry<Integrator<3>>::items();
 
   /// The longest stable step 2/omega of symplectic Euler and Verlet at a state
-  /// [s], omega the highest frequency of the lumped body (power iteration).
+  /// [s], omega the highest frequency of the lumped body (power iteration),
+  /// less 2 %.
   template <int dim>
   double
   stable_step(const MovingBody<dim> &body, const State &state);

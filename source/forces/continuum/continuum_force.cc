@@ -22,7 +22,7 @@ namespace Palpate
     std::array<double, dim> sigma;
     for (unsigned int i = 0; i < dim; ++i)
       {
-        sigma[i]               = std::sqrt(C[i].first);
+        sigma[i]               = std::sqrt(std::max(1e-300, C[i].first));
         const Tensor<1, dim> u = F * C[i].second / sigma[i];
         for (unsigned int d = 0; d < dim; ++d)
           {
