@@ -1052,20 +1052,19 @@ end
 def simulate():
     """Motion in time: rest, integrators against each other, ranks, failures."""
     files = ROOT / "parameter_files"
-    _, s, _ = run(files / "bar_tension.prm")
-    close(s["displacement"]["highest_m"][1], 0.01553, 1e-5, "bar at 300 % strain")
-    # The damped beam comes to rest where the static one is.
+    # A damped beam comes to rest where the static one is (coarser than that of
+    # the example, which parameter_files checks).
     beam = files / "damped_beam.prm"
     still = write("still.prm", beam.read_text().replace("= simulate", "= forward")
                   .split("subsection Time")[0])
-    rest, _, _ = run(still)
-    r, s, out = run(beam)
+    coarse = ["Case/Generated shape/Subdivisions=6, 2, 2"]
+    rest, _, _ = run(still, coarse)
+    r, s, out = run(beam, coarse + ["Time/Substeps=60"])
     check(np.abs(r["displacement"][-1] - rest["displacement"]).max() < 1e-6,
           "the damped beam ends in static equilibrium")
-    close(rest["displacement"].min(), -0.03145, 1e-5, "deflection of the beam")
     energy = s["energy_J"]
     check(energy["kinetic"] < 1e-12, "no kinetic energy is left")
-    close(energy["dissipated"] / -energy["total"], 1, 2e-3,
+    close(energy["dissipated"] / -energy["total"], 1, 1e-2,
           "dissipated against lost energy")
     rows = np.genfromtxt(out / "energies.csv", delimiter=",", names=True)
     check(len(rows) == len(r["time"]) == 51 and rows["time_s"][-1] == 2.0,
@@ -1243,6 +1242,12 @@ def parameter_files():
     means = s["alpha_Pa_mean_by_label"]
     ratio = means["2"] / means["1"]
     check(ratio > 1.4, f"per cell: contrast of the region means {ratio:.2f}")
+    _, s, _ = run(files / "bar_tension.prm")
+    close(s["displacement"]["highest_m"][1], 0.01553, 1e-5, "bar at 300 % strain")
+    r, s, _ = run(files / "damped_beam.prm")
+    close(r["displacement"][-1].min(), -0.03145, 1e-5, "deflection of the beam")
+    close(s["energy_J"]["dissipated"] / -s["energy_J"]["total"], 1, 2e-3,
+          "dissipated against lost energy")
     # The cohort, training and prediction of README, smaller.
     cohort = OUT / "cohort"
     done = subprocess.run(
