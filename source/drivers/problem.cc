@@ -1,5 +1,6 @@
 #include <palpate/core/errors.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/equilibrium/together.h>
 #include <palpate/mesh/read_case.h>
 
 #include <cmath>
@@ -114,28 +115,25 @@ namespace Palpate
     // A load vector that is zero on all free DoFs gives no scale.
     if (!time)
       {
-        Vector      load = discretization->make_vector();
-        std::string message;
-        for (const auto &force : equilibrium->forces)
-          if (!force->scales_with_stiffness())
-            {
-              const Fields fields = initial_fields();
-              State        zero;
-              zero.u = discretization->make_vector();
-              try
-                {
+        Vector       load   = discretization->make_vector();
+        const Fields fields = initial_fields();
+        State        zero;
+        zero.u = discretization->make_vector();
+        try
+          {
+            together(comm, [&]() {
+              for (const auto &force : equilibrium->forces)
+                if (!force->scales_with_stiffness())
                   force->residual(
                     {*discretization, zero, fields, snapshots[0], constrained},
                     load);
-                }
-              catch (const SolverError &e)
-                {
-                  message = e.what(); // below the ground
-                }
-            }
-        for (const auto &m : Utilities::MPI::all_gather(comm, message))
-          if (!m.empty())
-            throw InputError(parameters.filename, "Loads: " + m);
+            });
+          }
+        catch (const SolverError &e) // below the ground
+          {
+            throw InputError(parameters.filename,
+                             std::string("Loads: ") + e.what());
+          }
         for (unsigned int i = 0; i < load.locally_owned_size(); ++i)
           if (constrained[i])
             load.local_element(i) = 0;

@@ -3,6 +3,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/equilibrium/norm.h>
 #include <palpate/equilibrium/static_equilibrium.h>
+#include <palpate/equilibrium/together.h>
 
 #include <iomanip>
 #include <numeric>
@@ -40,30 +41,6 @@ namespace Palpate
     maximum_iterations = p.get_integer("Maximum iterations");
     load_steps         = p.get_integer("Load steps");
   }
-
-  namespace
-  {
-    /// Call f, which may fail on some rank (a collapsed spring): then all fail.
-    template <typename Function>
-    void
-    together(const MPI_Comm &comm, const Function &f)
-    {
-      std::string message;
-      try
-        {
-          f();
-        }
-      catch (const SolverError &e)
-        {
-          message = e.what();
-        }
-      if (Utilities::MPI::max(message.empty() ? 0 : 1, comm) == 0)
-        return;
-      for (const auto &m : Utilities::MPI::all_gather(comm, message))
-        if (!m.empty())
-          throw SolverError(m);
-    }
-  } // namespace
 
   template <int dim>
   StaticEquilibrium<dim>::StaticEquilibrium(
@@ -289,13 +266,10 @@ namespace Palpate
           Vector part = discretization.make_vector();
           force->residual(c, part);
           clear_constrained(part);
-          double square = 0;
           for (unsigned int i = 0; i < part.locally_owned_size(); ++i)
-            square += part.local_element(i) * part.local_element(i);
-          sum += square;
+            sum += part.local_element(i) * part.local_element(i);
         }
     });
-    // Not the sum of norms: one sum over the ranks serves all.
     return std::max(std::sqrt(discretization.sum(sum)),
                     1e-14 / relative * rest);
   }

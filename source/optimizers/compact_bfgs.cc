@@ -71,11 +71,10 @@ namespace Palpate
     // S^T R S, and |y - R s|^2 of the new pair.
     std::vector<double> sRs(m * m + 1, 0.);
     R = hessian_at ? hessian_at(WeightedVector::of(x)) : Product();
-    Rs.clear();
+    Rs.assign(R ? m : 0, Q());
     Rs_columns.clear();
     if (R)
       {
-        Rs.resize(m);
         for (std::size_t i = 0; i < m; ++i)
           {
             R(WeightedVector::of(*state.iterDiff[i]), Rs[i]);
@@ -90,19 +89,12 @@ namespace Palpate
           if (sRs[i * m + i] < 0) // a term that does not keep its promise
             R = Product();
       }
-    if (!R)
-      {
-        Rs.clear();
-        Rs_columns.clear();
-        std::fill(sRs.begin(), sRs.end(), 0.);
-      }
+    if (R) // not zero, where R s is all of y
+      theta = std::min(theta,
+                       std::max(1e-3 * theta,
+                                std::sqrt(sRs[m * m] / ss[m - 1][m - 1])));
     else
-      {
-        // Not zero, where R s is all of y.
-        theta = std::min(theta,
-                         std::max(1e-3 * theta,
-                                  std::sqrt(sRs[m * m] / ss[m - 1][m - 1])));
-      }
+      std::fill(sRs.begin(), sRs.end(), 0.);
 
     // M = [S^T B_0 S, L; L^T, -D], L and D of S^T Y.
     scaling.resize(2 * m);

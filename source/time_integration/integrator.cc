@@ -1,5 +1,5 @@
-#include <palpate/core/errors.h>
 #include <palpate/equilibrium/norm.h>
+#include <palpate/equilibrium/together.h>
 #include <palpate/time_integration/integrator.h>
 
 #include <cmath>
@@ -92,24 +92,13 @@ namespace Palpate
   MovingBody<dim>::force(const State &state, Vector &f) const
   {
     f.zero_out_ghost_values();
-    f = 0;
-    std::string        message;
+    f                    = 0;
     const Context<dim> c = context(state);
-    try
-      {
-        for (const auto &force : equilibrium.forces)
-          if (force.get() != &inertia)
-            force->residual(c, f);
-      }
-    catch (const SolverError &e)
-      {
-        message = e.what();
-      }
-    if (Utilities::MPI::max(message.empty() ? 0 : 1, discretization.comm) > 0)
-      for (const auto &m :
-           Utilities::MPI::all_gather(discretization.comm, message))
-        if (!m.empty())
-          throw SolverError(m);
+    together(discretization.comm, [&]() {
+      for (const auto &force : equilibrium.forces)
+        if (force.get() != &inertia)
+          force->residual(c, f);
+    });
     for (unsigned int i = 0; i < f.locally_owned_size(); ++i)
       f.local_element(i) = constrained[i] ? 0. : -f.local_element(i);
   }

@@ -8,6 +8,18 @@
 
 namespace Palpate
 {
+  /// The entry that several materials share.
+  inline void
+  declare_poisson_ratio(dealii::ParameterHandler &prm)
+  {
+    prm.declare_entry("Poisson ratio",
+                      "0.4",
+                      dealii::Patterns::Double(),
+                      "nu. sms: sets kappa/alpha = 4 nu / (1 - 2 nu); with "
+                      "Shear ratio = 2 the material is isotropic with "
+                      "E = 4 alpha (1 + nu).");
+  }
+
   /// The modulus of a material that has one: the field "stiffness".
   struct StiffnessModulus
   {

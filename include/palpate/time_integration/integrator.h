@@ -75,9 +75,6 @@ namespace Palpate
   public:
     virtual ~Integrator() = default;
 
-    void
-    parse_parameters(Parameters &)
-    {}
     /// Take the body (kept by reference) and the initial state.
     /// @throw InputError if the step is too long to be stable.
     virtual void

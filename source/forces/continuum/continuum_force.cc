@@ -64,12 +64,7 @@ namespace Palpate
   void
   ContinuumForce<dim, Material>::declare_parameters(ParameterHandler &prm)
   {
-    prm.declare_entry("Poisson ratio",
-                      "0.4",
-                      Patterns::Double(),
-                      "nu. sms: sets kappa/alpha = 4 nu / (1 - 2 nu); with "
-                      "Shear ratio = 2 the material is isotropic with "
-                      "E = 4 alpha (1 + nu).");
+    declare_poisson_ratio(prm);
     prm.declare_entry("Poisson ratios",
                       "",
                       Patterns::Anything(),
