@@ -36,6 +36,11 @@ namespace Palpate
                         name == "Displacement misfit" ? "1" : "0",
                         Patterns::Double(0),
                         "Weight of: " + description + ".");
+      prm.declare_entry("Times",
+                        "all",
+                        Patterns::Anything(),
+                        "Motions in time: all (the mean over Time/Snapshot "
+                        "times), final, or a list of some of them [s].");
       declare(prm);
       prm.leave_subsection();
     }
@@ -298,9 +303,15 @@ namespace Palpate
         "Computed by",
         "",
         Patterns::Anything(),
-        "A parameter file with Task = forward: its displacement, "
-        "interpolated to this mesh, is the registered one. Use "
+        "A parameter file with Task = forward, or simulate for motions: its "
+        "displacement, interpolated to this mesh, is the registered one. Use "
         "another mesh or model than this file's.");
+      prm.declare_entry("Formula",
+                        "",
+                        Patterns::Anything(),
+                        "The displacement [m] by component as formulas of x, "
+                        "y, z [m] and the time t [s], \"0; 0.7*sin(x)\"; "
+                        "t = 1 where there is no time.");
       prm.declare_entry("Noise",
                         "0",
                         Patterns::Double(0),
@@ -462,17 +473,23 @@ namespace Palpate
 
     prm.enter_subsection("Initial state");
     for (const char *name : {"Displacement", "Velocity"})
-      prm.declare_entry(name,
-                        "",
-                        Patterns::Anything(),
-                        std::string("simulate: by component as formulas of x, "
-                                    "y, z [m], \"0; 0; -2\"") +
-                          (std::string(name) == "Velocity" ? " [m/s]"
-                                                           : " [m]") +
-                          "; empty: zero.");
+      prm.declare_entry(
+        name,
+        "",
+        Patterns::Anything(),
+        std::string("Of motions, by component as formulas of x, "
+                    "y, z [m], \"0; 0; -2\"") +
+          (std::string(name) == "Velocity" ? " [m/s]" : " [m]") +
+          "; empty: zero.");
     prm.leave_subsection();
 
     prm.enter_subsection("Time");
+    prm.declare_entry("Snapshot times",
+                      "",
+                      Patterns::Anything(),
+                      "When an objective looks at a motion, and when "
+                      "registered displacements are those of the body [s]: a "
+                      "list, final or every step; empty: final.");
     TimeParameters::declare_parameters(prm);
     prm.leave_subsection();
 
@@ -547,8 +564,17 @@ namespace Palpate
     prm.declare_entry("Type",
                       "per cell",
                       Patterns::Selection(
-                        Registry<Parameterization<3>>::names()),
-                      "The unknowns, all logarithms of stiffness.");
+                        Registry<Parameterization<3>>::names() + "|none"),
+                      "The unknowns of the stiffness, all logarithms; none: "
+                      "More unknowns only.");
+    prm.declare_entry("More unknowns",
+                      "",
+                      Patterns::Anything(),
+                      "\"field: spread, lower, upper; ...\", bounds may be "
+                      "left out. poisson_ratio, density: global, per label, "
+                      "per cell; damping_rate, ground_stiffness: global; "
+                      "initial_displacement, initial_velocity: translation, "
+                      "rigid, per vertex.");
     prm.declare_entry("Initial value",
                       "2236",
                       Patterns::Anything(),

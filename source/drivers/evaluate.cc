@@ -28,6 +28,10 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Evaluate");
       wants_hessian = parameters.get_bool("Hessian product");
+      if (wants_hessian && problem.trajectory)
+        parameters.fail("Hessian product",
+                        "expected false: a motion in time has no second "
+                        "derivatives");
       if (wants_hessian)
         seed = parameters.get_integer("Seed");
     }
@@ -53,13 +57,10 @@ namespace Palpate
     else
       without_bounds(std::make_unique<LogLinear<dim>>(false, false, true));
     unknowns->bind(D, problem.initial_fields());
-    ReducedFunctional<dim> J(*problem.equilibrium,
-                             *unknowns,
-                             problem.terms,
-                             problem.fixed_fields,
-                             comm);
-    const auto             q = unknowns->initial();
-    std::vector<double>    g;
+    ReducedFunctional<dim> J(
+      problem.states(), *unknowns, problem.terms, problem.fixed_fields, comm);
+    const auto          q = unknowns->initial();
+    std::vector<double> g;
     J.value(q);
     J.gradient(q, g);
 

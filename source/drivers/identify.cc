@@ -107,7 +107,7 @@ namespace Palpate
                 m      = latest;
                 result = 1e100;
               }
-            m.counts = problem.equilibrium->counts;
+            m.counts = problem.states().counts;
             log.append({'V', question, m.pack(result)}, J.checkpoint());
           }
         latest = m;
@@ -155,7 +155,7 @@ namespace Palpate
       {
         const double wanted = problem.solver_parameters.relative_tolerance;
         if (follow)
-          problem.equilibrium->set_tolerance(
+          problem.states().set_tolerance(
             std::max(wanted, std::min(1e-5, 1e-5 * relative_gradient)));
       }
 
@@ -167,7 +167,7 @@ namespace Palpate
           if (it->first == value)
             {
               Metrics m = it->second;
-              m.counts  = live ? problem.equilibrium->counts : latest.counts;
+              m.counts  = live ? problem.states().counts : latest.counts;
               return m;
             }
         return latest;
@@ -176,7 +176,7 @@ namespace Palpate
       unsigned long
       solves() const
       {
-        const auto &c = live ? problem.equilibrium->counts : latest.counts;
+        const auto &c = live ? problem.states().counts : latest.counts;
         return c.forward + c.adjoint + c.incremental;
       }
 
@@ -188,7 +188,7 @@ namespace Palpate
           return;
         live = true;
         J.restore(log.warm_start());
-        problem.equilibrium->counts = latest.counts;
+        problem.states().counts = latest.counts;
       }
 
     private:
@@ -197,7 +197,7 @@ namespace Palpate
       with_counts(const std::vector<double> &v) const
       {
         Metrics m;
-        m.counts                   = problem.equilibrium->counts;
+        m.counts                   = problem.states().counts;
         std::vector<double> counts = m.pack(0);
         std::vector<double> result = v;
         result.insert(result.end(), counts.begin(), counts.end());
@@ -289,8 +289,9 @@ namespace Palpate
       const Parameters::Section section(parameters, "Parameterization");
       // An initial number outside the bounds is a mistake; a pack's field is
       // moved to them, and so are springs, whose k follows from alpha.
-      if (parameters.get("Initial value") != "pack" &&
-          parameterization->field_names().size() == 1)
+      if (parameters.get("Type") != "none" &&
+          parameters.get("Initial value") != "pack" &&
+          parameterization->field_names()[0] == "stiffness")
         {
           const double start = parameters.get_double("Initial value");
           if (start < parameters.get_double("Lower bound") ||
@@ -310,13 +311,18 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Optimizer");
       optimizer.parse_parameters(parameters);
+      if (optimizer.method != "lbfgs" && problem.trajectory)
+        parameters.fail("Method",
+                        "expected lbfgs: a motion in time has no second "
+                        "derivatives");
     }
     bool follow;
     {
       const Parameters::Section section(parameters, "Linear solver");
       follow = parameters.get_bool("Tolerance follows optimizer");
       // Newton's many solves with one matrix deserve levels of its own.
-      if (!problem.solver_parameters.direct && optimizer.method == "lbfgs")
+      if (!problem.solver_parameters.direct && !problem.trajectory &&
+          optimizer.method == "lbfgs")
         {
           const double limit = parameters.get_double("Reuse limit");
           if (limit != 0 && !(limit >= 1))
@@ -343,8 +349,9 @@ namespace Palpate
       parameterization->apply(q0, start);
       unsigned long moved = 0;
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-        moved += std::abs(start["stiffness"][k] - problem.stiffness[k]) >
-                 1e-9 * problem.stiffness[k];
+        moved += start.has("stiffness") &&
+                 std::abs(start["stiffness"][k] - problem.stiffness[k]) >
+                   1e-9 * problem.stiffness[k];
       moved = Utilities::MPI::sum(moved, comm);
       if (moved > 0)
         log << "note: the start of " << moved
@@ -356,7 +363,7 @@ namespace Palpate
     run_on_root(comm, [&]() { create_output_directory(directory); });
     problem.check_zero_energy_modes(directory);
 
-    ReducedFunctional<dim> J(*problem.equilibrium,
+    ReducedFunctional<dim> J(problem.states(),
                              *parameterization,
                              problem.terms,
                              problem.fixed_fields,
@@ -380,11 +387,8 @@ namespace Palpate
     history << ",total,gradient_norm,step,mean_error_m,held_out_mean_error_m,"
                "linear_iterations,seconds,share_at_bound,forward_solves,"
                "adjoint_solves,incremental_solves";
-    for (const auto &[name, value] : parameterization->named_values(q0))
-      {
-        (void)value;
-        history << ",alpha_Pa " << name;
-      }
+    for (const auto &named : parameterization->named_values(q0))
+      history << (named.unit == "Pa" ? ",alpha_Pa " : ",") << named.name;
     history << "\n" << std::setprecision(16);
     log << std::endl
         << "  it        total     gradient         step  mean error    solves "
@@ -405,7 +409,7 @@ namespace Palpate
               << at_bound << "," << m.counts.forward << "," << m.counts.adjoint
               << "," << m.counts.incremental;
       for (const auto &named : parameterization->named_values(*it.q))
-        history << "," << named.second;
+        history << "," << named.value;
       history << "\n";
       run_on_root(comm, [&]() {
         write_file(directory + "/history.csv", history.str());
@@ -449,7 +453,10 @@ namespace Palpate
     std::vector<double> g;
     J.gradient(result.q, g);
 
-    const double mean = geometric_mean(D, J.fields()["stiffness"]);
+    const double mean =
+      geometric_mean(D,
+                     J.fields().has("stiffness") ? J.fields()["stiffness"]
+                                                 : problem.stiffness);
     if (!problem.scale_identified && pinned)
       problem.reference_stiffness = mean;
     const double scale =
@@ -470,15 +477,20 @@ namespace Palpate
         : 0.;
     summary["share_at_bound"]     = parameterization->share_at_bound(result.q);
     summary["seconds"]["elapsed"] = timer.wall_time();
-    for (const auto &[name, value] : parameterization->named_values(result.q))
-      summary["alpha_Pa"][name] = value * scale;
+    for (const auto &named : parameterization->named_values(result.q))
+      if (named.unit == "Pa")
+        summary["alpha_Pa"][named.name] = named.value * scale;
+      else
+        summary["unknowns"][named.name] = {{"value", named.value},
+                                           {"unit", named.unit}};
     problem.write_results(directory, &J, summary);
 
-    const auto &counts = problem.equilibrium->counts;
+    const auto &counts = problem.states().counts;
     log << std::endl << "stopped: " << result.stop_reason << std::endl;
-    for (const auto &[name, value] : parameterization->named_values(result.q))
-      log << "  " << name << ": " << std::setprecision(10) << value * scale
-          << " Pa" << std::endl;
+    for (const auto &named : parameterization->named_values(result.q))
+      log << "  " << named.name << ": " << std::setprecision(10)
+          << named.value * (named.unit == "Pa" ? scale : 1.) << " "
+          << named.unit << std::endl;
     if (!problem.scale_identified)
       log << "  no load: " << problem.stiffness_key()
           << " is alpha_relative times the reference stiffness "

@@ -17,21 +17,23 @@ namespace Palpate
   using namespace dealii;
 
   template <int dim>
-  std::vector<double>
-  computed_displacement(const std::string        &parameter_file,
-                        const SerialMesh<dim>    &mesh,
-                        const MPI_Comm           &comm,
-                        const ConditionalOStream &log,
-                        const bool                dry_run)
+  std::vector<std::vector<double>>
+  computed_displacements(const std::string         &parameter_file,
+                         const SerialMesh<dim>     &mesh,
+                         const std::vector<double> &times,
+                         const MPI_Comm            &comm,
+                         const ConditionalOStream  &log,
+                         const bool                 dry_run)
   {
     Parameters parameters;
     declare_parameters(parameters.handler);
     parameters.parse(parameter_file, {});
-    if (parameters.get("Task") != "forward")
-      parameters.fail(
-        "Task",
-        "expected forward in a file named by Observation/Computed "
-        "by");
+    const std::string task = parameters.get("Task");
+    if (task != (times.empty() ? "forward" : "simulate"))
+      parameters.fail("Task",
+                      std::string("expected ") +
+                        (times.empty() ? "forward" : "simulate") +
+                        " in a file named by Observation/Computed by");
     {
       const Parameters::Section section(parameters, "Observation");
       if (!parameters.get("Computed by").empty())
@@ -47,8 +49,8 @@ namespace Palpate
                        "expected a case of dimension " + std::to_string(dim));
     log << "computing the observation with " << parameter_file << std::endl;
     Problem<dim> other(parameters, comm, log, false, false);
-    parameters.refuse_unused("forward");
-    other.print_plan("forward");
+    parameters.refuse_unused(task);
+    other.print_plan(task);
     if (dry_run)
       {
         log << "dry run: this observation is not computed, a uniform stretch "
@@ -58,20 +60,41 @@ namespace Palpate
         for (const auto &v : mesh.vertices)
           for (unsigned int d = 0; d < dim; ++d)
             stretch.push_back(1e-3 * v[d]);
-        return stretch;
+        return std::vector<std::vector<double>>(
+          std::max<std::size_t>(1, times.size()), stretch);
       }
-    other.equilibrium->solve(other.initial_fields());
-    const SerialDisplacement<dim> u =
-      other.serial_displacement(other.equilibrium->context(0).state.u);
-
-    const PointLocation<dim> locator(u.mesh);
-    std::vector<double>      values;
-    for (const auto &x : mesh.vertices)
+    std::vector<Vector> states;
+    if (times.empty())
       {
-        const Tensor<1, dim> here = u.value(locator.locate(x));
-        values.insert(values.end(), here.begin_raw(), here.end_raw());
+        other.equilibrium->solve(other.initial_fields());
+        states = other.equilibrium->states();
       }
-    return values;
+    else
+      {
+        const std::vector<Snapshot<dim>> none(times.size());
+        Trajectory<dim>                  run(*other.body,
+                            *other.time,
+                            none,
+                            other.steps_of(times));
+        run.keeps_states = false;
+        run.solve(other.initial_fields());
+        states = run.states();
+      }
+    const PointLocation<dim>         locator(other.data.mesh);
+    std::vector<std::vector<double>> result;
+    for (const Vector &state : states)
+      {
+        const SerialDisplacement<dim> u = other.serial_displacement(state);
+        result.emplace_back();
+        for (const auto &x : mesh.vertices)
+          {
+            const Tensor<1, dim> here = u.value(locator.locate(x));
+            result.back().insert(result.back().end(),
+                                 here.begin_raw(),
+                                 here.end_raw());
+          }
+      }
+    return result;
   }
 
   template <int dim>
@@ -259,9 +282,10 @@ namespace Palpate
   }
 
 #define INSTANTIATE(dim)                                                       \
-  template std::vector<double> computed_displacement(                          \
+  template std::vector<std::vector<double>> computed_displacements(            \
     const std::string &,                                                       \
     const SerialMesh<dim> &,                                                   \
+    const std::vector<double> &,                                               \
     const MPI_Comm &,                                                          \
     const ConditionalOStream &,                                                \
     const bool);                                                               \

@@ -46,16 +46,26 @@ namespace Palpate
     , log(log)
   {
     // What can be wrong is read before anything is computed.
+    const std::string task     = parameters.get("Task");
+    const bool        simulate = (task == "simulate");
+    if (simulate || task == "evaluate" || task == "identify" ||
+        task == "verify")
+      {
+        const Parameters::Section section(parameters, "Time");
+        if (parameters.get("Integrator") != "static")
+          {
+            time = std::make_unique<TimeParameters>();
+            time->parse_parameters(parameters, !simulate);
+          }
+        else if (simulate)
+          parameters.fail("Integrator", "expected one that moves the body");
+      }
+    if (time)
+      read_snapshot_times();
     if (needs_objective)
       parse_objective();
     if (stiffness_from_parameterization)
       read_parameterization();
-    if (parameters.get("Task") == "simulate")
-      {
-        const Parameters::Section section(parameters, "Time");
-        time = std::make_unique<TimeParameters>();
-        time->parse_parameters(parameters);
-      }
     if (!time || !time->is_explicit)
       {
         const Parameters::Section section(parameters, "Linear solver");
@@ -110,7 +120,24 @@ namespace Palpate
     read_frames();
     read_forces();
     stiffness = read_stiffness(stiffness_from_parameterization);
+    if (time)
+      read_initial_state();
     add_fields();
+    if (time)
+      {
+        body.reset(new MovingBody<dim>{*equilibrium,
+                                       *inertia,
+                                       *discretization,
+                                       constrained,
+                                       moving[0],
+                                       initial_fields(),
+                                       [this](const double t, Vector &u) {
+                                         prescribe(t, u);
+                                       }});
+        if (needs_objective)
+          trajectory = std::make_unique<Trajectory<dim>>(
+            *body, *time, snapshots, steps_of(snapshot_times));
+      }
     check_objective();
     // A load vector that is zero on all free DoFs gives no scale.
     if (!time)
@@ -184,7 +211,7 @@ namespace Palpate
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       if (snapshots[s].has_observation())
         {
-          const auto &u = equilibrium->context(s).state.u;
+          const auto &u = states().context(s).state.u;
           for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
             if (D.is_vertex(i) && !constrained[i * dim])
               {
@@ -285,6 +312,8 @@ namespace Palpate
         if (!time->is_explicit)
           log << "  linear solver: " << equilibrium->solver_description()
               << std::endl;
+        if (trajectory)
+          log << "  " << trajectory->description() << std::endl;
         return;
       }
     if (n_unobservable > 0)

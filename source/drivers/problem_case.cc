@@ -113,17 +113,22 @@ namespace Palpate
   Problem<dim>::read_snapshots(const bool dry_run)
   {
     const std::size_t n = data.mesh.vertices.size() * dim;
-    if (time) // the motion is computed, none is observed
+    if (time && snapshot_times.empty()) // nothing is observed
       {
         snapshots.resize(1);
         return;
       }
     {
       const Parameters::Section section(parameters, "Observation");
-      const std::string         file = parameters.get("Computed by");
+      const std::string         file    = parameters.get("Computed by");
+      const bool                formula = !parameters.get("Formula").empty();
+      if (!file.empty() && formula)
+        parameters.fail("Formula", "expected none beside Computed by");
       if (!file.empty())
-        registered = {
-          computed_displacement<dim>(file, data.mesh, comm, log, dry_run)};
+        registered = computed_displacements<dim>(
+          file, data.mesh, snapshot_times, comm, log, dry_run);
+      else if (formula)
+        registered = displacements_of_formula();
       else if (data.arrays.count("displacement_steps"))
         {
           const auto &steps = data.arrays["displacement_steps"];
@@ -169,7 +174,17 @@ namespace Palpate
                              std::to_string(s) +
                              " is more than 1e6 times the size of the body, "
                              "expected a motion in the file's length unit");
-    snapshots.resize(std::max<std::size_t>(1, registered.size()));
+    if (time && !registered.empty() &&
+        registered.size() != snapshot_times.size())
+      {
+        const Parameters::Section section(parameters, "Time");
+        parameters.fail("Snapshot times",
+                        "expected " + std::to_string(registered.size()) +
+                          " times, one for every displacement of " +
+                          data.source);
+      }
+    snapshots.resize(time ? snapshot_times.size()
+                          : std::max<std::size_t>(1, registered.size()));
     for (std::size_t s = 0; s < registered.size(); ++s)
       snapshots[s].observed =
         discretization->interpolate_vertices(registered[s]);
@@ -266,18 +281,24 @@ namespace Palpate
     if (values == "function")
       prescribed_motion =
         read_formula<dim>("Prescribed function", parameters, dim, true);
-    if (values == "registered" && time)
-      parameters.fail("Prescribed values",
-                      "expected zero or function for the task simulate");
-    if (values == "registered" && registered.empty())
+    prescribe_registered = (values == "registered");
+    if (prescribe_registered && registered.empty())
       parameters.fail("Prescribed values",
                       data.source +
-                        " has no displacement_field or displacement_steps, "
-                        "expected one (or Prescribed values = zero)");
+                        " has no displacement_field or displacement_steps"
+                        ", expected one" +
+                        (time ? " with Time/Snapshot times" : "") +
+                        " (or Prescribed values = zero)");
+    if (time)
+      {
+        moving.resize(1);
+        moving[0].prescribed = ghosted_copy(D.make_vector());
+        prescribe(0, moving[0].prescribed);
+      }
     for (auto &s : snapshots)
       {
         s.prescribed =
-          ghosted_copy(values == "registered" ? s.observed : D.make_vector());
+          ghosted_copy(prescribe_registered ? s.observed : D.make_vector());
         if (prescribed_motion)
           {
             prescribe(time ? 0. : 1., s.prescribed);
@@ -338,13 +359,101 @@ namespace Palpate
   {
     if (prescribed_motion)
       prescribed_motion->set_time(t);
+    // Registered motion: linear in time between the snapshots, and from rest.
+    std::size_t later = 0;
+    while (prescribe_registered && later + 1 < snapshots.size() &&
+           snapshot_times[later] < t)
+      ++later;
+    double share = 0;
+    if (prescribe_registered)
+      {
+        const double before = later > 0 ? snapshot_times[later - 1] : 0.;
+        share = std::min(1., (t - before) / (snapshot_times[later] - before));
+      }
+    const auto registered_at = [&](const unsigned int dof) {
+      return share * snapshots[later].observed.local_element(dof) +
+             (later > 0
+                ? (1 - share) * snapshots[later - 1].observed.local_element(dof)
+                : 0.);
+    };
     for (unsigned int n = 0; n < discretization->n_nodes(); ++n)
       if (constrained[n * dim])
         for (unsigned int d = 0; d < dim; ++d)
           u.local_element(n * dim + d) =
             prescribed_motion
               ? prescribed_motion->value(discretization->node_position(n), d)
-              : 0.;
+            : prescribe_registered ? registered_at(n * dim + d)
+                                   : 0.;
+  }
+
+  template <int dim>
+  std::vector<unsigned int>
+  Problem<dim>::steps_of(const std::vector<double> &times) const
+  {
+    std::vector<unsigned int> steps;
+    for (const double t : times)
+      {
+        const double step = std::round(t / time->step);
+        if (!(t > 0) || !(t <= time->end * (1 + 1e-12)) ||
+            std::abs(step * time->step - t) > 1e-6 * time->step ||
+            (!steps.empty() && step <= steps.back()))
+          {
+            const Parameters::Section section(parameters, "Time");
+            std::ostringstream        text;
+            text << t << " is none of the times of the run, expected "
+                 << "increasing multiples of Step = " << time->step
+                 << " up to End = " << time->end;
+            parameters.fail("Snapshot times", text.str());
+          }
+        steps.push_back(static_cast<unsigned int>(step));
+      }
+    return steps;
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::read_snapshot_times()
+  {
+    const Parameters::Section section(parameters, "Time");
+    const std::string         list = parameters.get("Snapshot times");
+    if (list == "every step")
+      for (unsigned int i = 1; i <= time->n_steps(); ++i)
+        snapshot_times.push_back(i * time->step);
+    else if (list == "final")
+      snapshot_times = {time->end};
+    else if (!list.empty())
+      snapshot_times = parameters.get_doubles("Snapshot times");
+    else if (parameters.get("Task") != "simulate")
+      snapshot_times = {time->end};
+    parameters.leave();
+    const auto steps = steps_of(snapshot_times);
+    parameters.enter("Time");
+    // As the run counts them.
+    for (std::size_t s = 0; s < steps.size(); ++s)
+      snapshot_times[s] = steps[s] * time->step;
+  }
+
+  template <int dim>
+  std::vector<std::vector<double>>
+  Problem<dim>::displacements_of_formula()
+  {
+    std::vector<std::vector<double>> result;
+    const auto formula = read_formula<dim>("Formula", parameters, dim, true);
+    for (const double t : time ? snapshot_times : std::vector<double>(1, 1.))
+      {
+        formula->set_time(t);
+        result.emplace_back();
+        for (std::size_t v = 0; v < data.mesh.vertices.size(); ++v)
+          for (unsigned int d = 0; d < dim; ++d)
+            {
+              result.back().push_back(formula->value(data.mesh.vertices[v], d));
+              if (!std::isfinite(result.back().back()))
+                parameters.fail("Formula",
+                                "is not finite at vertex " + std::to_string(v) +
+                                  ", expected finite displacements");
+            }
+      }
+    return result;
   }
 
   template <int dim>
@@ -476,7 +585,10 @@ namespace Palpate
   template void          Problem<dim>::constrain();                             \
   template void          Problem<dim>::check_constraints() const;               \
   template void          Problem<dim>::prescribe(const double, Vector &) const; \
-  template void          Problem<dim>::check_strain();
+  template void          Problem<dim>::check_strain();                          \
+  template void          Problem<dim>::read_snapshot_times();                   \
+  template std::vector<unsigned int> Problem<dim>::steps_of(                    \
+    const std::vector<double> &) const;
 
   INSTANTIATE(2)
   INSTANTIATE(3)

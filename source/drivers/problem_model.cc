@@ -1,11 +1,13 @@
 #include <palpate/core/errors.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/parameterizations/field_unknowns.h>
 
 #include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <set>
+#include <stdexcept>
 
 // The model of a Problem: frames, forces, stiffness, objective.
 namespace Palpate
@@ -21,9 +23,10 @@ namespace Palpate
     frames_kind = parameters.get("Frames");
     if (frames_kind == "registered" && time)
       parameters.fail("Frames",
-                      "expected coordinate axes or pack for the task simulate");
+                      "expected coordinate axes or pack for a motion in time");
     if (frames_kind == "default")
-      frames_kind = registered.empty() ? "coordinate axes" : "registered";
+      frames_kind =
+        registered.empty() || time ? "coordinate axes" : "registered";
     Tensor<2, dim> identity;
     for (unsigned int d = 0; d < dim; ++d)
       identity[d][d] = 1;
@@ -52,10 +55,12 @@ namespace Palpate
       }
     if (frames_kind == "pack")
       for (std::size_t s = 0; s < snapshots.size(); ++s)
-        snapshots[s].frames = pack_frames<dim>(data, D, s);
+        snapshots[s].frames = pack_frames<dim>(data, D, time ? 0 : s);
     else
       for (auto &s : snapshots)
         s.frames = frames;
+    if (time)
+      moving[0].frames = snapshots[0].frames;
   }
 
   template <int dim>
@@ -138,13 +143,14 @@ namespace Palpate
       }
     // A motion reports its steps, not each of Newton's.
     static const ConditionalOStream silent(std::cout, false);
-    equilibrium = std::make_unique<StaticEquilibrium<dim>>(D,
-                                                           constrained,
-                                                           snapshots,
-                                                           std::move(forces),
-                                                           solver_parameters,
-                                                           newton_parameters,
-                                                           time ? silent : log);
+    equilibrium =
+      std::make_unique<StaticEquilibrium<dim>>(D,
+                                               constrained,
+                                               time ? moving : snapshots,
+                                               std::move(forces),
+                                               solver_parameters,
+                                               newton_parameters,
+                                               time ? silent : log);
   }
 
   template <int dim>
@@ -218,8 +224,65 @@ namespace Palpate
   {
     const Parameters::Section section(parameters, "Parameterization");
     const std::string         type = parameters.get("Type");
-    parameterization = Registry<Parameterization<dim>>::create(type);
-    parameterization->parse_parameters(parameters);
+    std::vector<std::unique_ptr<Parameterization<dim>>> parts;
+    if (type != "none")
+      {
+        parts.push_back(Registry<Parameterization<dim>>::create(type));
+        parts.back()->parse_parameters(parameters);
+      }
+    // "name: spread, lower, upper; ..."
+    const auto &known = FieldUnknowns<dim>::known_fields();
+    for (const auto &item :
+         Utilities::split_string_list(parameters.get("More unknowns"), ';'))
+      {
+        if (item.empty())
+          continue;
+        const auto  two = Utilities::split_string_list(item, ':');
+        const auto  it  = known.find(two[0]);
+        std::string names;
+        for (const auto &k : known)
+          names += (names.empty() ? "" : ", ") + k.first;
+        if (two.size() != 2 || it == known.end())
+          parameters.fail("More unknowns",
+                          "'" + item +
+                            "', expected \"name: spread, lower, upper\" with "
+                            "a name of " +
+                            names);
+        const auto words     = Utilities::split_string_list(two[1], ',');
+        double     limits[2] = {it->second.lower, it->second.upper};
+        for (unsigned int i = 1; i < words.size(); ++i)
+          {
+            char *end = nullptr;
+            if (i < 3)
+              limits[i - 1] = std::strtod(words[i].c_str(), &end);
+            if (i > 2 || words.size() != 3 || words[i].empty() || *end != 0 ||
+                !std::isfinite(limits[i - 1]))
+              parameters.fail("More unknowns",
+                              "'" + item + "', expected no or two bounds");
+          }
+        if (!(limits[0] < limits[1]) || (it->second.log && !(limits[0] > 0)))
+          parameters.fail("More unknowns",
+                          "'" + item + "', expected rising" +
+                            (it->second.log ? " positive" : "") + " bounds");
+        for (const auto &part : parts)
+          if (part->field_names()[0] == two[0])
+            parameters.fail("More unknowns", two[0] + " stands there twice");
+        try
+          {
+            parts.push_back(std::make_unique<FieldUnknowns<dim>>(
+              two[0], words[0], limits[0], limits[1]));
+          }
+        catch (const std::invalid_argument &e)
+          {
+            parameters.fail("More unknowns", "'" + item + "', " + e.what());
+          }
+      }
+    if (parts.empty())
+      parameters.fail("Type", "expected More unknowns beside none");
+    if (parts.size() == 1)
+      parameterization = std::move(parts[0]);
+    else
+      parameterization = std::make_unique<Combined<dim>>(std::move(parts));
     const auto unknown = parameterization->field_names();
     if (std::find(unknown.begin(), unknown.end(), "spring_stiffness") !=
         unknown.end())
@@ -257,10 +320,11 @@ namespace Palpate
       if (!all.has(name))
         {
           const Parameters::Section section(parameters, "Parameterization");
-          parameters.fail("Type",
+          parameters.fail(name.compare(0, 6, "spring") == 0 ? "Type"
+                                                            : "More unknowns",
                           "identifies the field " + name +
                             ", which the model does not have, expected "
-                            "another type or Model/Type");
+                            "another one or another Model/Type");
         }
     if (all["stiffness"].values != stiffness.values) // the springs are given
       {
@@ -296,8 +360,39 @@ namespace Palpate
         term.objective->parse_parameters(parameters);
         term.weight = parameters.get_double("Weight");
         term.name   = name;
+        if (time && term.objective->depends_on_state())
+          term.share = shares_of_snapshots();
         terms.push_back(std::move(term));
       }
+  }
+
+  template <int dim>
+  std::vector<double>
+  Problem<dim>::shares_of_snapshots()
+  {
+    const std::string   list = parameters.get("Times");
+    const std::size_t   S    = snapshot_times.size();
+    std::vector<double> share(S, 0.), times;
+    if (list == "all")
+      share.assign(S, 1. / S);
+    else if (list == "final")
+      share.back() = 1;
+    else
+      {
+        times = parameters.get_doubles("Times");
+        if (times.empty())
+          parameters.fail("Times", "expected all, final, or a list of times");
+        for (const double t : times)
+          {
+            std::size_t s = 0;
+            while (s < S && std::abs(snapshot_times[s] - t) > 1e-6 * time->step)
+              ++s;
+            if (s == S)
+              parameters.fail("Times", "expected times of Time/Snapshot times");
+            share[s] += 1. / times.size();
+          }
+      }
+    return share;
   }
 
   template <int dim>
@@ -315,11 +410,45 @@ namespace Palpate
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       for (const auto &term : terms)
         if (term.weight > 0 && term.objective->needs_observation())
-          term.objective->value(equilibrium->context(s));
+          term.objective->value(states().context(s));
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::read_initial_state()
+  {
+    const auto &D = *discretization;
+    for (const std::string name : {"Displacement", "Velocity"})
+      {
+        const Parameters::Section section(parameters, "Initial state");
+        Field                     field(D.n_nodes() * dim);
+        field.place  = Place::nodes;
+        double wrong = 0;
+        if (!parameters.get(name).empty())
+          {
+            const auto formula =
+              read_formula<dim>(name, parameters, dim, false);
+            for (unsigned int n = 0; n < D.n_nodes(); ++n)
+              for (unsigned int d = 0; d < dim; ++d)
+                {
+                  field[n * dim + d] = formula->value(D.node_position(n), d);
+                  wrong += !std::isfinite(field[n * dim + d]);
+                }
+          }
+        if (D.sum(wrong) > 0)
+          parameters.fail(name,
+                          "is not finite everywhere in the body, expected "
+                          "finite values");
+        fixed_fields[name == "Velocity" ? "initial_velocity"
+                                        : "initial_displacement"] = field;
+      }
+    if (time->is_explicit)
+      fixed_fields["damping_rate"] = body_field(time->damping_rate);
   }
 
 #define INSTANTIATE(dim)                                                 \
   template void  Problem<dim>::read_frames();                            \
+  template void  Problem<dim>::read_initial_state();                     \
   template void  Problem<dim>::read_forces();                            \
   template Field Problem<dim>::read_stiffness(const bool);               \
   template void  Problem<dim>::parse_objective();                        \

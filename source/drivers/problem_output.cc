@@ -115,8 +115,10 @@ namespace Palpate
   {
     const auto &D = *discretization;
     Springs     result;
+    if (trajectory) // gradients are not made of adjoint states
+      return result;
     // As if springs were unknown: alpha becomes a stiffness of every spring.
-    Fields all = equilibrium->context(0).fields;
+    Fields all = states().context(0).fields;
     try
       {
         for (const auto &force : equilibrium->forces)
@@ -139,7 +141,7 @@ namespace Palpate
     FieldDuals g(springs_only);
     for (unsigned int s = 0; s < snapshots.size(); ++s)
       {
-        const auto         now = equilibrium->context(s);
+        const auto         now = states().context(s);
         const Context<dim> c{D, now.state, all, now.snapshot, now.constrained};
         for (const auto &force : equilibrium->forces)
           force->field_vjp(c, J->adjoints()[s], g);
@@ -164,7 +166,7 @@ namespace Palpate
   Problem<dim>::lines_of(const Springs &springs, const unsigned int s) const
   {
     const auto                 &D = *discretization;
-    const auto                 &u = equilibrium->context(s).state.u;
+    const auto                 &u = states().context(s).state.u;
     LineData<dim>               lines;
     std::vector<double>         k, extension, gradient, axis, cell;
     std::vector<Tensor<1, dim>> values;
@@ -241,7 +243,7 @@ namespace Palpate
           {
             const unsigned int s = marks.timestamp;
             const auto         simulated =
-              serial_displacement(equilibrium->context(s).state.u);
+              serial_displacement(states().context(s).state.u);
             SerialDisplacement<3> input;
             input.mesh = data.mesh;
             if (!registered.empty())
@@ -272,7 +274,7 @@ namespace Palpate
                              const Field       &alpha_relative)
   {
     const auto                 &D = *discretization;
-    const auto                 &u = equilibrium->context(0).state.u;
+    const auto                 &u = states().context(0).state.u;
     Field                       strain(D.n_cells()), jacobian(D.n_cells());
     std::vector<Tensor<1, dim>> values;
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
@@ -290,8 +292,7 @@ namespace Palpate
     all.emplace_back("jacobian", D.gather_cells(jacobian));
     std::vector<SerialDisplacement<dim>> displacements;
     for (std::size_t s = 0; s < snapshots.size(); ++s)
-      displacements.push_back(
-        serial_displacement(equilibrium->context(s).state.u));
+      displacements.push_back(serial_displacement(states().context(s).state.u));
     run_on_root(comm, [&]() {
       if constexpr (dim == 3)
         {
@@ -320,7 +321,7 @@ namespace Palpate
         std::vector<Tensor<1, dim>> u;
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
           {
-            D.gather(equilibrium->context(s).state.u, k, u);
+            D.gather(states().context(s).state.u, k, u);
             bool bad = false;
             for (unsigned int q = 0; q < D.n_q; ++q)
               bad = bad || determinant(D.deformation_gradient(u, k, q)) <= 0;
@@ -350,7 +351,7 @@ namespace Palpate
   long
   Problem<dim>::check_stability()
   {
-    if (equilibrium->is_linear())
+    if (equilibrium->is_linear() || trajectory)
       return -1;
     long negative = 0;
     try
@@ -464,10 +465,11 @@ namespace Palpate
                               nlohmann::json               &summary,
                               NpzArrays                     arrays)
   {
-    const auto               &D     = *discretization;
-    const Field               alpha = J ? J->fields()["stiffness"] : stiffness;
+    const auto &D = *discretization;
+    const Field alpha =
+      J && J->fields().has("stiffness") ? J->fields()["stiffness"] : stiffness;
     const std::vector<Vector> adjoints =
-      J ? J->adjoints() : std::vector<Vector>();
+      J && !trajectory ? J->adjoints() : std::vector<Vector>();
     Springs      springs = springs_of(J);
     const double scale   = scale_identified ? 1. : stiffness_scale(alpha);
     // dJ/dlog alpha; where springs have a stiffness of their own, that of a
@@ -475,7 +477,9 @@ namespace Palpate
     Field gradient(D.n_cells());
     for (unsigned int k = 0; J && k < D.n_owned_cells(); ++k)
       if (springs.stiffness.values.empty())
-        gradient[k] = alpha[k] * J->field_gradient()["stiffness"][k];
+        gradient[k] = J->field_gradient().has("stiffness")
+                        ? alpha[k] * J->field_gradient()["stiffness"][k]
+                        : 0.;
       else
         for (unsigned int l = 0; l < dim; ++l)
           gradient[k] += springs.gradient[k * dim + l];
@@ -525,8 +529,8 @@ namespace Palpate
                ? NpyArray({S, N, dim}, all)
                : NpyArray({N, dim}, all);
     };
-    arrays["displacement"] = stacked(
-      [&](const std::size_t s) { return equilibrium->context(s).state.u; });
+    arrays["displacement"] =
+      stacked([&](const std::size_t s) { return states().context(s).state.u; });
     if (!adjoints.empty())
       arrays["adjoint"] =
         stacked([&](const std::size_t s) { return adjoints[s]; });
@@ -547,17 +551,37 @@ namespace Palpate
       }
     add_generated_mesh(arrays);
     std::vector<double> norms;
-    for (std::size_t s = 0; s < S; ++s)
+    for (std::size_t s = 0; s < S && !trajectory; ++s)
       norms.push_back(equilibrium->residual_norm(s));
-    arrays["residual_norm"] =
-      S > 1 ? NpyArray({S}, norms) : NpyArray({}, norms);
+    if (trajectory)
+      arrays["time"] = NpyArray({S}, snapshot_times);
+    else
+      arrays["residual_norm"] =
+        S > 1 ? NpyArray({S}, norms) : NpyArray({}, norms);
+    // Other fields that were sought.
+    if (J)
+      for (const auto &[name, field] : J->fields())
+        if (name != "stiffness" && name != "spring_stiffness")
+          {
+            Vector nodal = D.make_vector();
+            if (field.place == Place::nodes)
+              std::copy(field.values.begin(),
+                        field.values.begin() + D.n_owned_nodes() * dim,
+                        nodal.begin());
+            nodal.update_ghost_values();
+            arrays[name] = field.place == Place::cells
+                             ? NpyArray({M}, D.gather_cells(field))
+                           : field.place == Place::nodes
+                             ? NpyArray({N, dim}, D.gather_vertices(nodal))
+                             : NpyArray({}, field.values);
+          }
 
     // ParaView.
     std::vector<std::pair<double, std::string>> files;
     for (std::size_t s = 0; s < S; ++s)
       {
         VtuData<dim> out;
-        const auto  &u = equilibrium->context(s).state.u;
+        const auto  &u = states().context(s).state.u;
         out.nodal.emplace_back("displacement", u);
         if (snapshots[s].has_observation())
           {
@@ -585,7 +609,9 @@ namespace Palpate
         if (J)
           add("gradient", gradient);
         for (const char *name : {"density", "poisson_ratio"})
-          if (fixed_fields.has(name))
+          if (J && J->fields().has(name))
+            add(name, J->fields()[name]);
+          else if (fixed_fields.has(name))
             add(name, fixed_fields[name]);
         if (data.arrays.count("hu_tetra_mean"))
           add("HU", D.scatter_cells(data.arrays["hu_tetra_mean"].values));
@@ -601,7 +627,8 @@ namespace Palpate
         const std::string name = "solution_" + Utilities::int_to_string(s, 4);
         for (const auto &file : piece_names(name, comm))
           written.add(directory + "/" + file);
-        files.emplace_back(double(s), write_vtu(directory, name, D, out));
+        files.emplace_back(trajectory ? snapshot_times[s] : double(s),
+                           write_vtu(directory, name, D, out));
       }
     for (const char *name : {"solution.pvd",
                              "springs.pvd",
@@ -639,7 +666,7 @@ namespace Palpate
     if (!landmarks.empty())
       summary["landmarks"] = landmark_errors();
 
-    const auto &counts                = equilibrium->counts;
+    const auto &counts                = states().counts;
     summary["case"]                   = data.source;
     summary["sizes"]                  = {{"vertices", N},
                                          {"cells", M},
@@ -669,8 +696,16 @@ namespace Palpate
     summary["seconds"]["forward"]     = counts.seconds_forward;
     summary["seconds"]["adjoint"]     = counts.seconds_adjoint;
     summary["seconds"]["incremental"] = counts.seconds_incremental;
-    summary["residual_norm"]          = norms;
-    summary["scale_identified"]       = scale_identified;
+    if (trajectory)
+      summary["motion"] = {{"integrator", time->integrator},
+                           {"steps", time->n_steps()},
+                           {"substeps", time->substeps},
+                           {"snapshot_times_s", snapshot_times},
+                           {"checkpoints", trajectory->description()},
+                           {"note", trajectory->note()}};
+    else
+      summary["residual_norm"] = norms;
+    summary["scale_identified"] = scale_identified;
     if (!scale_identified)
       summary["reference_stiffness"] = {
         {"value_Pa", reference_stiffness},
@@ -694,7 +729,7 @@ namespace Palpate
     // Volume mean of the displacement: a number to compare with others.
     std::vector<double> mean_u(dim, 0.), lowest(dim, 1e300),
       highest(dim, -1e300);
-    const auto                 &u0 = equilibrium->context(0).state.u;
+    const auto                 &u0 = states().context(0).state.u;
     std::vector<Tensor<1, dim>> u;
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
       {

@@ -42,7 +42,7 @@ namespace Palpate
           label[k] = problem.data.mesh.labels[D.cell_id[k]];
         out.cell.emplace_back("label", label);
         for (const auto &[field, values] : problem.initial_fields())
-          if (values.n_components == 1)
+          if (values.n_components == 1 && values.place == Place::cells)
             out.cell.emplace_back(
               field == "stiffness" ? problem.stiffness_key() : field,
               std::vector<double>(values.values.begin(),
@@ -121,32 +121,6 @@ namespace Palpate
         }
       return Utilities::MPI::sum(n, D.comm);
     }
-
-    /// A formula at all nodes, ghosted; zero if the entry is empty.
-    template <int dim>
-    Vector
-    nodal_formula(const Problem<dim> &problem, const std::string &entry)
-    {
-      const auto &D      = *problem.discretization;
-      Vector      result = ghosted_copy(D.make_vector());
-      if (problem.parameters.get(entry).empty())
-        return result;
-      const auto formula =
-        read_formula<dim>(entry, problem.parameters, dim, false);
-      double size = 0;
-      for (unsigned int n = 0; n < D.n_nodes(); ++n)
-        for (unsigned int d = 0; d < dim; ++d)
-          {
-            double &value = result.local_element(n * dim + d);
-            value         = formula->value(D.node_position(n), d);
-            size          = std::isfinite(value) ? size : 1.;
-          }
-      if (D.sum(size) > 0)
-        problem.parameters.fail(entry,
-                                "is not finite everywhere in the body, "
-                                "expected finite values");
-      return result;
-    }
   } // namespace
 
   template <int dim>
@@ -160,38 +134,16 @@ namespace Palpate
     const std::string directory = parameters.get("Output directory");
     Problem<dim> problem(parameters, comm, log, false, false, options.dry_run);
     const TimeParameters &time = *problem.time;
-    State                 state;
-    {
-      const Parameters::Section section(parameters, "Initial state");
-      state.u = nodal_formula(problem, "Displacement");
-      state.v = nodal_formula(problem, "Velocity");
-    }
     parameters.refuse_unused("simulate");
     problem.print_plan("simulate");
 
-    const auto     &D = *problem.discretization;
-    MovingBody<dim> body{*problem.equilibrium,
-                         *problem.inertia,
-                         D,
-                         problem.constrained,
-                         problem.snapshots[0],
-                         problem.initial_fields(),
-                         [&](const double t, Vector &u) {
-                           problem.prescribe(t, u);
-                         }};
-    // Constrained vertices start with the motion that is prescribed.
-    Vector later = ghosted_copy(state.u);
-    problem.prescribe(0, state.u);
-    problem.prescribe(1e-6 * time.step, later);
-    for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
-      if (problem.constrained[i])
-        state.v.local_element(i) =
-          (later.local_element(i) - state.u.local_element(i)) /
-          (1e-6 * time.step);
+    const auto      &D    = *problem.discretization;
+    MovingBody<dim> &body = *problem.body;
+    History          past = {body.initial_state(time.step)};
     try
       {
         Vector f = D.make_vector();
-        body.force(state, f);
+        body.force(*past[0], f);
       }
     catch (const SolverError &e)
       {
@@ -199,7 +151,7 @@ namespace Palpate
                          std::string("Initial state: ") + e.what());
       }
     const auto integrator = Registry<Integrator<dim>>::create(time.integrator);
-    integrator->start(body, time, state);
+    integrator->start(body, time, *past[0]);
     if (!integrator->note.empty())
       log << "  " << integrator->note << std::endl;
     if (options.dry_run)
@@ -215,8 +167,9 @@ namespace Palpate
     Timer              stepping;
     unsigned long      inverted = 0; // most of any output
     const auto         report   = [&](const unsigned int step) {
-      const auto energy = body.energy(state);
-      inverted          = std::max(inverted, n_inverted(D, state));
+      const State &state  = *past[0];
+      const auto   energy = body.energy(state);
+      inverted            = std::max(inverted, n_inverted(D, state));
       output.add(state, energy, integrator->dissipated());
       std::ostringstream row;
       row << std::scientific << std::setprecision(5) << std::setw(14)
@@ -236,28 +189,25 @@ namespace Palpate
     report(0);
     nlohmann::json summary;
     summary["stop_reason"] = "end of time";
-    State good;
-    copy_state(state, good);
     std::string failure;
     for (unsigned int step = 1; step <= n; ++step)
       {
         try
           {
-            integrator->step(state);
+            past.push_front(integrator->step(past));
+            if (past.size() > integrator->n_past())
+              past.pop_back();
           }
         catch (const SolverError &e)
           {
             // The last good state is kept.
             failure = "step " + std::to_string(step) + ", from " +
-                      std::to_string(good.time) + " s: " + e.what();
-            copy_state(good, state);
-            if (output.last_time() < good.time)
+                      std::to_string(past[0]->time) + " s: " + e.what();
+            if (output.last_time() < past[0]->time)
               report(step);
             summary["stop_reason"] = failure;
             break;
           }
-        state.time = step * time.step;
-        copy_state(state, good);
         if (step % time.output_every == 0 || step == n)
           report(step);
       }
@@ -271,7 +221,7 @@ namespace Palpate
       }
     output.finish();
     const auto &counts = problem.equilibrium->counts;
-    const auto  energy = body.energy(state);
+    const auto  energy = body.energy(*past[0]);
     summary["task"]    = "simulate";
     summary["case"]    = problem.data.source;
     summary["sizes"]   = {{"vertices", problem.data.mesh.vertices.size()},
@@ -280,7 +230,7 @@ namespace Palpate
                           {"steps", n},
                           {"substeps", time.substeps},
                           {"outputs", output.n()}};
-    summary["time_s"]  = state.time;
+    summary["time_s"]  = past[0]->time;
     summary["inverted_cells"] = inverted;
     summary["energy_J"]       = {{"kinetic", energy.kinetic},
                                  {"elastic", energy.elastic},

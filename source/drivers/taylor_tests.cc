@@ -75,18 +75,35 @@ namespace Palpate
     }
 
     template <int dim>
-    double
-    dot(const Discretization<dim> &D, const FieldDuals &g, const Fields &d)
+    unsigned int
+    n_owned(const Discretization<dim> &D, const Field &field)
     {
-      double sum = 0;
-      for (const auto &[name, field] : d)
-        if (g.has(name))
-          for (unsigned int i = 0; i < D.n_owned_cells() * field.n_components;
-               ++i)
-            sum += g[name][i] * field[i];
-      return D.sum(sum);
+      switch (field.place)
+        {
+          case Place::cells:
+            return D.n_owned_cells() * field.n_components;
+          case Place::nodes:
+            return D.n_owned_nodes() * dim;
+          default:
+            return field.values.size(); // parts of a sum over the ranks
+        }
     }
+  } // namespace
 
+  template <int dim>
+  double
+  dot(const Discretization<dim> &D, const FieldDuals &g, const Fields &d)
+  {
+    double sum = 0;
+    for (const auto &[name, field] : d)
+      if (g.has(name))
+        for (unsigned int i = 0; i < n_owned(D, field); ++i)
+          sum += g[name][i] * field[i];
+    return D.sum(sum);
+  }
+
+  namespace
+  {
     /// All owned entries of a dual.
     template <int dim>
     std::vector<double>
@@ -98,8 +115,7 @@ namespace Palpate
           (void)name;
           all.insert(all.end(),
                      field.values.begin(),
-                     field.values.begin() +
-                       D.n_owned_cells() * field.n_components);
+                     field.values.begin() + n_owned(D, field));
         }
       return all;
     }
@@ -151,7 +167,9 @@ namespace Palpate
         for (const auto &name : names)
           if (!c.fields.has(name))
             fields[name] =
-              Field(D.n_cells(), name == "poisson_ratio" ? 0.25 : 1000.);
+              usual_place(name) == Place::body
+                ? body_field(1000.)
+                : Field(D.n_cells(), name == "poisson_ratio" ? 0.25 : 1000.);
         for (const auto &[name, field] : c.fields)
           fields[name] = field;
         for (const auto &[name, field] : fields)
@@ -160,10 +178,12 @@ namespace Palpate
             Field             &f = fields[name];
             Field             &d = dfields[name];
             d                    = f;
-            for (unsigned int i = 0; i < D.n_cells() * n; ++i)
+            for (unsigned int i = 0; i < f.values.size(); ++i)
               {
                 const unsigned long index =
-                  static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n;
+                  f.place == Place::body
+                    ? i
+                    : static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n;
                 // One has a range, all others are positive.
                 if (name == "poisson_ratio")
                   {
@@ -420,9 +440,11 @@ namespace Palpate
         as_dual[n] = field;
         for (std::size_t i = 0; i < field.values.size(); ++i)
           weights[n][i] = random_number(seed + 2,
-                                        D.cell_id[i / field.n_components] *
-                                            field.n_components +
-                                          i % field.n_components);
+                                        field.place == Place::cells
+                                          ? D.cell_id[i / field.n_components] *
+                                                field.n_components +
+                                              i % field.n_components
+                                          : i);
       }
     const auto                f0 = values(q), df = flat(D, as_dual);
     std::vector<Verification> result;
@@ -493,8 +515,6 @@ namespace Palpate
     const double j0 = J.value(q);
     Q            g, Hv, Hw;
     J.gradient(q, g);
-    J.hessian(q, v, false, Hv);
-    J.hessian(q, w, false, Hw);
     const double              slope = product(g, v);
     std::vector<Verification> result;
     result.push_back({"reduced functional",
@@ -505,6 +525,10 @@ namespace Palpate
                         },
                         std::abs(j0),
                         std::abs(slope))});
+    if (!J.problem.has_second_derivatives())
+      return result;
+    J.hessian(q, v, false, Hv);
+    J.hessian(q, w, false, Hw);
     result.push_back({"reduced functional",
                       "gradient",
                       taylor_test(
@@ -530,6 +554,9 @@ namespace Palpate
   template Vector                    random_vector(const Discretization<dim> &, \
                                                    const unsigned int,          \
                                                    const double);               \
+  template double                    dot(const Discretization<dim> &,           \
+                                         const FieldDuals &,                    \
+                                         const Fields &);                       \
   template Field                     random_field(const Discretization<dim> &,  \
                                                   const unsigned int,           \
                                                   const double,                 \

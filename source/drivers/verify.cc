@@ -40,7 +40,7 @@ namespace Palpate
 
     problem.check_zero_energy_modes("");
     // Derivatives are only as exact as the solves.
-    problem.equilibrium->set_tolerance(
+    problem.states().set_tolerance(
       std::min(1e-13, problem.solver_parameters.relative_tolerance));
     problem.newton_parameters.relative_tolerance =
       std::min(1e-13, problem.newton_parameters.relative_tolerance);
@@ -50,7 +50,7 @@ namespace Palpate
       all.insert(all.end(), more.begin(), more.end());
     };
     const Fields       fields = problem.initial_fields();
-    const Context<dim> now    = problem.equilibrium->context(0);
+    const Context<dim> now    = problem.states().context(0);
     const Context<dim> context{
       now.discretization, now.state, fields, now.snapshot, now.constrained};
     for (unsigned int i = 0; i < n; ++i)
@@ -67,7 +67,7 @@ namespace Palpate
               term.name, *term.objective, context, seed + 100 * i));
         add(verify_parameterization<dim>(
           type, parameterization, *problem.discretization, seed + 100 * i));
-        ReducedFunctional<dim> J(*problem.equilibrium,
+        ReducedFunctional<dim> J(problem.states(),
                                  parameterization,
                                  problem.terms,
                                  problem.fixed_fields,

@@ -254,6 +254,19 @@ namespace Palpate
   }
 
   template <int dim>
+  void
+  StaticEquilibrium<dim>::linearize(const Fields &new_fields,
+                                    const Vector &u,
+                                    const bool    same_tangent)
+  {
+    fields = new_fields;
+    set_states({u});
+    if (!same_tangent || !is_linear())
+      for (auto &sys : systems)
+        sys->current = false;
+  }
+
+  template <int dim>
   double
   StaticEquilibrium<dim>::size_in_motion(const Context<dim> &c,
                                          const double        rest,

@@ -88,8 +88,12 @@ namespace Palpate
           continue;
         const bool each = terms[i].objective->depends_on_state();
         for (unsigned int s = 0; s < (each ? S : 1); ++s)
-          current.parts[i] += terms[i].weight / (each ? S : 1) *
-                              terms[i].objective->value(problem.context(s));
+          {
+            const double share = each ? terms[i].share_of(s, S) : 1.;
+            if (share != 0)
+              current.parts[i] += terms[i].weight * share *
+                                  terms[i].objective->value(problem.context(s));
+          }
         current.value += current.parts[i];
       }
   }
@@ -122,13 +126,17 @@ namespace Palpate
         for (const auto &term : terms)
           if (term.weight != 0)
             {
-              const bool each = term.objective->depends_on_state();
-              adjoint         = adjoint || each;
+              const bool   each = term.objective->depends_on_state();
+              const double factor =
+                term.weight * (each ? term.share_of(s, S) : 1.);
+              if (factor == 0)
+                continue;
+              adjoint = adjoint || each;
               if (each)
-                term.objective->state_gradient(c, term.weight / S, sum);
+                term.objective->state_gradient(c, factor, sum);
               if (each || s == 0)
                 term.objective->field_gradient(c,
-                                               term.weight / (each ? S : 1),
+                                               factor,
                                                *current.direct_duals);
             }
         if (current.adjoints[s].size() == 0)
@@ -136,14 +144,7 @@ namespace Palpate
         if (adjoint)
           rhs[s] = std::move(sum);
       }
-    problem.solve_adjoints(rhs, current.adjoints);
-    for (unsigned int s = 0; s < S; ++s)
-      if (rhs[s].size() > 0)
-        {
-          FieldDuals h(current.fields);
-          problem.field_vjp(s, current.adjoints[s], h);
-          current.duals->add(-1., h);
-        }
+    problem.add_gradient(rhs, current.adjoints, *current.duals);
     current.duals->add(1., *current.direct_duals);
     current.has_gradient = true;
     if (current.rederive)
@@ -190,7 +191,8 @@ namespace Palpate
               const bool each = term.objective->depends_on_state();
               if (each || s == 0)
                 term.objective->hessian(c,
-                                        term.weight / (each ? S : 1),
+                                        term.weight *
+                                          (each ? term.share_of(s, S) : 1.),
                                         du,
                                         dfields,
                                         gauss_newton,
@@ -250,7 +252,8 @@ namespace Palpate
           const Field &g = (*duals)[name], &f = (*fields)[name];
           Field       &R = result[name];
           for (std::size_t k = 0; k < d.values.size(); ++k)
-            R[k] += g[k] / f[k] * d[k];
+            if (g[k] != 0)
+              R[k] += g[k] / f[k] * d[k];
         }
       Rv.assign(v.size(), 0.);
       parameterization.vjp(q, result, Rv);

@@ -258,7 +258,7 @@ namespace Palpate
   }
 
   template <int dim>
-  std::vector<std::pair<std::string, double>>
+  std::vector<NamedValue>
   LogLinear<dim>::named_values(const Q &q) const
   {
     std::vector<double> groups(n_groups, 0.);
@@ -266,12 +266,11 @@ namespace Palpate
       groups[i] = std::exp(q[i]);
     if (n_groups > 0)
       MPI_Bcast(groups.data(), n_groups, MPI_DOUBLE, 0, D->comm);
-    std::vector<std::pair<std::string, double>> result;
+    std::vector<NamedValue> result;
     for (unsigned int i = 0; i < n_groups; ++i)
-      result.emplace_back(with_labels
-                            ? "label " + std::to_string(group_label[i])
-                            : std::string("global"),
-                          groups[i]);
+      result.push_back({with_labels ? "label " + std::to_string(group_label[i])
+                                    : std::string("global"),
+                        groups[i]});
     return result;
   }
 

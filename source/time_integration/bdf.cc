@@ -1,8 +1,6 @@
 #include <palpate/core/errors.h>
 #include <palpate/time_integration/integrator.h>
 
-#include <deque>
-
 namespace Palpate
 {
   using namespace dealii;
@@ -29,48 +27,36 @@ namespace Palpate
         return false;
       }
 
-      void
-      start(MovingBody<dim>      &moving,
-            const TimeParameters &parameters,
-            const State          &initial) override
+      unsigned int
+      n_past() const override
       {
-        body    = &moving;
-        dt      = parameters.step;
-        stepped = false;
-        past.clear();
-        remember(initial);
+        return order;
       }
 
       void
-      step(State &state) override
+      start(MovingBody<dim>      &moving,
+            const TimeParameters &parameters,
+            const State &) override
       {
-        const bool                first   = past.size() < 2 || order == 1;
-        const std::vector<double> a       = first
-                                              ? std::vector<double>{-1.}
-                                              : std::vector<double>{-4. / 3, 1. / 3};
-        const double              b       = first ? 1. : 2. / 3;
-        const double              c       = 1 / (b * b * dt * dt);
-        auto                     &inertia = body->inertia;
-        const bool                same    = stepped && c == inertia.c;
-        inertia.c                         = c;
-        Vector     known                  = body->discretization.make_vector();
-        const auto n = body->discretization.n_nodes() * dim;
-        for (unsigned int i = 0; i < n; ++i)
-          {
-            double sum = 0;
-            for (unsigned int j = 0; j < a.size(); ++j)
-              sum += a[j] * (past[j].u.local_element(i) +
-                             b * dt * past[j].v.local_element(i));
-            known.local_element(i) = -c * sum;
-          }
-        known.set_ghost_state(true);
-        inertia.w.swap(known);
+        body      = &moving;
+        times     = &parameters;
+        dt        = parameters.step;
+        c_of_last = 0;
+      }
+
+      std::shared_ptr<const State>
+      step(const History &past) override
+      {
+        const Formula      formula(past, dt);
+        const bool         same = set_inertia(past, formula);
+        const unsigned int n    = body->discretization.n_nodes() * dim;
+        const State       &last = *past[0];
 
         // Start where the body would go by itself.
-        const double time  = state.time + dt;
-        Vector       guess = ghosted_copy(state.u);
+        const double time  = times->after(last.time);
+        Vector       guess = ghosted_copy(last.u);
         for (unsigned int i = 0; i < n; ++i)
-          guess.local_element(i) += dt * state.v.local_element(i);
+          guess.local_element(i) += dt * last.v.local_element(i);
         body->prescribe(time, guess);
         body->snapshot.prescribed = ghosted_copy(guess);
         body->equilibrium.set_states({guess});
@@ -81,40 +67,109 @@ namespace Palpate
         catch (const SolverError &)
           {
             // The guess may be inverted; the last state is not.
-            Vector last = ghosted_copy(state.u);
-            body->prescribe(time, last);
-            body->equilibrium.set_states({last});
+            Vector again = ghosted_copy(last.u);
+            body->prescribe(time, again);
+            body->equilibrium.set_states({again});
             body->equilibrium.solve_step(body->fields, false);
           }
-        stepped = true;
+        c_of_last = formula.c;
 
-        const Vector &u = body->equilibrium.context(0).state.u;
+        auto next  = std::make_shared<State>();
+        next->u    = ghosted_copy(body->equilibrium.context(0).state.u);
+        next->v    = ghosted_copy(last.v);
+        next->time = time;
         for (unsigned int i = 0; i < n; ++i)
           {
-            double v = u.local_element(i);
-            for (unsigned int j = 0; j < a.size(); ++j)
-              v += a[j] * past[j].u.local_element(i);
-            state.v.local_element(i) = v / (b * dt);
-            state.u.local_element(i) = u.local_element(i);
+            double v = next->u.local_element(i);
+            for (unsigned int j = 0; j < formula.a.size(); ++j)
+              v += formula.a[j] * past[j]->u.local_element(i);
+            next->v.local_element(i) = v / (formula.b * dt);
           }
-        state.time = time;
-        remember(state);
-        if (past.size() > order)
-          past.pop_back();
+        return next;
+      }
+
+      void
+      reverse(const History         &past,
+              const State           &next,
+              std::deque<StateDual> &duals,
+              FieldDuals            &g) override
+      {
+        const Formula      formula(past, dt);
+        const bool         same = set_inertia(past, formula);
+        const auto        &D    = body->discretization;
+        const unsigned int n    = D.n_owned_nodes() * dim;
+        // v^i by all displacements.
+        Vector by_u = duals[0].u;
+        for (unsigned int i = 0; i < n; ++i)
+          {
+            const double by_v = duals[0].v.local_element(i) / (formula.b * dt);
+            by_u.local_element(i) += by_v;
+            for (unsigned int j = 0; j < formula.a.size(); ++j)
+              duals[j + 1].u.local_element(i) += formula.a[j] * by_v;
+          }
+        // u^i by what the equilibrium knows: -lambda . dh.
+        body->equilibrium.linearize(body->fields, next.u, same);
+        c_of_last     = formula.c;
+        Vector lambda = D.make_vector(), M_lambda = lambda;
+        body->equilibrium.solve_adjoint(0, by_u, lambda);
+        body->inertia.mass.vmult_add(body->fields["density"], lambda, M_lambda);
+        for (unsigned int j = 0; j < formula.a.size(); ++j)
+          {
+            const double factor = -formula.c * formula.a[j];
+            for (unsigned int i = 0; i < n; ++i)
+              {
+                const double w = factor * M_lambda.local_element(i);
+                duals[j + 1].u.local_element(i) += w;
+                duals[j + 1].v.local_element(i) += formula.b * dt * w;
+              }
+          }
+        lambda.zero_out_ghost_values();
+        lambda *= -1;
+        lambda.update_ghost_values();
+        body->equilibrium.field_vjp(0, lambda, g);
       }
 
     private:
-      void
-      remember(const State &state)
+      /// The coefficients; the first step has one state to look back at.
+      struct Formula
       {
-        past.emplace_front();
-        copy_state(state, past.front());
+        Formula(const History &past, const double dt)
+          : a(past.size() < 2 || order == 1
+                ? std::vector<double>{-1.}
+                : std::vector<double>{-4. / 3, 1. / 3})
+          , b(a.size() == 1 ? 1. : 2. / 3)
+          , c(1 / (b * b * dt * dt))
+        {}
+        const std::vector<double> a;
+        const double              b, c;
+      };
+
+      /// @return whether the mass in the tangent is that of the last solve
+      bool
+      set_inertia(const History &past, const Formula &formula)
+      {
+        auto              &inertia = body->inertia;
+        const unsigned int n       = body->discretization.n_nodes() * dim;
+        inertia.c                  = formula.c;
+        Vector w                   = body->discretization.make_vector();
+        for (unsigned int i = 0; i < n; ++i)
+          {
+            double sum = 0;
+            for (unsigned int j = 0; j < formula.a.size(); ++j)
+              sum +=
+                formula.a[j] * (past[j]->u.local_element(i) +
+                                formula.b * dt * past[j]->v.local_element(i));
+            w.local_element(i) = -formula.c * sum;
+          }
+        w.set_ghost_state(true);
+        inertia.w.swap(w);
+        return c_of_last == formula.c;
       }
 
-      MovingBody<dim>  *body    = nullptr;
-      double            dt      = 0;
-      bool              stepped = false; ///< the tangent is that of c
-      std::deque<State> past;            ///< newest first
+      MovingBody<dim>      *body      = nullptr;
+      const TimeParameters *times     = nullptr;
+      double                dt        = 0;
+      double                c_of_last = 0; ///< c of the tangent; 0: none
     };
 
     const Registry<Integrator<2>>::Entry<Bdf<2, 1>>

@@ -28,10 +28,12 @@ namespace Palpate
   TimeParameters::declare_parameters(ParameterHandler &prm)
   {
     prm.declare_entry("Integrator",
-                      "bdf2",
-                      Patterns::Selection(Registry<Integrator<3>>::names()),
-                      "implicit euler and bdf2 solve for every step; the "
-                      "others are explicit, with a lumped mass.");
+                      "static",
+                      Patterns::Selection(Registry<Integrator<3>>::names() +
+                                          "|static"),
+                      "static: no motion in time but equilibria. implicit "
+                      "euler and bdf2 solve for every step; the others are "
+                      "explicit, with a lumped mass.");
     prm.declare_entry("Step", "0.01", Patterns::Double(), "[s].");
     prm.declare_entry("End", "1", Patterns::Double(), "[s].");
     prm.declare_entry("Substeps",
@@ -52,10 +54,20 @@ namespace Palpate
                       Patterns::Double(0),
                       "Explicit integrators: velocities decay by "
                       "exp(-rate t) [1/s].");
+    prm.declare_entry("Checkpoints",
+                      "automatic",
+                      Patterns::Selection("automatic|all|evenly|binomial"),
+                      "States kept for a gradient: of all steps, every k-th "
+                      "(each step is computed again once), or binomial; "
+                      "automatic: the first that Memory limit allows.");
+    prm.declare_entry("Memory limit",
+                      "4",
+                      Patterns::Double(),
+                      "For these states, on all ranks together [GB].");
   }
 
   void
-  TimeParameters::parse_parameters(Parameters &p)
+  TimeParameters::parse_parameters(Parameters &p, const bool with_adjoint)
   {
     integrator = p.get("Integrator");
     step       = p.get_double("Step");
@@ -78,6 +90,13 @@ namespace Palpate
       {
         substeps     = p.get_integer("Substeps");
         damping_rate = p.get_double("Damping rate");
+      }
+    if (with_adjoint)
+      {
+        checkpoints  = p.get("Checkpoints");
+        memory_limit = p.get_double("Memory limit");
+        if (!(memory_limit > 0))
+          p.fail("Memory limit", "expected a positive size");
       }
   }
 
@@ -122,19 +141,49 @@ namespace Palpate
   }
 
   template <int dim>
+  std::shared_ptr<const State>
+  MovingBody<dim>::initial_state(const double dt) const
+  {
+    auto       result = std::make_shared<State>();
+    State     &state  = *result;
+    const auto read   = [&](const char *name, Vector &x) {
+      x = discretization.make_vector();
+      if (fields.has(name))
+        for (unsigned int i = 0; i < fields[name].values.size(); ++i)
+          x.local_element(i) = fields[name][i];
+      x.set_ghost_state(true);
+    };
+    read("initial_displacement", state.u);
+    read("initial_velocity", state.v);
+    Vector later = ghosted_copy(state.u);
+    prescribe(0, state.u);
+    prescribe(1e-6 * dt, later);
+    for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
+      if (constrained[i])
+        state.v.local_element(i) =
+          (later.local_element(i) - state.u.local_element(i)) / (1e-6 * dt);
+    return result;
+  }
+
+  template <int dim>
   double
-  stable_step(const MovingBody<dim> &body, const State &state)
+  stable_step(const MovingBody<dim> &body, const State &state, Vector &x)
   {
     const auto  &D = body.discretization;
     const Vector m = body.inertia.mass.diagonal(body.fields["density"]);
-    Vector       x = D.make_vector(), y = x;
-    for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
+    Vector       y = D.make_vector();
+    if (x.size() == 0)
       {
-        const auto  &v = D.node_vertices[i / dim];
-        const double n = double(v[0]) * dim + i % dim + 0.37 * v[1];
-        x.local_element(i) =
-          body.constrained[i] ? 0. : std::sin(12.9898 * (n + 1));
+        x = D.make_vector();
+        for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
+          {
+            const auto  &v = D.node_vertices[i / dim];
+            const double n = double(v[0]) * dim + i % dim + 0.37 * v[1];
+            x.local_element(i) =
+              body.constrained[i] ? 0. : std::sin(12.9898 * (n + 1));
+          }
       }
+    x.zero_out_ghost_values();
     double rate = 0; // omega^2
     for (unsigned int it = 0; it < 300; ++it)
       {
@@ -171,7 +220,7 @@ namespace Palpate
   template struct MovingBody<2>;
   template struct MovingBody<3>;
   template double
-  stable_step(const MovingBody<2> &, const State &);
+  stable_step(const MovingBody<2> &, const State &, Vector &);
   template double
-  stable_step(const MovingBody<3> &, const State &);
+  stable_step(const MovingBody<3> &, const State &, Vector &);
 } // namespace Palpate

@@ -10,7 +10,11 @@ namespace Palpate
 
   namespace
   {
-    /// What the explicit integrators share: substeps with a lumped mass.
+    /**
+     * What the explicit integrators share: substeps with a lumped mass, made of
+     * kicks v <- c (v + h M^-1 f(x)) and drifts x <- x + h v of the free DoFs;
+     * constrained ones follow what is prescribed.
+     */
     template <int dim>
     class Explicit : public Integrator<dim>
     {
@@ -31,14 +35,18 @@ namespace Palpate
             const State          &initial) override
       {
         body     = &moving;
+        times    = &parameters;
         substeps = parameters.substeps;
         h        = parameters.step / substeps;
-        rate     = parameters.damping_rate;
+        rate     = body->fields.has("damping_rate")
+                     ? body->fields["damping_rate"][0]
+                     : parameters.damping_rate;
         mass     = body->inertia.mass.diagonal(body->fields["density"]);
         f        = body->discretization.make_vector();
-        lost     = 0;
+        f_of.reset();
+        lost = 0;
 
-        const double limit = stable_step(*body, initial);
+        const double limit = stable_step(*body, initial, mode);
         this->note =
           "substep " + text(h) + " s, stable up to about " + text(limit) + " s";
         if (h > limit)
@@ -51,18 +59,69 @@ namespace Palpate
                              " substeps");
       }
 
-      void
-      step(State &state) override
+      std::shared_ptr<const State>
+      step(const History &past) override
       {
+        auto state = std::make_shared<State>();
+        copy_state(*past[0], *state);
+        if (f_of != past[0])
+          body->force(*state, f);
+        const double start = state->time;
+        for (unsigned int i = 0; i < substeps; ++i)
+          {
+            substep(*state, [](const State &, const Vector &) {});
+            state->time = start + (i + 1) * h;
+          }
+        state->time = times->after(start);
+        if (!std::isfinite(state->v.l2_norm()))
+          throw SolverError("the motion became infinite: the step is not "
+                            "stable, try more Time/Substeps");
+        state->v.update_ghost_values();
+        f_of = state;
+        return state;
+      }
+
+      void
+      reverse(const History &past,
+              const State &,
+              std::deque<StateDual> &duals,
+              FieldDuals            &g) override
+      {
+        // The substeps once more, keeping what every kick starts from.
+        State state;
+        copy_state(*past[0], state);
+        f_of.reset();
+        body->force(state, f);
+        kicks.resize(substeps * kicks_per_substep());
+        std::size_t  kick  = 0;
         const double start = state.time;
         for (unsigned int i = 0; i < substeps; ++i)
           {
-            substep(state);
+            substep(state, [&](const State &s, const Vector &force) {
+              Kick &k = kicks[kick++];
+              if (k.u.size() == 0)
+                k.u = k.v = k.f = body->discretization.make_vector();
+              copy(s.u, k.u);
+              copy(s.v, k.v);
+              copy(force, k.f);
+              k.time = s.time;
+            });
             state.time = start + (i + 1) * h;
           }
-        if (!std::isfinite(state.v.l2_norm()))
-          throw SolverError("the motion became infinite: the step is not "
-                            "stable, try more Time/Substeps");
+        Vector u_bar = duals[0].u, v_bar = duals[0].v;
+        for (Vector *bar : {&u_bar, &v_bar})
+          for (unsigned int i = 0; i < bar->locally_owned_size(); ++i)
+            if (body->constrained[i])
+              bar->local_element(i) = 0;
+        reverse_substeps(u_bar, v_bar, g);
+        duals[1].u += u_bar;
+        duals[1].v += v_bar;
+      }
+
+      unsigned int
+      n_reverse_vectors(const TimeParameters &parameters) const override
+      {
+        return 3 * parameters.substeps * kicks_per_substep();
       }
 
       double
@@ -72,8 +131,17 @@ namespace Palpate
       }
 
     protected:
+      using Record = std::function<void(const State &, const Vector &f)>;
+
+      /// Move on; @p f is the force of the state before and after. @param
+      /// record is told of every kick what it starts from
       virtual void
-      substep(State &state) = 0;
+      substep(State &state, const Record &record) = 0;
+      virtual unsigned int
+      kicks_per_substep() const = 0;
+      /// The adjoint of all substeps of @p kicks.
+      virtual void
+      reverse_substeps(Vector &u_bar, Vector &v_bar, FieldDuals &g) = 0;
 
       /// v <- factor (v + dt M^-1 f) on free DoFs.
       void
@@ -111,6 +179,88 @@ namespace Palpate
               (state.u.local_element(i) - before[i]) / h;
       }
 
+      /// What a kick starts from.
+      struct Kick
+      {
+        Vector u, v, f;
+        double time = 0;
+      };
+
+      /**
+       * The adjoint of push() of @p kick: v_bar becomes that before it, and
+       * w += dt M^-1 (that before the force), by which reverse_force() goes
+       * on. Constrained entries of v_bar are 0 and stay so.
+       */
+      void
+      reverse_push(const Kick  &kick,
+                   const double dt,
+                   const double share_of_h, ///< factor is exp(-rate share h)
+                   Vector      &v_bar,
+                   Vector      &w,
+                   FieldDuals  &g) const
+      {
+        const double factor  = std::exp(-rate * share_of_h * h);
+        double       by_rate = 0;
+        for (unsigned int i = 0; i < v_bar.locally_owned_size(); ++i)
+          {
+            double      &bar = v_bar.local_element(i);
+            const double m   = mass.local_element(i);
+            bar *= factor;
+            by_rate += bar * (kick.v.local_element(i) +
+                              dt * kick.f.local_element(i) / m);
+            w.local_element(i) += dt * bar / m;
+          }
+        if (g.has("damping_rate"))
+          g["damping_rate"][0] -= share_of_h * h * by_rate;
+      }
+
+      /// u_bar += (df/du)^T w and g += (df/dfields - dM/dfields M^-1 f)^T w at
+      /// the place of a kick; w becomes 0.
+      void
+      reverse_force(const Kick &kick, Vector &w, Vector &u_bar, FieldDuals &g)
+      {
+        w *= -1;
+        w.update_ghost_values();
+        copy(kick.u, here.u);
+        copy(kick.v, here.v);
+        here.time = kick.time;
+        u_bar.zero_out_ghost_values();
+        const auto c = body->context(here);
+        for (const auto &force : body->equilibrium.forces)
+          if (force.get() != &body->inertia)
+            {
+              force->apply_tangent(c, w, u_bar);
+              force->field_vjp(c, w, g);
+            }
+        for (unsigned int i = 0; i < u_bar.locally_owned_size(); ++i)
+          if (body->constrained[i])
+            u_bar.local_element(i) = 0;
+        if (g.has("density"))
+          {
+            Vector a = ghosted_copy(kick.f);
+            for (unsigned int i = 0; i < a.locally_owned_size(); ++i)
+              a.local_element(i) /= mass.local_element(i);
+            a.update_ghost_values();
+            body->inertia.mass.vjp(w, a, g["density"]);
+          }
+        w.zero_out_ghost_values();
+        w = 0;
+      }
+
+      /// With ghosts, into the same storage.
+      static void
+      copy(const Vector &from, Vector &to)
+      {
+        if (to.size() == 0)
+          to.reinit(from, true);
+        for (unsigned int i = 0;
+             i < from.locally_owned_size() +
+                   from.get_partitioner()->n_ghost_indices();
+             ++i)
+          to.local_element(i) = from.local_element(i);
+        to.set_ghost_state(true);
+      }
+
       static std::string
       text(const double x)
       {
@@ -119,11 +269,17 @@ namespace Palpate
         return buffer;
       }
 
-      MovingBody<dim>    *body     = nullptr;
-      unsigned int        substeps = 1;
-      double              h = 0, rate = 0;
-      double              lost = 0; ///< by damping, this rank's part [J]
-      Vector              mass, f;
+      MovingBody<dim>             *body     = nullptr;
+      const TimeParameters        *times    = nullptr;
+      unsigned int                 substeps = 1;
+      double                       h = 0, rate = 0;
+      double                       lost = 0; ///< by damping, this rank's [J]
+      Vector                       mass, f, mode;
+      std::shared_ptr<const State> f_of; ///< f is the force of this state
+      std::vector<Kick>            kicks;
+
+    private:
+      State               here;
       std::vector<double> before;
     };
 
@@ -132,12 +288,34 @@ namespace Palpate
     template <int dim>
     class SymplecticEuler : public Explicit<dim>
     {
+      using typename Explicit<dim>::Record;
+
       void
-      substep(State &state) override
+      substep(State &state, const Record &record) override
       {
-        this->body->force(state, this->f);
+        record(state, this->f);
         this->push(state, this->h, std::exp(-this->rate * this->h));
         this->drift(state);
+        this->body->force(state, this->f);
+      }
+
+      unsigned int
+      kicks_per_substep() const override
+      {
+        return 1;
+      }
+
+      void
+      reverse_substeps(Vector &u_bar, Vector &v_bar, FieldDuals &g) override
+      {
+        Vector w = this->body->discretization.make_vector();
+        for (unsigned int i = this->substeps; i-- > 0;)
+          {
+            const auto &kick = this->kicks[i];
+            v_bar.add(this->h, u_bar);
+            this->reverse_push(kick, this->h, 1, v_bar, w, g);
+            this->reverse_force(kick, w, u_bar, g);
+          }
       }
     };
 
@@ -146,25 +324,42 @@ namespace Palpate
     template <int dim>
     class VelocityVerlet : public Explicit<dim>
     {
-    public:
-      void
-      start(MovingBody<dim>      &body,
-            const TimeParameters &parameters,
-            const State          &initial) override
-      {
-        Explicit<dim>::start(body, parameters, initial);
-        body.force(initial, this->f);
-      }
+      using typename Explicit<dim>::Record;
 
-    private:
       void
-      substep(State &state) override
+      substep(State &state, const Record &record) override
       {
         const double c = std::exp(-0.5 * this->rate * this->h);
+        record(state, this->f);
         this->push(state, 0.5 * this->h, c);
         this->drift(state);
         this->body->force(state, this->f);
+        record(state, this->f);
         this->push(state, 0.5 * this->h, c);
+      }
+
+      unsigned int
+      kicks_per_substep() const override
+      {
+        return 2;
+      }
+
+      void
+      reverse_substeps(Vector &u_bar, Vector &v_bar, FieldDuals &g) override
+      {
+        Vector       w    = this->body->discretization.make_vector();
+        const double half = 0.5 * this->h;
+        for (unsigned int i = this->substeps; i-- > 0;)
+          {
+            const auto &first = this->kicks[2 * i],
+                       &last  = this->kicks[2 * i + 1];
+            // At the place between two substeps two kicks meet: w has both.
+            this->reverse_push(last, half, 0.5, v_bar, w, g);
+            this->reverse_force(last, w, u_bar, g);
+            v_bar.add(this->h, u_bar);
+            this->reverse_push(first, half, 0.5, v_bar, w, g);
+          }
+        this->reverse_force(this->kicks[0], w, u_bar, g);
       }
     };
 

@@ -7,14 +7,22 @@
 
 namespace Palpate
 {
+  /// What the values of a field belong to.
+  enum class Place
+  {
+    cells, ///< n_components per local cell, owned cells first
+    nodes, ///< as the entries of a nodal vector with its ghosts
+    body   ///< to the whole body: the same on every rank
+  };
+
   /**
-   * Values attached to the cells of this rank: n_components per cell, owned
-   * cells first, then ghost cells (Discretization::update_ghosts() fills
-   * those).
+   * Values attached to the cells of this rank (owned ones first, then ghosts,
+   * which Discretization::update_ghosts() fills), to its nodes or to the body.
    */
   struct Field
   {
     unsigned int        n_components = 1;
+    Place               place        = Place::cells;
     std::vector<double> values;
 
     Field() = default;
@@ -71,10 +79,30 @@ namespace Palpate
     std::map<std::string, Field> map;
   };
 
+  /// One value [any unit] for the whole body.
+  inline Field
+  body_field(const double value)
+  {
+    Field f(1, value);
+    f.place = Place::body;
+    return f;
+  }
+
+  /// What a field of this name belongs to.
+  inline Place
+  usual_place(const std::string &name)
+  {
+    return name.compare(0, 8, "initial_") == 0 ? Place::nodes
+           : name == "damping_rate" || name.compare(0, 7, "ground_") == 0
+             ? Place::body
+             : Place::cells;
+  }
+
   /**
    * Derivatives by fields (elements of the dual space), a type of its own so
    * that no derivative is used as a direction by accident. Only the entries of
-   * owned cells are meaningful. A term adds to the fields that exist and
+   * owned cells and nodes are meaningful; those of the body are this rank's
+   * part, to be summed over the ranks. A term adds to the fields that exist and
    * skips the others: a field nobody asked for costs nothing.
    */
   class FieldDuals
@@ -84,9 +112,10 @@ namespace Palpate
     explicit FieldDuals(const Fields &fields)
     {
       for (const auto &[name, field] : fields)
-        map[name] = Field(field.values.size() / field.n_components,
-                          0.,
-                          field.n_components);
+        {
+          map[name] = field;
+          map[name].values.assign(field.values.size(), 0.);
+        }
     }
     bool
     has(const std::string &name) const
@@ -112,6 +141,12 @@ namespace Palpate
     end() const
     {
       return map.end();
+    }
+    void
+    set_zero()
+    {
+      for (auto &[name, field] : map)
+        field.values.assign(field.values.size(), 0.);
     }
     /// this += factor * other
     void

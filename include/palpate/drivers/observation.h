@@ -6,19 +6,22 @@
 namespace Palpate
 {
   /**
-   * Run the forward problem of another parameter file and interpolate its
-   * displacement (with its own degree) to the vertices of a mesh, (N * dim)
-   * [m]. Vertices outside the other mesh take the value of its nearest point.
+   * Run the problem of another parameter file (forward, or simulate with steps
+   * at the given times) and interpolate its displacements (with its own degree)
+   * to the vertices of a mesh, (N * dim) [m] each. Vertices outside the other
+   * mesh take the value of its nearest point.
+   * @param times of a motion [s]; empty: a static problem
    * @param dry_run build and check that problem, but return a stand-in (a small
    * uniform stretch) instead of solving it.
    */
   template <int dim>
-  std::vector<double>
-  computed_displacement(const std::string                &parameter_file,
-                        const SerialMesh<dim>            &mesh,
-                        const MPI_Comm                   &comm,
-                        const dealii::ConditionalOStream &log,
-                        const bool                        dry_run);
+  std::vector<std::vector<double>>
+  computed_displacements(const std::string                &parameter_file,
+                         const SerialMesh<dim>            &mesh,
+                         const std::vector<double>        &times,
+                         const MPI_Comm                   &comm,
+                         const dealii::ConditionalOStream &log,
+                         const bool                        dry_run);
 
   /**
    * Add independent Gaussian noise to every component: standard deviation

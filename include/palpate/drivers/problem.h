@@ -9,7 +9,7 @@
 #include <palpate/inverse/reduced_functional.h>
 #include <palpate/mesh/quality.h>
 #include <palpate/output/vtu.h>
-#include <palpate/time_integration/integrator.h>
+#include <palpate/time_integration/trajectory.h>
 
 #include <nlohmann/json.hpp>
 
@@ -86,6 +86,19 @@ namespace Palpate
       return all;
     }
 
+    /// Equilibrium or trajectory.
+    StateProblem<dim> &
+    states() const
+    {
+      if (trajectory)
+        return *trajectory;
+      return *equilibrium;
+    }
+
+    /// Steps of given times. @throw InputError if one is none
+    std::vector<unsigned int>
+    steps_of(const std::vector<double> &times) const;
+
     /// Name of the stiffness in packs and results.
     std::string
     stiffness_key() const
@@ -157,9 +170,15 @@ namespace Palpate
     SolverParameters                        solver_parameters;
     NewtonParameters                        newton_parameters;
     std::unique_ptr<StaticEquilibrium<dim>> equilibrium;
-    /// simulate only: the steps, and the inertia among the forces.
-    std::unique_ptr<TimeParameters> time;
-    InertiaForce<dim>              *inertia = nullptr;
+    /// Motions only: the steps, the inertia among the forces, the body with the
+    /// snapshot that moves on with it.
+    std::unique_ptr<TimeParameters>  time;
+    InertiaForce<dim>               *inertia = nullptr;
+    std::vector<Snapshot<dim>>       moving;
+    std::unique_ptr<MovingBody<dim>> body;
+    /// Of an objective; snapshots are states at these times [s].
+    std::unique_ptr<Trajectory<dim>> trajectory;
+    std::vector<double>              snapshot_times;
     /// Of constrained nodes, a formula of place and time; null: fixed ones.
     std::shared_ptr<dealii::Function<dim>> prescribed_motion;
     Fields                                 fixed_fields;
@@ -178,10 +197,16 @@ namespace Palpate
   private:
     void
     read_snapshots(const bool dry_run);
+    std::vector<std::vector<double>>
+    displacements_of_formula();
     void
     constrain();
     void
     check_constraints() const;
+    void
+    read_snapshot_times();
+    void
+    read_initial_state();
     void
     read_frames();
     void
@@ -190,6 +215,9 @@ namespace Palpate
     read_stiffness(const bool from_parameterization);
     void
     parse_objective();
+    /// Of a term whose section is entered: its weights of the snapshots.
+    std::vector<double>
+    shares_of_snapshots();
     void
     read_parameterization();
     /// Add the fields that only forces know.
@@ -245,7 +273,8 @@ namespace Palpate
     /// Displacements by snapshot in input numbering, empty if none.
     std::vector<std::vector<double>> registered;
     std::vector<char>                vertex_constrained; ///< input numbering
-    double                           prescribed_scale = 1;
+    double                           prescribed_scale     = 1;
+    bool                             prescribe_registered = false;
     std::string                      frames_kind;
     FrameCounts                      frame_counts;
     unsigned int                     degree          = 1;

@@ -39,6 +39,13 @@ namespace Palpate
                const double               mean,
                const double               size);
 
+  /// g . d over all fields that both have. Collective.
+  template <int dim>
+  double
+  dot(const Discretization<dim> &discretization,
+      const FieldDuals          &g,
+      const Fields              &d);
+
   /**
    * All derivatives of a force at a random state of about 10 % strain and
    * random fields: energy -> residual -> tangent (assembled and matrix-free),

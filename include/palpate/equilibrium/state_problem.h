@@ -3,6 +3,8 @@
 
 #include <palpate/forces/context.h>
 
+#include <cstdlib>
+
 namespace Palpate
 {
   /// Work done so far; a solve is one linear or Newton solve of one snapshot.
@@ -19,7 +21,7 @@ namespace Palpate
   /**
    * What the inverse layer sees of a simulation: states that depend on fields,
    * and solves with the derivative of the equations they fulfil. Static
-   * equilibrium is one, a trajectory will be another.
+   * equilibrium is one, a trajectory another.
    */
   template <int dim>
   class StateProblem
@@ -38,10 +40,42 @@ namespace Palpate
     virtual Context<dim>
     context(const unsigned int s) const = 0;
 
+    /**
+     * g -= h_q^T lambda over all snapshots, where lambda fulfils the adjoint
+     * equations for dJ/du = rhs (one per snapshot; empty ones are left out):
+     * the derivative of J through the states. Collective.
+     * @param lambda start and result, where a snapshot has a lambda
+     */
+    virtual void
+    add_gradient(const std::vector<Vector> &rhs,
+                 std::vector<Vector>       &lambda,
+                 FieldDuals                &g)
+    {
+      solve_adjoints(rhs, lambda);
+      for (unsigned int s = 0; s < rhs.size(); ++s)
+        if (rhs[s].size() > 0)
+          {
+            FieldDuals h = g;
+            h.set_zero();
+            field_vjp(s, lambda[s], h);
+            g.add(-1., h);
+          }
+    }
+
+    /// False: what follows up to restore() cannot be asked for.
+    virtual bool
+    has_second_derivatives() const
+    {
+      return true;
+    }
+
     /// lambda with K^T lambda = rhs on free DoFs and 0 elsewhere, ghosted;
     /// starts from lambda.
     virtual void
-    solve_adjoint(const unsigned int s, const Vector &rhs, Vector &lambda) = 0;
+    solve_adjoint(const unsigned int, const Vector &, Vector &)
+    {
+      refuse();
+    }
 
     /// The same for every snapshot; an empty rhs is left out. With one matrix
     /// for all they are solved together.
@@ -55,27 +89,32 @@ namespace Palpate
 
     /// The same with K u' = rhs, and with K^T (counted as incremental).
     virtual void
-    solve_incremental(const unsigned int s,
-                      const Vector      &rhs,
-                      const bool         transposed,
-                      Vector            &x) = 0;
+    solve_incremental(const unsigned int, const Vector &, const bool, Vector &)
+    {
+      refuse();
+    }
 
     /// dh += h_q direction; g += h_q^T lambda; second derivatives as in Force.
     virtual void
-    field_jvp(const unsigned int s,
-              const Fields      &direction,
-              Vector            &dh) const = 0;
+    field_jvp(const unsigned int, const Fields &, Vector &) const
+    {
+      refuse();
+    }
     virtual void
-    field_vjp(const unsigned int s,
-              const Vector      &lambda,
-              FieldDuals        &g) const = 0;
+    field_vjp(const unsigned int, const Vector &, FieldDuals &) const
+    {
+      refuse();
+    }
     virtual void
-    second_vjp(const unsigned int s,
-               const Vector      &lambda,
-               const Vector      &du,
-               const Fields      &dfields,
-               Vector            &g_state,
-               FieldDuals        &g_fields) const = 0;
+    second_vjp(const unsigned int,
+               const Vector &,
+               const Vector &,
+               const Fields &,
+               Vector &,
+               FieldDuals &) const
+    {
+      refuse();
+    }
 
     /// Go back to a solution found earlier.
     virtual void
@@ -103,6 +142,14 @@ namespace Palpate
     {}
 
     SolveCounts counts;
+
+  private:
+    [[noreturn]] static void
+    refuse()
+    {
+      AssertThrow(false, dealii::ExcNotImplemented());
+      std::abort();
+    }
   };
 } // namespace Palpate
 

@@ -55,6 +55,10 @@ namespace Palpate
      */
     void
     solve_step(const Fields &fields, const bool same_tangent);
+    /// Go to a step that solve_step() found, for its adjoint solve. @param
+    /// same_tangent as there
+    void
+    linearize(const Fields &fields, const Vector &u, const bool same_tangent);
     Context<dim>
     context(const unsigned int s) const override
     {

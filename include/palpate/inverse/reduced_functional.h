@@ -16,6 +16,15 @@ namespace Palpate
     std::unique_ptr<Objective<dim>> objective;
     double                          weight;
     std::string                     name;
+    /// Of each snapshot, where they are not equal.
+    std::vector<double> share = {};
+
+    /// What snapshot s of S counts, for terms that see the state.
+    double
+    share_of(const unsigned int s, const unsigned int S) const
+    {
+      return share.empty() ? 1. / S : share[s];
+    }
   };
 
   /**

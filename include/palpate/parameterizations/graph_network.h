@@ -106,7 +106,7 @@ namespace Palpate
                Q                &g) const override;
     void
     make_smooth(Q &q, Q &dq) const override;
-    std::vector<std::pair<std::string, double>>
+    std::vector<NamedValue>
     named_values(const Q &) const override
     {
       return {};

@@ -54,7 +54,7 @@ namespace Palpate
                const Q          &dq,
                const FieldDuals &duals,
                Q                &g) const override;
-    std::vector<std::pair<std::string, double>>
+    std::vector<NamedValue>
     named_values(const Q &q) const override;
     std::vector<char>
     fixed_cells() const override;

@@ -8,6 +8,14 @@
 
 namespace Palpate
 {
+  /// An unknown that belongs to no cell, as the log shows it: "label 1".
+  struct NamedValue
+  {
+    std::string name;
+    double      value;
+    std::string unit = "Pa"; ///< that of the stiffness
+  };
+
   /**
    * Maps unknowns q to fields. q is spread over the ranks: each rank holds
    * n_local() entries (per-cell unknowns with their cells, unknowns that belong
@@ -78,9 +86,8 @@ namespace Palpate
       (void)dq;
     }
 
-    /// Names and values of unknowns that belong to no cell, for the log
-    /// ("label 1", Pa). Collective.
-    virtual std::vector<std::pair<std::string, double>>
+    /// Unknowns that belong to no cell. Collective.
+    virtual std::vector<NamedValue>
     named_values(const Q &q) const = 0;
 
     /// 1 for owned cells whose stiffness no unknown changes (fixed labels).

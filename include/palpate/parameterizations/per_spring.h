@@ -169,7 +169,7 @@ namespace Palpate
       });
     }
 
-    std::vector<std::pair<std::string, double>>
+    std::vector<NamedValue>
     named_values(const Q &) const override
     {
       return {};

@@ -4,6 +4,8 @@
 #include <palpate/equilibrium/static_equilibrium.h>
 #include <palpate/forces/inertia.h>
 
+#include <cmath>
+#include <deque>
 #include <functional>
 
 namespace Palpate
@@ -16,13 +18,22 @@ namespace Palpate
     unsigned int output_every = 1; ///< steps
     bool         is_explicit = false, lumped = false;
     double       damping_rate = 0; ///< [1/s]
+    std::string  checkpoints  = "automatic";
+    double       memory_limit = 4; ///< for checkpoints [GB], all ranks
 
     static void
     declare_parameters(dealii::ParameterHandler &prm);
+    /// @param with_adjoint read what only gradients need
     void
-    parse_parameters(Parameters &parameters);
+    parse_parameters(Parameters &parameters, const bool with_adjoint);
     unsigned int
     n_steps() const;
+    /// The time one step after another, without gathering rounding errors.
+    double
+    after(const double time) const
+    {
+      return (std::round(time / step) + 1) * step;
+    }
   };
 
   /**
@@ -63,11 +74,29 @@ namespace Palpate
     };
     Energy
     energy(const State &state) const;
+
+    /// At time 0: the fields "initial_displacement" and "initial_velocity"
+    /// (zero without them); constrained nodes have what is prescribed.
+    /// @param dt a time that is short for the motion [s]
+    std::shared_ptr<const State>
+    initial_state(const double dt) const;
+  };
+
+  /// The states that a step starts from, newest first. They are shared, not
+  /// copied, by what remembers them.
+  using History = std::deque<std::shared_ptr<const State>>;
+
+  /// Derivative of an objective by a state; owned entries.
+  struct StateDual
+  {
+    Vector u, v;
   };
 
   /**
-   * One way to step in time (doc/theory.md 9, 10). Registered: a new one is one
-   * file. Steps are collective.
+   * One way to step in time (doc/theory.md 9, 10), and to take a step's
+   * derivative back. A step is a function of the history it gets and of the
+   * fields, bit by bit: steps can be repeated. Registered: a new one is one
+   * file. All is collective.
    */
   template <int dim>
   class Integrator
@@ -75,16 +104,41 @@ namespace Palpate
   public:
     virtual ~Integrator() = default;
 
-    /// Take the body (kept by reference) and the initial state.
-    /// @throw InputError if the step is too long to be stable.
+    /// Take the body (kept by reference) with its fields, and the initial
+    /// state. @throw InputError if the step is too long to be stable.
     virtual void
     start(MovingBody<dim>      &body,
           const TimeParameters &parameters,
           const State          &initial) = 0;
 
-    /// Move the state on by one time step. @throw SolverError
+    /// How many states a step looks back at, where there are that many.
+    virtual unsigned int
+    n_past() const
+    {
+      return 1;
+    }
+
+    /// The state one time step after past[0]. @throw SolverError
+    virtual std::shared_ptr<const State>
+    step(const History &past) = 0;
+
+    /**
+     * The adjoint of step(): from the derivative duals[0] by @p next, which
+     * step() made of @p past, add to duals[j] the derivative by past[j - 1]
+     * and to @p g that by the fields.
+     */
     virtual void
-    step(State &state) = 0;
+    reverse(const History         &past,
+            const State           &next,
+            std::deque<StateDual> &duals,
+            FieldDuals            &g) = 0;
+
+    /// Nodal vectors that reverse() keeps for itself, for the memory plan.
+    virtual unsigned int
+    n_reverse_vectors(const TimeParameters &) const
+    {
+      return 0;
+    }
 
     /// Energy taken out by damping since start() [J]. Collective.
     virtual double
@@ -110,10 +164,10 @@ namespace Palpate
 
   /// The longest stable step 2/omega of symplectic Euler and Verlet at a state
   /// [s], omega the highest frequency of the lumped body (power iteration),
-  /// less 2 %.
+  /// less 2 %. @param mode start and end of the iteration; empty: a seed
   template <int dim>
   double
-  stable_step(const MovingBody<dim> &body, const State &state);
+  stable_step(const MovingBody<dim> &body, const State &state, Vector &mode);
 } // namespace Palpate
 
 #endif

@@ -110,7 +110,7 @@ namespace Palpate
         double sum = 0;
         for_each_contact(c, [&](const Contact &contact) {
           sum += contact.distance > 0
-                   ? stiffness * Barrier(contact.distance, reach).energy
+                   ? stiffness_of(c) * Barrier(contact.distance, reach).energy
                    : std::numeric_limits<double>::infinity();
         });
         return sum;
@@ -120,9 +120,10 @@ namespace Palpate
       void
       residual(const Context<dim> &c, Vector &h) const override
       {
+        const double k = stiffness_of(c);
         for_each_contact(c, [&](const Contact &contact) {
           const auto b = barrier(c, contact);
-          add(h, contact.node, stiffness * b.first * contact.normal);
+          add(h, contact.node, k * b.first * contact.normal);
         });
       }
 
@@ -131,18 +132,19 @@ namespace Palpate
                   const Tangent       kind,
                   TangentMatrix<dim> &K) const override
       {
-        const auto &D = c.discretization;
+        const auto  &D = c.discretization;
+        const double k = stiffness_of(c);
         // Any cell of a node leads to the node's place in the matrix.
         std::vector<unsigned int> place(D.n_nodes());
         for (unsigned int i = 0; i < D.n_cells() * D.nodes_per_cell; ++i)
           place[D.cell_nodes[i]] = i;
         for_each_contact(c, [&](const Contact &contact) {
-          const auto         b     = barrier(c, contact);
-          const unsigned int i     = place[contact.node];
-          T2                 block = stiffness * b.second *
-                     outer_product(contact.normal, contact.normal);
+          const auto         b = barrier(c, contact);
+          const unsigned int i = place[contact.node];
+          T2                 block =
+            k * b.second * outer_product(contact.normal, contact.normal);
           if (kind == Tangent::consistent || b.first * contact.bend > 0)
-            block += stiffness * b.first * contact.curvature();
+            block += k * b.first * contact.curvature();
           K.add_block(i / D.nodes_per_cell,
                       i % D.nodes_per_cell,
                       i % D.nodes_per_cell,
@@ -155,24 +157,39 @@ namespace Palpate
                     const Vector       &du,
                     Vector             &dh) const override
       {
+        const double k = stiffness_of(c);
         for_each_contact(c, [&](const Contact &contact) {
-          const auto b = barrier(c, contact);
-          const T1   v = at(du, contact.node);
-          add(dh,
-              contact.node,
-              stiffness * (b.second * (contact.normal * v) * contact.normal +
-                           b.first * (contact.curvature() * v)));
+          add(dh, contact.node, k * tangent(c, contact, du));
         });
       }
 
       void
-      field_jvp(const Context<dim> &, const Fields &, Vector &) const override
-      {}
+      field_jvp(const Context<dim> &c,
+                const Fields       &direction,
+                Vector             &dh) const override
+      {
+        if (!direction.has(name_of_stiffness))
+          return;
+        const double dk = direction[name_of_stiffness][0];
+        for_each_contact(c, [&](const Contact &contact) {
+          add(dh,
+              contact.node,
+              dk * barrier(c, contact).first * contact.normal);
+        });
+      }
       void
-      field_vjp(const Context<dim> &,
-                const Vector &,
-                FieldDuals &) const override
-      {}
+      field_vjp(const Context<dim> &c,
+                const Vector       &lambda,
+                FieldDuals         &g) const override
+      {
+        if (!g.has(name_of_stiffness))
+          return;
+        double &sum = g[name_of_stiffness][0];
+        for_each_contact(c, [&](const Contact &contact) {
+          sum += barrier(c, contact).first *
+                 (contact.normal * at(lambda, contact.node));
+        });
+      }
 
       /// With n the normal, H = (I - n n^T)/rho and
       /// H'[v] = -(H (n . v) + (H v) n^T + n (H v)^T)/rho.
@@ -180,10 +197,16 @@ namespace Palpate
       second_vjp(const Context<dim> &c,
                  const Vector       &lambda,
                  const Vector       &du,
-                 const Fields &,
-                 Vector &g_state,
-                 FieldDuals &) const override
+                 const Fields       &dfields,
+                 Vector             &g_state,
+                 FieldDuals         &g_fields) const override
       {
+        const double k = stiffness_of(c), dk = dfields.has(name_of_stiffness)
+                                                 ? dfields[name_of_stiffness][0]
+                                                 : 0.;
+        double       unused = 0, &by_k = g_fields.has(name_of_stiffness)
+                                           ? g_fields[name_of_stiffness][0]
+                                           : unused;
         for_each_contact(c, [&](const Contact &contact) {
           const auto   b = barrier(c, contact);
           const auto  &n = contact.normal;
@@ -194,7 +217,9 @@ namespace Palpate
           T1           g = b.third * nv * nl * n +
                  b.second * (nl * Hv + (Hv * l) * n + nv * Hl);
           g -= b.first * contact.bend * (nv * Hl + nl * Hv + (Hv * l) * n);
-          add(g_state, contact.node, stiffness * g);
+          const T1 K_lambda = tangent(c, contact, lambda);
+          add(g_state, contact.node, k * g + dk * K_lambda);
+          by_k += K_lambda * v;
         });
       }
 
@@ -213,10 +238,27 @@ namespace Palpate
       std::vector<std::string>
       field_names() const override
       {
-        return {};
+        return {name_of_stiffness};
+      }
+      void
+      add_fields(const Discretization<dim> &,
+                 const std::vector<Snapshot<dim>> &,
+                 const CaseData<dim> &,
+                 const std::vector<std::string> &,
+                 Fields &fields) const override
+      {
+        fields[name_of_stiffness] = body_field(stiffness);
       }
 
     private:
+      static constexpr const char *name_of_stiffness = "ground_stiffness";
+
+      double
+      stiffness_of(const Context<dim> &c) const
+      {
+        return c.fields[name_of_stiffness][0];
+      }
+
       /// A plane through its centre, or a sphere.
       struct Obstacle
       {
@@ -322,6 +364,18 @@ namespace Palpate
                               "Loads/Ground stiffness");
           }
         return Barrier(contact.distance, reach);
+      }
+
+      /// The tangent of one contact for k = 1, times v.
+      T1
+      tangent(const Context<dim> &c,
+              const Contact      &contact,
+              const Vector       &direction) const
+      {
+        const auto b = barrier(c, contact);
+        const T1   v = at(direction, contact.node);
+        return b.second * (contact.normal * v) * contact.normal +
+               b.first * (contact.curvature() * v);
       }
 
       std::vector<Obstacle> obstacles;

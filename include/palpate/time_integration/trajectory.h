@@ -1,0 +1,104 @@
+#ifndef palpate_time_integration_trajectory_h
+#define palpate_time_integration_trajectory_h
+
+#include <palpate/time_integration/checkpoints.h>
+#include <palpate/time_integration/integrator.h>
+
+#include <map>
+
+namespace Palpate
+{
+  /**
+   * A motion as the inverse layer sees it: its snapshots are the states at
+   * given steps, and gradients go back through all steps (doc/theory.md 9, 10,
+   * 12). There are no second derivatives.
+   */
+  template <int dim>
+  class Trajectory : public StateProblem<dim>
+  {
+  public:
+    /**
+     * @param body,parameters,snapshots kept by reference
+     * @param steps of the snapshots, increasing
+     * @throw EntryError if the memory limit is too small
+     */
+    Trajectory(MovingBody<dim>                  &body,
+               const TimeParameters             &parameters,
+               const std::vector<Snapshot<dim>> &snapshots,
+               const std::vector<unsigned int>  &steps);
+
+    unsigned int
+    n_snapshots() const override
+    {
+      return snapshots.size();
+    }
+    void
+    solve(const Fields &fields) override;
+    Context<dim>
+    context(const unsigned int s) const override
+    {
+      return {body.discretization,
+              states_at[s],
+              body.fields,
+              snapshots[s],
+              body.constrained};
+    }
+    void
+    add_gradient(const std::vector<Vector> &rhs,
+                 std::vector<Vector>       &lambda,
+                 FieldDuals                &g) override;
+    void
+    restore(const Fields &fields, const std::vector<Vector> &states) override;
+    std::vector<Vector>
+    states() const override;
+    void
+    set_states(const std::vector<Vector> &states) override;
+    void
+    set_tolerance(const double relative_tolerance) override
+    {
+      body.equilibrium.set_tolerance(relative_tolerance);
+    }
+    bool
+    has_second_derivatives() const override
+    {
+      return false;
+    }
+
+    /// What a run keeps, for the log.
+    std::string
+    description() const;
+    /// The integrator's note of the last run.
+    const std::string &
+    note() const
+    {
+      return integrator->note;
+    }
+
+    const CheckpointPlan plan;
+    /// False: no gradient will be asked for.
+    bool keeps_states = true;
+
+  private:
+    static CheckpointPlan
+    make_plan(const MovingBody<dim> &body, const TimeParameters &parameters);
+    /// Those of the implicit steps.
+    void
+    count_solves();
+    /// The history before the step after that of @p past.
+    History
+    after(const History &past);
+
+    MovingBody<dim>                  &body;
+    const TimeParameters             &parameters;
+    const std::vector<Snapshot<dim>> &snapshots;
+    const std::vector<unsigned int>   steps;
+    std::unique_ptr<Integrator<dim>>  integrator;
+    std::vector<State>                states_at; ///< of the snapshots
+    /// Histories before steps, and the last state; empty without a run.
+    std::map<unsigned int, History> kept;
+    std::shared_ptr<const State>    last;
+    bool                            started = false;
+  };
+} // namespace Palpate
+
+#endif
