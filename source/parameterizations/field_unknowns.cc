@@ -116,13 +116,24 @@ namespace Palpate
     const bool root = Utilities::MPI::this_mpi_process(D->comm) == 0;
     n_on_root       = root ? n_groups : 0;
     n_own           = own ? n_owned_values() : 0;
-    // The mean position of all nodes.
+    // The volume that belongs to a node, and the mean position.
+    Vector volume = D->make_vector();
+    for (unsigned int k = 0; k < D->n_cells(); ++k)
+      {
+        Tensor<1, dim> part;
+        for (unsigned int d = 0; d < dim; ++d)
+          part[d] = D->volume[k] / D->nodes_per_cell;
+        D->scatter(std::vector<Tensor<1, dim>>(D->nodes_per_cell, part),
+                   k,
+                   volume);
+      }
     std::vector<double> sums(dim + 1, 0.);
     for (unsigned int n = 0; n < D->n_owned_nodes(); ++n)
       {
+        const double v = volume.local_element(n * dim);
         for (unsigned int d = 0; d < dim; ++d)
-          sums[d] += D->node_position(n)[d];
-        ++sums[dim];
+          sums[d] += v * D->node_position(n)[d];
+        sums[dim] += v;
       }
     Utilities::MPI::sum(sums, D->comm, sums);
     for (unsigned int d = 0; d < dim; ++d)
@@ -138,15 +149,15 @@ namespace Palpate
         if (known.log)
           v = std::log(v);
       }
-    // Start of a group: the mean over its values, by volume for cells; a body
-    // that turns starts with its mean velocity.
+    // Start of a group: the mean over its values by volume; a body that turns
+    // starts with its mean velocity.
     const unsigned int  n = n_owned_values();
     std::vector<double> mean(2 * n_groups, 0.);
     double              size  = 0;
     const auto          share = [&](const unsigned int i) {
       return shape.place == Place::cells  ? D->volume[i]
                       : shape.place == Place::body ? (root ? 1. : 0.)
-                                                   : 1. / dim;
+                                                   : volume.local_element(i);
     };
     for (unsigned int i = 0; i < n; ++i)
       {

@@ -1,7 +1,7 @@
 #ifndef palpate_forces_continuum_materials_h
 #define palpate_forces_continuum_materials_h
 
-#include <palpate/forces/continuum/moduli.h>
+#include <palpate/core/moduli.h>
 #include <palpate/forces/deformation.h>
 
 #include <cmath>

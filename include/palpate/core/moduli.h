@@ -1,5 +1,5 @@
-#ifndef palpate_forces_continuum_moduli_h
-#define palpate_forces_continuum_moduli_h
+#ifndef palpate_core_moduli_h
+#define palpate_core_moduli_h
 
 #include <array>
 

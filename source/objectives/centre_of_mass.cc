@@ -1,0 +1,320 @@
+#include <palpate/objectives/objective.h>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  /**
+   * Functions of the centre of mass c = int rho (x + u) / int rho
+   * (doc/theory.md 12): its squared distance to a target, |c - target|^2 [m^2],
+   * or its depth along a direction, -c . direction [m]. Without a density the
+   * body is uniform.
+   */
+  template <int dim>
+  class CentreOfMass : public Objective<dim>
+  {
+  public:
+    using T1 = Tensor<1, dim>;
+
+    double
+    value(const Context<dim> &c) const override
+    {
+      return function(measure(c).centre);
+    }
+
+    void
+    state_gradient(const Context<dim> &c,
+                   const double        factor,
+                   Vector             &g) const override
+    {
+      const Measure m = measure(c);
+      add_state(c, factor / m.mass * slope(m.centre), c.fields, g);
+    }
+
+    void
+    field_gradient(const Context<dim> &c,
+                   const double        factor,
+                   FieldDuals         &g) const override
+    {
+      if (!g.has("density") || !c.fields.has("density"))
+        return;
+      const Measure m = measure(c);
+      add_density(c, m, factor / m.mass * slope(m.centre), g);
+    }
+
+    void
+    hessian(const Context<dim> &c,
+            const double        factor,
+            const Vector       &du,
+            const Fields       &dfields,
+            const bool          gauss_newton,
+            Vector             &g_state,
+            FieldDuals         &g_fields) const override
+    {
+      const auto   &D = c.discretization;
+      const Measure m = measure(c);
+      const bool    with_density =
+        c.fields.has("density") && dfields.has("density");
+      // Changes of mass and centre.
+      double          dmass = 0;
+      T1              moment;
+      std::vector<T1> u, d;
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        {
+          D.gather(du, k, d);
+          moment += density(c.fields, k) * D.volume[k] * mean(D, d);
+          if (with_density)
+            {
+              D.gather(c.state.u, k, u);
+              const double dm = dfields["density"][k] * D.volume[k];
+              dmass += dm;
+              moment += dm * (position(D, k, u) - m.centre);
+            }
+        }
+      dmass            = D.sum(dmass);
+      const T1 dcentre = sum(D, moment) / m.mass;
+      const T1 G       = slope(m.centre);
+      T1       dG      = slope_change(dcentre);
+      if (!gauss_newton)
+        dG -= dmass / m.mass * G;
+      add_state(c, factor / m.mass * dG, c.fields, g_state);
+      if (with_density && !gauss_newton)
+        add_state(c, factor / m.mass * G, dfields, g_state);
+      if (!g_fields.has("density") || !c.fields.has("density"))
+        return;
+      add_density(c, m, factor / m.mass * dG, g_fields);
+      if (!gauss_newton)
+        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+          {
+            D.gather(du, k, d);
+            g_fields["density"][k] +=
+              factor / m.mass * D.volume[k] * (G * (mean(D, d) - dcentre));
+          }
+    }
+
+    bool
+    depends_on_state() const override
+    {
+      return true;
+    }
+
+  protected:
+    virtual double
+    function(const T1 &centre) const = 0;
+    /// Its gradient, and the change of that.
+    virtual T1
+    slope(const T1 &centre) const = 0;
+    virtual T1
+    slope_change(const T1 &dcentre) const = 0;
+
+    static T1
+    read(Parameters &parameters, const std::string &entry)
+    {
+      const auto values = parameters.get_doubles(entry);
+      T1         x;
+      if (values.size() != dim && values.size() != 3)
+        parameters.fail(entry,
+                        "expected " + std::to_string(dim) + " components");
+      for (unsigned int d = 0; d < dim; ++d)
+        x[d] = values[d];
+      return x;
+    }
+
+  private:
+    struct Measure
+    {
+      double mass = 0; ///< [kg]
+      T1     centre;   ///< [m]
+    };
+
+    static double
+    density(const Fields &fields, const unsigned int k)
+    {
+      return fields.has("density") ? fields["density"][k] : 1.;
+    }
+    static T1
+    mean(const Discretization<dim> &D, const std::vector<T1> &u)
+    {
+      T1 result;
+      for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
+        result += D.mean_shape[a] * u[a];
+      return result;
+    }
+    /// Mean position of a deformed cell.
+    static T1
+    position(const Discretization<dim> &D,
+             const unsigned int         k,
+             const std::vector<T1>     &u)
+    {
+      T1 result = mean(D, u);
+      for (unsigned int a = 0; a < dim + 1; ++a)
+        result += T1(D.node_position(D.cell_nodes[k * D.nodes_per_cell + a])) /
+                  (dim + 1);
+      return result;
+    }
+    static T1
+    sum(const Discretization<dim> &D, const T1 &x)
+    {
+      T1 result;
+      for (unsigned int d = 0; d < dim; ++d)
+        result[d] = D.sum(x[d]);
+      return result;
+    }
+
+    static Measure
+    measure(const Context<dim> &c)
+    {
+      const auto     &D = c.discretization;
+      Measure         m;
+      std::vector<T1> u;
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        {
+          D.gather(c.state.u, k, u);
+          const double mass = density(c.fields, k) * D.volume[k];
+          m.mass += mass;
+          m.centre += mass * position(D, k, u);
+        }
+      m.mass   = D.sum(m.mass);
+      m.centre = sum(D, m.centre) / m.mass;
+      return m;
+    }
+
+    /// g += integral of (density of fields) G . N
+    static void
+    add_state(const Context<dim> &c,
+              const T1           &G,
+              const Fields       &fields,
+              Vector             &g)
+    {
+      const auto     &D = c.discretization;
+      std::vector<T1> out(D.nodes_per_cell);
+      for (unsigned int k = 0; k < D.n_cells(); ++k)
+        {
+          for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
+            out[a] = density(fields, k) * D.volume[k] * D.mean_shape[a] * G;
+          D.scatter(out, k, g);
+        }
+    }
+
+    static void
+    add_density(const Context<dim> &c,
+                const Measure      &m,
+                const T1           &G,
+                FieldDuals         &g)
+    {
+      const auto     &D = c.discretization;
+      std::vector<T1> u;
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        {
+          D.gather(c.state.u, k, u);
+          g["density"][k] += D.volume[k] * (G * (position(D, k, u) - m.centre));
+        }
+    }
+  };
+
+  namespace
+  {
+    template <int dim>
+    class CentreAtTarget : public CentreOfMass<dim>
+    {
+    public:
+      using T1 = Tensor<1, dim>;
+
+      static void
+      declare_parameters(ParameterHandler &prm)
+      {
+        prm.declare_entry("Target",
+                          "0, 0, 0",
+                          Patterns::List(Patterns::Double(), 2, 3),
+                          "Where the centre of mass should be [m].");
+      }
+      void
+      parse_parameters(Parameters &parameters) override
+      {
+        target = this->read(parameters, "Target");
+      }
+      std::string
+      column_name() const override
+      {
+        return "centre_of_mass";
+      }
+
+    protected:
+      double
+      function(const T1 &centre) const override
+      {
+        return (centre - target).norm_square();
+      }
+      T1
+      slope(const T1 &centre) const override
+      {
+        return 2. * (centre - target);
+      }
+      T1
+      slope_change(const T1 &dcentre) const override
+      {
+        return 2. * dcentre;
+      }
+
+    private:
+      T1 target;
+    };
+
+    template <int dim>
+    class Height : public CentreOfMass<dim>
+    {
+    public:
+      using T1 = Tensor<1, dim>;
+
+      static void
+      declare_parameters(ParameterHandler &prm)
+      {
+        prm.declare_entry("Direction",
+                          "",
+                          Patterns::List(Patterns::Double(), 0, 3),
+                          "Upward; empty: the last axis.");
+      }
+      void
+      parse_parameters(Parameters &parameters) override
+      {
+        up[dim - 1] = 1;
+        if (!parameters.get("Direction").empty())
+          up = this->read(parameters, "Direction");
+      }
+      std::string
+      column_name() const override
+      {
+        return "height";
+      }
+
+    protected:
+      double
+      function(const T1 &centre) const override
+      {
+        return -(centre * up);
+      }
+      T1
+      slope(const T1 &) const override
+      {
+        return -up;
+      }
+      T1
+      slope_change(const T1 &) const override
+      {
+        return T1();
+      }
+
+    private:
+      T1 up;
+    };
+
+    const char *target = "squared distance of the centre of mass to a point";
+    const char *height = "minus the height of the centre of mass";
+    const Registry<Objective<2>>::Entry<CentreAtTarget<2>> t2("Centre of mass",
+                                                              target);
+    const Registry<Objective<3>>::Entry<CentreAtTarget<3>> t3("Centre of mass",
+                                                              target);
+    const Registry<Objective<2>>::Entry<Height<2>>         h2("Height", height);
+    const Registry<Objective<3>>::Entry<Height<3>>         h3("Height", height);
+  } // namespace
+} // namespace Palpate

@@ -1,0 +1,206 @@
+#include <palpate/core/moduli.h>
+#include <palpate/objectives/objective.h>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  /**
+   * Sum over all pairs of neighbours t, t' (both orders) of
+   * (1 - lambda_t'/lambda_t)^2 + (1 - mu_t'/mu_t)^2 (doc/theory.md 12), with
+   * Lame's moduli of the fields "stiffness" (E) and "poisson_ratio". No unit.
+   */
+  template <int dim>
+  class MaterialSmoothing : public Objective<dim>
+  {
+  public:
+    static void
+    declare_parameters(ParameterHandler &)
+    {}
+    void
+    parse_parameters(Parameters &) override
+    {}
+
+    double
+    value(const Context<dim> &c) const override
+    {
+      double sum = 0;
+      for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
+        if (t < c.discretization.n_owned_cells())
+          {
+            const Lame a = moduli(c.fields, t), b = moduli(c.fields, other);
+            sum += std::pow(1 - b.lambda / a.lambda, 2) +
+                   std::pow(1 - b.mu / a.mu, 2);
+          }
+      });
+      return c.discretization.sum(sum);
+    }
+
+    void
+    field_gradient(const Context<dim> &c,
+                   const double        factor,
+                   FieldDuals         &g) const override
+    {
+      add(c, by_moduli(c), factor, g);
+    }
+
+    void
+    hessian(const Context<dim> &c,
+            const double        factor,
+            const Vector &,
+            const Fields &dfields,
+            const bool    gauss_newton,
+            Vector &,
+            FieldDuals &g) const override
+    {
+      const auto       &D = c.discretization;
+      std::vector<Lame> dm(D.n_cells()), change(D.n_cells());
+      for (unsigned int k = 0; k < D.n_cells(); ++k)
+        dm[k] =
+          ElasticModuli::derivative(in_cell(c.fields, k), in_cell(dfields, k));
+      for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
+        const Lame a = moduli(c.fields, t), b = moduli(c.fields, other);
+        curve(a.lambda,
+              b.lambda,
+              dm[t].lambda,
+              dm[other].lambda,
+              gauss_newton,
+              change[t].lambda,
+              change[other].lambda);
+        curve(a.mu,
+              b.mu,
+              dm[t].mu,
+              dm[other].mu,
+              gauss_newton,
+              change[t].mu,
+              change[other].mu);
+      });
+      add(c, change, factor, g);
+      if (gauss_newton)
+        return;
+      const auto by = by_moduli(c);
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        {
+          ElasticModuli::InCell sum{};
+          ElasticModuli::add_second_vjp(in_cell(c.fields, k),
+                                        by[k] * factor,
+                                        in_cell(dfields, k),
+                                        sum);
+          add(k, sum, g);
+        }
+    }
+
+    bool
+    depends_on_state() const override
+    {
+      return false;
+    }
+    std::string
+    column_name() const override
+    {
+      return "material_smoothing";
+    }
+
+  private:
+    static ElasticModuli::InCell
+    in_cell(const Fields &f, const unsigned int k)
+    {
+      ElasticModuli::InCell result{};
+      for (unsigned int i = 0; i < result.size(); ++i)
+        if (f.has(ElasticModuli::field_names[i]))
+          result[i] = f[ElasticModuli::field_names[i]][k];
+      return result;
+    }
+    static Lame
+    moduli(const Fields &f, const unsigned int k)
+    {
+      return ElasticModuli::values(in_cell(f, k));
+    }
+
+    /// f(t, t') for all faces between local cells of which one is owned.
+    template <typename Function>
+    static void
+    for_each_pair(const Context<dim> &c, const Function &f)
+    {
+      if (!c.fields.has("poisson_ratio"))
+        throw EntryError("Objective/Material smoothing",
+                         "the model has no Poisson ratio, expected a continuum "
+                         "material");
+      for (const auto &face : c.discretization.interior_faces)
+        {
+          f(face.cells[0], face.cells[1]);
+          f(face.cells[1], face.cells[0]);
+        }
+    }
+
+    /// Derivatives of (1 - b/a)^2.
+    static void
+    slope(const double a, const double b, double &by_a, double &by_b)
+    {
+      const double r = b / a;
+      by_a += 2 * (1 - r) * r / a;
+      by_b -= 2 * (1 - r) / a;
+    }
+    /// Their changes along (da, db); positive: those of (1 - r) linearized.
+    static void
+    curve(const double a,
+          const double b,
+          const double da,
+          const double db,
+          const bool   positive,
+          double      &change_a,
+          double      &change_b)
+    {
+      const double r = b / a, dr = (db - r * da) / a;
+      change_a -= 2 * dr * r / a;
+      change_b += 2 * dr / a;
+      if (positive)
+        return;
+      change_a += 2 * (1 - r) * (dr - r * da / a) / a;
+      change_b += 2 * (1 - r) * da / (a * a);
+    }
+
+    std::vector<Lame>
+    by_moduli(const Context<dim> &c) const
+    {
+      std::vector<Lame> by(c.discretization.n_cells());
+      for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
+        const Lame a = moduli(c.fields, t), b = moduli(c.fields, other);
+        slope(a.lambda, b.lambda, by[t].lambda, by[other].lambda);
+        slope(a.mu, b.mu, by[t].mu, by[other].mu);
+      });
+      return by;
+    }
+
+    /// g += factor * (d moduli / d fields)^T by
+    static void
+    add(const Context<dim>      &c,
+        const std::vector<Lame> &by,
+        const double             factor,
+        FieldDuals              &g)
+    {
+      for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
+        {
+          ElasticModuli::InCell sum{};
+          ElasticModuli::add_vjp(in_cell(c.fields, k), by[k] * factor, sum);
+          add(k, sum, g);
+        }
+    }
+    static void
+    add(const unsigned int k, const ElasticModuli::InCell &sum, FieldDuals &g)
+    {
+      for (unsigned int i = 0; i < sum.size(); ++i)
+        if (g.has(ElasticModuli::field_names[i]))
+          g[ElasticModuli::field_names[i]][k] += sum[i];
+    }
+  };
+
+  namespace
+  {
+    const char *description = "jumps of Lame's moduli between neighbours";
+    const Registry<Objective<2>>::Entry<MaterialSmoothing<2>>
+      entry_2d("Material smoothing", description);
+    const Registry<Objective<3>>::Entry<MaterialSmoothing<3>>
+      entry_3d("Material smoothing", description);
+  } // namespace
+} // namespace Palpate
