@@ -45,7 +45,8 @@ namespace
     if (name == "Displacement misfit")
       return {{},
               {{"Relative", "false"}},
-              {{"Norm", "L2"}, {"Relative epsilon", "0.1"}}};
+              {{"Norm", "L2"}, {"Relative epsilon", "0.1"}},
+              {{"Component weights", "0.5, 1.5, 0"}}};
     if (name == "Stiffness log total variation")
       // An epsilon of the size of the jumps: with a small one the kink of the
       // total variation leaves less than three decades.

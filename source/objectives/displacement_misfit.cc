@@ -27,6 +27,10 @@ namespace Palpate
                         Patterns::Bool(),
                         "Divide by the observation's square; false: half the "
                         "square [m^2].");
+      prm.declare_entry("Component weights",
+                        "1, 1, 1",
+                        Patterns::List(Patterns::Double(0), 2, 3),
+                        "Of the directions x, y, z.");
       prm.declare_entry("Relative epsilon",
                         "0",
                         Patterns::Double(0),
@@ -36,9 +40,15 @@ namespace Palpate
     void
     parse_parameters(Parameters &parameters) override
     {
-      integral = (parameters.get("Norm") == "L2");
-      relative = parameters.get_bool("Relative");
-      epsilon  = parameters.get_double("Relative epsilon");
+      integral           = (parameters.get("Norm") == "L2");
+      relative           = parameters.get_bool("Relative");
+      epsilon            = parameters.get_double("Relative epsilon");
+      const auto weights = parameters.get_doubles("Component weights");
+      if (weights.size() < dim)
+        parameters.fail("Component weights",
+                        "expected " + std::to_string(dim) + " numbers");
+      for (unsigned int d = 0; d < dim; ++d)
+        root_of_component[d] = std::sqrt(weights[d]);
     }
 
     double
@@ -96,7 +106,8 @@ namespace Palpate
       if (!integral &&
           (c.constrained[dof] || !c.discretization.is_vertex(node)))
         return 0;
-      return std::sqrt(c.snapshot.observation_weight[node]);
+      return root_of_component[dof % dim] *
+             std::sqrt(c.snapshot.observation_weight[node]);
     }
 
     void
@@ -177,9 +188,10 @@ namespace Palpate
       return 1. / (square * (1 + epsilon * epsilon));
     }
 
-    bool   integral = false;
-    bool   relative = true;
-    double epsilon  = 0;
+    bool                    integral = false;
+    bool                    relative = true;
+    double                  epsilon  = 0;
+    std::array<double, dim> root_of_component;
   };
 
   namespace
