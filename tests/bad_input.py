@@ -726,7 +726,8 @@ row("inverted_by_motion", "a prescribed motion that inverts the body", 1,
 MOTION = {"Task": "simulate", "Output directory": "out",
           "Case/Shape": "box", "Case/Generated shape/Subdivisions": "2, 2, 2",
           "Boundary conditions/Constrained vertices": "none",
-          "Model/Type": "neo-hookean", "Time/Step": "0.01", "Time/End": "0.1"}
+          "Model/Type": "neo-hookean", "Time/Integrator": "bdf2",
+          "Time/Step": "0.01", "Time/End": "0.1"}
 
 
 def bad_motion(name, what, texts, entries, **more):
@@ -736,6 +737,8 @@ def bad_motion(name, what, texts, entries, **more):
 
 bad_motion("step", "no time step", ["Time/Step", "positive"],
            {"Time/Step": "0"})
+bad_motion("static", "a motion without an integrator",
+           ["Time/Integrator", "moves the body"], {"Time/Integrator": None})
 bad_motion("end", "an end between two steps", ["Time/End", "multiple of Step"],
            {"Time/End": "0.105"})
 bad_motion("end_early", "an end before the first step", ["Time/End", "one Step"],
@@ -756,7 +759,8 @@ bad_motion("velocity_infinite", "an initial velocity that is infinite",
            ["Initial state/Velocity", "finite"],
            {"Initial state/Velocity": "1/x; 0; 0"}, mpi=True)
 bad_motion("registered", "a registered motion in time",
-           ["Boundary conditions/Prescribed values", "zero or function"],
+           ["Boundary conditions/Prescribed values", "displacement_field",
+            "Time/Snapshot times"],
            {"Boundary conditions/Constrained vertices": "surface",
             "Case/Generated shape/Subdivisions": "3, 3, 3"})
 bad_motion("all_held", "a motion without a free vertex",
@@ -767,6 +771,83 @@ bad_motion("all_held", "a motion without a free vertex",
 bad_motion("inverted", "an initial displacement that inverts cells",
            ["Initial state", "inverted"],
            {"Initial state/Displacement": "-2*x; 0; 0"}, mpi=True)
+
+# Gradients through a motion.
+IDENTIFIED_MOTION = dict(MOTION, **{
+    "Task": "identify", "Observation/Formula": "0; 0; 0.01*t",
+    "Parameterization/Type": "global"})
+
+
+def bad_trajectory(name, what, texts, entries, code=2, **more):
+    row("trajectory_" + name, what, code, texts, base=IDENTIFIED_MOTION,
+        pack=None, entries=entries, **more)
+
+
+bad_trajectory("times", "a snapshot between two steps",
+               ["Time/Snapshot times", "0.015", "multiples of Step"],
+               {"Time/Snapshot times": "0.015"})
+bad_trajectory("times_outside", "a snapshot after the end of the run",
+               ["Time/Snapshot times", "0.2", "up to End"],
+               {"Time/Snapshot times": "0.1, 0.2"})
+bad_trajectory("term_times", "a term that looks at a time without a snapshot",
+               ["Objective/Displacement misfit/Times", "Snapshot times"],
+               {"Time/Snapshot times": "0.05, 0.1",
+                "Objective/Displacement misfit/Times": "0.07"})
+bad_trajectory("memory", "checkpoints that do not fit",
+               ["Time/Memory limit", "all need at least", "GB"],
+               {"Time/Checkpoints": "all", "Time/Memory limit": "1e-6"},
+               mpi=True)
+bad_trajectory("newton", "a method that needs second derivatives",
+               ["Optimizer/Method", "lbfgs"],
+               {"Optimizer/Method": "newton cg"})
+bad_trajectory("unknown", "an unknown that is none",
+               ["Parameterization/More unknowns", "'colour: global'",
+                "poisson_ratio"],
+               {"Parameterization/More unknowns": "colour: global"})
+bad_trajectory("spread", "an initial velocity per cell",
+               ["Parameterization/More unknowns", "translation"],
+               {"Parameterization/More unknowns": "initial_velocity: per cell"})
+bad_trajectory("bounds", "bounds in the wrong order",
+               ["Parameterization/More unknowns", "rising"],
+               {"Parameterization/More unknowns":
+                "poisson_ratio: global, 0.4, 0.1"})
+bad_trajectory("start", "a start outside its bounds",
+               ["Parameterization/More unknowns", "density", "bounds"],
+               {"Parameterization/More unknowns": "density: global, 1, 10"},
+               mpi=True)
+bad_trajectory("damping", "a damping rate that starts at zero",
+               ["Parameterization/More unknowns", "damping_rate", "> 0"],
+               {"Time/Integrator": "velocity verlet", "Time/Substeps": "20",
+                "Parameterization/More unknowns": "damping_rate: global"})
+bad_trajectory("no_ground", "the stiffness of a ground that is not there",
+               ["Parameterization/More unknowns", "ground_stiffness",
+                "does not have"],
+               {"Parameterization/More unknowns": "ground_stiffness: global"})
+bad_trajectory("hessian", "a Hessian product of a motion",
+               ["Evaluate/Hessian product", "second derivatives"],
+               {"Task": "evaluate", "Parameterization/Type": None,
+                "Evaluate/Hessian product": "true"})
+bad_trajectory("nothing", "no unknown at all",
+               ["Parameterization/Type", "More unknowns"],
+               {"Parameterization/Type": "none"})
+bad_trajectory("inverted", "a motion that inverts the body on its way",
+               ["step", "inverted"],
+               {"Initial state/Velocity": "-80*x; 0; 0",
+                "Time/Integrator": "velocity verlet", "Time/Substeps": "50"},
+               code=1, mpi=True)
+row("formula_components", "an observation of two components", 2,
+    ["Observation/Formula", "3 expressions"],
+    entries={"Observation/Formula": "x; y"})
+row("formula_infinite", "an observation that is infinite", 2,
+    ["Observation/Formula", "finite"],
+    entries={"Observation/Formula": "log(-1-x); 0; 0"})
+row("smoothing_springs", "smoothing of moduli that the model has not got", 2,
+    ["Objective/Material smoothing", "poisson_ratio", "continuum"],
+    entries={"Objective/Material smoothing/Weight": "1", "Task": "evaluate"})
+row("component_weights", "component weights of a plane in space", 2,
+    ["Objective/Displacement misfit/Component weights", "3 numbers"],
+    entries={"Objective/Displacement misfit/Component weights": "1, 0",
+             "Task": "evaluate"})
 
 bad_motion("load_steps", "load steps of a motion",
            ["Newton/Load steps", "expected 1"], {"Newton/Load steps": "3"})

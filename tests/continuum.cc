@@ -1,8 +1,11 @@
 // Continuum materials against what is known without them: other forces here,
 // analytic solutions, rotations.
 
+#include <deal.II/base/quadrature_lib.h>
+
 #include <palpate/forces/continuum/continuum_force.h>
 #include <palpate/forces/continuum/materials.h>
+#include <palpate/forces/external/loads.h>
 #include <palpate/forces/springs/sms.h>
 
 #include <gtest/gtest.h>
@@ -201,6 +204,191 @@ namespace
     EXPECT_LT(dealii::Utilities::MPI::max(worst, MPI_COMM_WORLD), 1e-9)
       << name << ", lateral stretch " << low;
   }
+
+  /// A load given at the nodes [N].
+  template <int dim>
+  struct NodalLoad : DeadLoad<dim>
+  {
+    explicit NodalLoad(const Vector &load)
+      : load(load)
+    {}
+    void
+    parse_parameters(Parameters &) override
+    {}
+    void
+    residual(const Context<dim> &, Vector &h) const override
+    {
+      h -= load;
+    }
+    const Vector load;
+  };
+
+  /// A smooth displacement and its gradient.
+  template <int dim>
+  struct Smooth
+  {
+    static Tensor<1, dim>
+    value(const dealii::Point<dim> &x)
+    {
+      Tensor<1, dim> u;
+      for (unsigned int i = 0; i < dim; ++i)
+        u[i] = 0.1 * std::sin(2 * x[(i + 1) % dim] + i) * std::cos(1.5 * x[i]);
+      return u;
+    }
+    static Tensor<2, dim>
+    gradient(const dealii::Point<dim> &x)
+    {
+      Tensor<2, dim> H;
+      for (unsigned int i = 0; i < dim; ++i)
+        {
+          const unsigned int j = (i + 1) % dim;
+          H[i][j] = 0.2 * std::cos(2 * x[j] + i) * std::cos(1.5 * x[i]);
+          H[i][i] = -0.15 * std::sin(2 * x[j] + i) * std::sin(1.5 * x[i]);
+        }
+      return H;
+    }
+  };
+
+  /// f(cell, place, weight, values and gradients of the shape functions) at
+  /// quadrature points that are better than the program's.
+  template <int dim, typename Function>
+  void
+  integrate(const Discretization<dim> &D, const Function &f)
+  {
+    const dealii::QGaussSimplex<dim> rule(4);
+    double                           weights = 0;
+    for (unsigned int q = 0; q < rule.size(); ++q)
+      weights += rule.weight(q);
+    const unsigned int          nn = D.nodes_per_cell;
+    std::vector<double>         N(nn);
+    std::vector<Tensor<1, dim>> dN(nn);
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      {
+        const auto &vertices = D.serial_mesh.cells[D.cell_id[k]];
+        const auto  dl       = D.barycentric_gradients(k);
+        for (unsigned int q = 0; q < rule.size(); ++q)
+          {
+            std::array<double, dim + 1> l;
+            l[0] = 1;
+            for (unsigned int d = 0; d < dim; ++d)
+              {
+                l[d + 1] = rule.point(q)[d];
+                l[0] -= l[d + 1];
+              }
+            dealii::Point<dim> x;
+            for (unsigned int a = 0; a < dim + 1; ++a)
+              x += l[a] * D.serial_mesh.vertices[vertices[a]];
+            for (unsigned int a = 0; a < nn; ++a)
+              {
+                const auto  &ends = D.node_vertices[D.cell_nodes[k * nn + a]];
+                unsigned int i = 0, j = 0;
+                while (vertices[i] != ends[0])
+                  ++i;
+                while (vertices[j] != ends[1])
+                  ++j;
+                if (D.degree == 1)
+                  {
+                    N[a]  = l[i];
+                    dN[a] = dl[i];
+                  }
+                else if (i == j)
+                  {
+                    N[a]  = l[i] * (2 * l[i] - 1);
+                    dN[a] = (4 * l[i] - 1) * dl[i];
+                  }
+                else
+                  {
+                    N[a]  = 4 * l[i] * l[j];
+                    dN[a] = 4 * (l[i] * dl[j] + l[j] * dl[i]);
+                  }
+              }
+            f(k, x, rule.weight(q) / weights * D.volume[k], N, dN);
+          }
+      }
+  }
+
+  /// Errors in L2 and of the gradient, where the load is the one that makes
+  /// Smooth the solution.
+  template <int dim, typename Material>
+  std::array<double, 2>
+  errors(const std::string &name,
+         const unsigned int n,
+         const unsigned int degree)
+  {
+    Sample<dim>  x(n, degree, 1, 0, 0);
+    const auto  &D = x.D;
+    const double E = 1000, nu = 0.3;
+    x.fields["stiffness"]     = Field(D.n_cells(), E);
+    x.fields["poisson_ratio"] = Field(D.n_cells(), nu);
+    const auto moduli = ElasticModuli::values(ElasticModuli::InCell<>{{E, nu}});
+    Vector     load   = D.make_vector();
+    std::vector<Tensor<1, dim>> out(D.nodes_per_cell), u;
+    Tensor<2, dim>              no_frame;
+    integrate(
+      D,
+      [&](
+        const unsigned int k, const auto &x, const double w, auto &, auto &dN) {
+        const Tensor<2, dim> P =
+          Material::point(Smooth<dim>::gradient(x), no_frame).stress(moduli);
+        for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
+          out[a] = w * P * dN[a];
+        D.scatter(out, k, load);
+      });
+    auto &prescribed = x.snapshots[0].prescribed;
+    for (unsigned int i = 0; i < x.constrained.size(); ++i)
+      {
+        x.constrained[i] = D.surface_node[i / dim];
+        prescribed.local_element(i) =
+          Smooth<dim>::value(D.node_position(i / dim))[i % dim];
+      }
+    SolverParameters solver;
+    NewtonParameters newton;
+    solver.direct             = true;
+    newton.relative_tolerance = 1e-10;
+    std::vector<std::unique_ptr<Force<dim>>> forces;
+    forces.push_back(make_term<Force<dim>>(name));
+    forces.push_back(std::make_unique<NodalLoad<dim>>(load));
+    StaticEquilibrium<dim> equilibrium(
+      D, x.constrained, x.snapshots, std::move(forces), solver, newton, x.log);
+    equilibrium.solve(x.fields);
+    std::array<double, 2> sums = {{0., 0.}};
+    integrate(D,
+              [&](const unsigned int k,
+                  const auto        &x,
+                  const double       w,
+                  auto              &N,
+                  auto              &dN) {
+                if (k >= D.n_owned_cells())
+                  return;
+                D.gather(equilibrium.context(0).state.u, k, u);
+                Tensor<1, dim> e  = -1. * Smooth<dim>::value(x);
+                Tensor<2, dim> dE = -1. * Smooth<dim>::gradient(x);
+                for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
+                  {
+                    e += N[a] * u[a];
+                    dE += outer_product(u[a], dN[a]);
+                  }
+                sums[0] += w * e.norm_square();
+                sums[1] += w * dE.norm_square();
+              });
+    return {{std::sqrt(D.sum(sums[0])), std::sqrt(D.sum(sums[1]))}};
+  }
+
+  template <int dim, typename Material>
+  void
+  converges(const std::string &name)
+  {
+    for (const unsigned int degree : {1, 2})
+      {
+        const unsigned int n      = dim == 2 ? 8 : degree == 1 ? 6 : 3;
+        const auto         coarse = errors<dim, Material>(name, n, degree),
+                   fine           = errors<dim, Material>(name, 2 * n, degree);
+        for (const unsigned int i : {0, 1})
+          EXPECT_NEAR(std::log2(coarse[i] / fine[i]), degree + 1 - i, 0.25)
+            << name << ", dim " << dim << ", degree " << degree
+            << (i ? ", gradient" : ", L2");
+      }
+  }
 } // namespace
 
 TEST(Continuum, EqualsSms)
@@ -236,7 +424,7 @@ TEST(Continuum, UniaxialTension)
 TEST(Continuum, PositiveSubstitute)
 {
   using T2 = Tensor<2, 3>;
-  const Lame   p{4000, 1000};
+  const Lame<> p{4000, 1000};
   unsigned int indefinite = 0;
   for (unsigned int seed = 0; seed < 200; ++seed)
     {
@@ -265,4 +453,18 @@ TEST(Continuum, PositiveSubstitute)
     }
   EXPECT_GT(indefinite, 10u);
   EXPECT_LT(indefinite, 190u);
+}
+
+// Of the order that linear and quadratic displacements promise.
+TEST(Continuum, ManufacturedSolution)
+{
+  converges<2, LinearElastic<2>>("linear elastic");
+  converges<2, NeoHookean<2, LogarithmicVolume>>("neo-hookean");
+  converges<2, NeoHookean<2, QuadraticVolume>>("stable neo-hookean");
+  converges<3, LinearElastic<3>>("linear elastic");
+}
+TEST(Continuum, ManufacturedSolutionOfLargeStrainIn3D)
+{
+  converges<3, NeoHookean<3, LogarithmicVolume>>("neo-hookean");
+  converges<3, NeoHookean<3, QuadraticVolume>>("stable neo-hookean");
 }

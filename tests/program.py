@@ -1201,6 +1201,154 @@ end
           np.isfinite(r["displacement"]).all(), "the last good state is there")
 
 
+def motion_gradients():
+    """Objectives of motions in time: derivatives, recovery, ranks, restarts."""
+    body = """subsection Case
+  set Shape = rectangle
+  subsection Generated shape
+    set Upper corner = 1, 0.5
+    set Subdivisions = 4, 2
+  end
+end
+subsection Boundary conditions
+  set Constrained vertices = boundary ids
+  set Boundary ids = 0
+  set Prescribed values = function
+  set Prescribed function = 0; 0.02*sin(20*t)
+end
+subsection Initial state
+  set Velocity = 0; 0.3*x
+end
+subsection Loads
+  set Gravity = 0, -2
+  set Density = 300
+  set Ground planes = 0, -0.1, 0, 1
+  set Ground reach = 0.12
+  set Ground stiffness = 50
+end
+subsection Model
+  set Type = stable neo-hookean
+  set Poisson ratio = 0.3
+end
+subsection Time
+  set Integrator = bdf2
+  set Step = 0.01
+  set End = 0.2
+end
+"""
+    data = write("motion_data.prm", "set Task = simulate\n" + body + """
+subsection Stiffness
+  set Source = function
+  set Function = 8000 + 6000*x
+end
+""")
+    prm = write("motion.prm", "set Task = identify\n" + body + f"""
+subsection Observation
+  set Computed by = {data}
+end
+subsection Time
+  set Snapshot times = 0.05, 0.1, 0.15, 0.2
+end
+subsection Objective
+  subsection Displacement misfit
+    set Norm = L2
+    set Times = 0.1, 0.2
+  end
+  subsection Centre of mass
+    set Weight = 1
+    set Target = 0.5, 0.3
+    set Times = final
+  end
+  subsection Height
+    set Weight = 0.1
+  end
+end
+subsection Parameterization
+  set Type = per cell
+  set Initial value = 9000
+  set Lower bound = 500
+  set Upper bound = 1e5
+end
+subsection Linear solver
+  set Relative tolerance = 1e-12
+end
+subsection Newton
+  set Relative tolerance = 1e-12
+end
+""")
+    def without(file, name, *sections):
+        """A copy of a parameter file that lacks some sections."""
+        text = file.read_text()
+        for section in sections:
+            a = text.index("subsection " + section)
+            text = text[:a] + text[text.index("end\n", a) + 4:]
+        return write(name, text)
+
+    explicit = without(prm, "motion_explicit.prm", "Linear solver", "Newton")
+    substeps = ["Time/Substeps=25", "Time/Damping rate=1"]
+    unknowns = ("Parameterization/More unknowns=poisson_ratio: per cell; density:"
+                " per label; ground_stiffness: global; initial_velocity: rigid; "
+                "initial_displacement: per vertex")
+    for file, settings in (
+            (prm, [unknowns]),
+            (explicit, ["Time/Integrator=symplectic euler",
+                        unknowns + "; damping_rate: global"] + substeps)):
+        for n in (1, 2):
+            done = subprocess.run(
+                ([MPIRUN, "--quiet", "-np", "2"] if n == 2 else []) +
+                [PALPATE, str(file)] + sum((["--set", x] for x in settings + [
+                    "Task=verify", "Verify/Directions=1"]), []),
+                cwd=ROOT, timeout=300, text=True, capture_output=True)
+            check(done.returncode == 0 and "derivatives passed" in done.stdout,
+                  f"verify on {n} rank(s): " + done.stdout[-300:] + done.stderr)
+
+    # The same gradient from any checkpoints and ranks.
+    for file, more in ((prm, []), (explicit, substeps + [
+            "Time/Integrator=velocity verlet"])):
+        evaluate = without(file, "evaluate_motion.prm", "Parameterization")
+        task = ["Task=evaluate", "Stiffness/Value=9000"] + more
+        first, s, _ = run(evaluate, task)
+        check(np.abs(first["gradient"]).max() > 0 and
+              len(first["time"]) == 4 and s["solves"]["adjoint"] == 1,
+              "a gradient over four snapshots")
+        vertices = len(first["mesh_points"])
+        working = 3 * 2 * 25 if more else 0
+        for kind, states in (("evenly", 12), ("binomial", 3)):
+            limit = 8e-9 * 2 * vertices * (working + 4 * states + 3)
+            r, s, _ = run(evaluate, task + [f"Time/Checkpoints={kind}",
+                                            f"Time/Memory limit={limit}"])
+            check((r["gradient"] == first["gradient"]).all() and
+                  "again" in s["motion"]["checkpoints"],
+                  f"{kind}: the same gradient, {s['motion']['checkpoints']}")
+        for n in (2, 3):
+            r, _, _ = run(evaluate, task, n)
+            check(relative(r["gradient"], first["gradient"]) < 1e-8,
+                  f"{n} ranks as one: "
+                  f"{relative(r['gradient'], first['gradient']):.1e}")
+
+    # Recovery of several unknowns at once, and of a run that was cut off.
+    found = ["Objective/Centre of mass/Weight=0", "Objective/Height/Weight=0",
+             "Objective/Displacement misfit/Times=all",
+             "Parameterization/Type=global",
+             "Parameterization/More unknowns=poisson_ratio: global, 0.1, 0.45; "
+             "initial_velocity: translation", "Initial state/Velocity=0.1; 0.3*x"]
+    uniform = write("motion_data.prm",
+                    (data.read_text().replace("8000 + 6000*x", "12000")))
+    check(uniform == data, "the same file")
+    _, s, _ = run(prm, found + ["Optimizer/Gradient tolerance=1e-9",
+                                "Optimizer/Maximum iterations=60"])
+    close(s["alpha_Pa"]["global"] / 12000, 1, 1e-4, "E")
+    close(s["unknowns"]["poisson_ratio"]["value"], 0.3, 1e-3, "nu")
+    close(s["unknowns"]["initial_velocity x"]["value"], 0, 1e-5, "no push in x")
+    _, whole, out = run(prm, found + ["Optimizer/Maximum iterations=6"],
+                        name="whole")
+    run(prm, found + ["Optimizer/Maximum iterations=3"], name="cut")
+    _, resumed, out = run(prm, found + ["Optimizer/Maximum iterations=6"],
+                          options=["--resume"], name="cut")
+    close(resumed["objective"]["total"], whole["objective"]["total"],
+          1e-12 * whole["objective"]["total"], "resumed")
+
+
 def convergence():
     """Linear tets are too stiff by what the independent program found."""
     droop = ROOT / "parameter_files/droop_cone.prm"
@@ -1248,6 +1396,22 @@ def parameter_files():
     close(r["displacement"][-1].min(), -0.03145, 1e-5, "deflection of the beam")
     close(s["energy_J"]["dissipated"] / -s["energy_J"]["total"], 1, 2e-3,
           "dissipated against lost energy")
+    _, s, _ = run(files / "soft_drop.prm")
+    close(s["alpha_Pa"]["global"] / 2e4, 1, 1e-3, "soft drop: E")
+    _, s, _ = run(files / "throw.prm")
+    close(s["unknowns"]["initial_velocity x"]["value"], 2, 1e-6, "throw: v_x")
+    close(s["unknowns"]["initial_velocity y"]["value"], 3.4525, 1e-6,
+          "throw: v_y")
+    r, s, _ = run(files / "bridge_material.prm")
+    E, nu = r["youngs_modulus"], r["poisson_ratio"]
+    for name, value, truth in (
+            ("lambda", E * nu / ((1 + nu) * (1 - 2 * nu)), 160),
+            ("mu", E / (2 * (1 + nu)), 80)):
+        worst = np.abs(value / truth - 1).max()
+        check(worst < 0.01, f"bridge: {name} within {worst:.2%}")
+    _, s, out = run(files / "sine_bar.prm")
+    check(s["objective"]["displacement_misfit"] < 1e-4,
+          f"sine: misfit {s['objective']['displacement_misfit']:.2g}")
     # The cohort, training and prediction of README, smaller.
     cohort = OUT / "cohort"
     done = subprocess.run(

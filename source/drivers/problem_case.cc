@@ -414,20 +414,19 @@ namespace Palpate
   void
   Problem<dim>::read_snapshot_times()
   {
-    const Parameters::Section section(parameters, "Time");
-    const std::string         list = parameters.get("Snapshot times");
-    if (list == "every step")
-      for (unsigned int i = 1; i <= time->n_steps(); ++i)
-        snapshot_times.push_back(i * time->step);
-    else if (list == "final")
-      snapshot_times = {time->end};
-    else if (!list.empty())
-      snapshot_times = parameters.get_doubles("Snapshot times");
-    else if (parameters.get("Task") != "simulate")
-      snapshot_times = {time->end};
-    parameters.leave();
+    const bool simulate = parameters.get("Task") == "simulate";
+    {
+      const Parameters::Section section(parameters, "Time");
+      const std::string         list = parameters.get("Snapshot times");
+      if (list == "every step")
+        for (unsigned int i = 1; i <= time->n_steps(); ++i)
+          snapshot_times.push_back(i * time->step);
+      else if (!list.empty() && list != "final")
+        snapshot_times = parameters.get_doubles("Snapshot times");
+      else if (list == "final" || !simulate)
+        snapshot_times = {time->end};
+    }
     const auto steps = steps_of(snapshot_times);
-    parameters.enter("Time");
     // As the run counts them.
     for (std::size_t s = 0; s < steps.size(); ++s)
       snapshot_times[s] = steps[s] * time->step;

@@ -406,6 +406,15 @@ namespace Palpate
                          "has no displacement_field or displacement_steps, "
                          "expected one because of Objective/" +
                            term.name);
+    const Fields fields = initial_fields();
+    for (const auto &term : terms)
+      if (term.weight > 0)
+        for (const auto &name : term.objective->field_names())
+          if (!fields.has(name))
+            throw EntryError("Objective/" + term.name,
+                             "needs the field " + name +
+                               ", expected a model that has it, such as a "
+                               "continuum material");
     // Fails where the observation is zero at all free vertices.
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       for (const auto &term : terms)

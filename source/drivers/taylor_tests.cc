@@ -350,7 +350,7 @@ namespace Palpate
                    const unsigned int    seed)
   {
     const auto               &D = c.discretization;
-    Sample<dim>               x(c, {"stiffness"}, seed);
+    Sample<dim>               x(c, objective.field_names(), seed);
     std::vector<Verification> result;
 
     const auto gradient = [&](const double t) {

@@ -28,7 +28,7 @@ namespace Palpate
       for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
         if (t < c.discretization.n_owned_cells())
           {
-            const Lame a = moduli(c.fields, t), b = moduli(c.fields, other);
+            const Lame<> a = moduli(c.fields, t), b = moduli(c.fields, other);
             sum += std::pow(1 - b.lambda / a.lambda, 2) +
                    std::pow(1 - b.mu / a.mu, 2);
           }
@@ -53,13 +53,13 @@ namespace Palpate
             Vector &,
             FieldDuals &g) const override
     {
-      const auto       &D = c.discretization;
-      std::vector<Lame> dm(D.n_cells()), change(D.n_cells());
+      const auto         &D = c.discretization;
+      std::vector<Lame<>> dm(D.n_cells()), change(D.n_cells());
       for (unsigned int k = 0; k < D.n_cells(); ++k)
         dm[k] =
           ElasticModuli::derivative(in_cell(c.fields, k), in_cell(dfields, k));
       for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
-        const Lame a = moduli(c.fields, t), b = moduli(c.fields, other);
+        const Lame<> a = moduli(c.fields, t), b = moduli(c.fields, other);
         curve(a.lambda,
               b.lambda,
               dm[t].lambda,
@@ -81,7 +81,7 @@ namespace Palpate
       const auto by = by_moduli(c);
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
-          ElasticModuli::InCell sum{};
+          ElasticModuli::InCell<> sum{};
           ElasticModuli::add_second_vjp(in_cell(c.fields, k),
                                         by[k] * factor,
                                         in_cell(dfields, k),
@@ -95,6 +95,11 @@ namespace Palpate
     {
       return false;
     }
+    std::vector<std::string>
+    field_names() const override
+    {
+      return {"stiffness", "poisson_ratio"};
+    }
     std::string
     column_name() const override
     {
@@ -102,16 +107,16 @@ namespace Palpate
     }
 
   private:
-    static ElasticModuli::InCell
+    static ElasticModuli::InCell<>
     in_cell(const Fields &f, const unsigned int k)
     {
-      ElasticModuli::InCell result{};
+      ElasticModuli::InCell<> result{};
       for (unsigned int i = 0; i < result.size(); ++i)
         if (f.has(ElasticModuli::field_names[i]))
           result[i] = f[ElasticModuli::field_names[i]][k];
       return result;
     }
-    static Lame
+    static Lame<>
     moduli(const Fields &f, const unsigned int k)
     {
       return ElasticModuli::values(in_cell(f, k));
@@ -122,10 +127,6 @@ namespace Palpate
     static void
     for_each_pair(const Context<dim> &c, const Function &f)
     {
-      if (!c.fields.has("poisson_ratio"))
-        throw EntryError("Objective/Material smoothing",
-                         "the model has no Poisson ratio, expected a continuum "
-                         "material");
       for (const auto &face : c.discretization.interior_faces)
         {
           f(face.cells[0], face.cells[1]);
@@ -160,12 +161,12 @@ namespace Palpate
       change_b += 2 * (1 - r) * da / (a * a);
     }
 
-    std::vector<Lame>
+    std::vector<Lame<>>
     by_moduli(const Context<dim> &c) const
     {
-      std::vector<Lame> by(c.discretization.n_cells());
+      std::vector<Lame<>> by(c.discretization.n_cells());
       for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
-        const Lame a = moduli(c.fields, t), b = moduli(c.fields, other);
+        const Lame<> a = moduli(c.fields, t), b = moduli(c.fields, other);
         slope(a.lambda, b.lambda, by[t].lambda, by[other].lambda);
         slope(a.mu, b.mu, by[t].mu, by[other].mu);
       });
@@ -174,20 +175,20 @@ namespace Palpate
 
     /// g += factor * (d moduli / d fields)^T by
     static void
-    add(const Context<dim>      &c,
-        const std::vector<Lame> &by,
-        const double             factor,
-        FieldDuals              &g)
+    add(const Context<dim>        &c,
+        const std::vector<Lame<>> &by,
+        const double               factor,
+        FieldDuals                &g)
     {
       for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
         {
-          ElasticModuli::InCell sum{};
+          ElasticModuli::InCell<> sum{};
           ElasticModuli::add_vjp(in_cell(c.fields, k), by[k] * factor, sum);
           add(k, sum, g);
         }
     }
     static void
-    add(const unsigned int k, const ElasticModuli::InCell &sum, FieldDuals &g)
+    add(const unsigned int k, const ElasticModuli::InCell<> &sum, FieldDuals &g)
     {
       for (unsigned int i = 0; i < sum.size(); ++i)
         if (g.has(ElasticModuli::field_names[i]))

@@ -366,6 +366,27 @@ namespace Palpate
   }
 
   template <int dim>
+  void
+  FieldUnknowns<dim>::make_smooth(Q &q, Q &dq) const
+  {
+    double size = 1;
+    if (name == "initial_displacement") // a part of a cell's edge
+      {
+        double volume = 0;
+        for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+          volume += D->volume[k];
+        size = 0.1 * std::pow(D->sum(volume) / D->n_global_cells(), 1. / dim);
+      }
+    else if (!known.log)
+      size = 0.1;
+    for (unsigned int i = 0; i < q.size(); ++i)
+      {
+        q[i] = start[i] + size * (q[i] - start[i]);
+        dq[i] *= size;
+      }
+  }
+
+  template <int dim>
   template <typename Function, typename... Vectors>
   void
   Combined<dim>::for_each_part(const Function &f, Vectors &...vectors) const

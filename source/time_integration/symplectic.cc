@@ -93,8 +93,9 @@ namespace Palpate
         f_of.reset();
         body->force(state, f);
         kicks.resize(substeps * kicks_per_substep());
-        std::size_t  kick  = 0;
-        const double start = state.time;
+        const bool   by_more = g.has("density") || g.has("damping_rate");
+        std::size_t  kick    = 0;
+        const double start   = state.time;
         for (unsigned int i = 0; i < substeps; ++i)
           {
             substep(state, [&](const State &s, const Vector &force) {
@@ -102,8 +103,11 @@ namespace Palpate
               if (k.u.size() == 0)
                 k.u = k.v = k.f = body->discretization.make_vector();
               copy(s.u, k.u);
-              copy(s.v, k.v);
-              copy(force, k.f);
+              if (by_more)
+                {
+                  copy(s.v, k.v);
+                  copy(force, k.f);
+                }
               k.time = s.time;
             });
             state.time = start + (i + 1) * h;
@@ -199,18 +203,20 @@ namespace Palpate
                    Vector      &w,
                    FieldDuals  &g) const
       {
-        const double factor  = std::exp(-rate * share_of_h * h);
-        double       by_rate = 0;
+        const double factor    = std::exp(-rate * share_of_h * h);
+        const bool   with_rate = g.has("damping_rate");
+        double       by_rate   = 0;
         for (unsigned int i = 0; i < v_bar.locally_owned_size(); ++i)
           {
             double      &bar = v_bar.local_element(i);
             const double m   = mass.local_element(i);
             bar *= factor;
-            by_rate += bar * (kick.v.local_element(i) +
-                              dt * kick.f.local_element(i) / m);
+            if (with_rate)
+              by_rate += bar * (kick.v.local_element(i) +
+                                dt * kick.f.local_element(i) / m);
             w.local_element(i) += dt * bar / m;
           }
-        if (g.has("damping_rate"))
+        if (with_rate)
           g["damping_rate"][0] -= share_of_h * h * by_rate;
       }
 
@@ -222,16 +228,12 @@ namespace Palpate
         w *= -1;
         w.update_ghost_values();
         copy(kick.u, here.u);
-        copy(kick.v, here.v);
         here.time = kick.time;
         u_bar.zero_out_ghost_values();
         const auto c = body->context(here);
         for (const auto &force : body->equilibrium.forces)
           if (force.get() != &body->inertia)
-            {
-              force->apply_tangent(c, w, u_bar);
-              force->field_vjp(c, w, g);
-            }
+            force->vjp(c, w, u_bar, g);
         for (unsigned int i = 0; i < u_bar.locally_owned_size(); ++i)
           if (body->constrained[i])
             u_bar.local_element(i) = 0;

@@ -6,12 +6,13 @@
 namespace Palpate
 {
   /// Lame's moduli [Pa] of an isotropic material; stresses are linear in them.
+  template <typename Number = double>
   struct Lame
   {
-    double lambda = 0, mu = 0;
+    Number lambda = 0, mu = 0;
 
     Lame
-    operator*(const double factor) const
+    operator*(const Number &factor) const
     {
       return {lambda * factor, mu * factor};
     }
@@ -24,72 +25,85 @@ namespace Palpate
    */
   struct ElasticModuli
   {
-    using Values = Lame;
+    template <typename Number>
+    using Values = Lame<Number>;
     static constexpr std::array<const char *, 2> field_names{
       {"stiffness", "poisson_ratio"}};
-    using InCell = std::array<double, 2>;
+    /// What the fields are in a cell.
+    template <typename Number = double>
+    using InCell = std::array<Number, 2>;
 
-    static Values
-    values(const InCell &f)
+    template <typename Number>
+    static Lame<Number>
+    values(const InCell<Number> &f)
     {
       return by_stiffness(f[1]) * f[0];
     }
 
-    static Values
-    derivative(const InCell &f, const InCell &df)
+    template <typename Number>
+    static Lame<Number>
+    derivative(const InCell<Number> &f, const InCell<Number> &df)
     {
-      const Lame d_E = by_stiffness(f[1]), d_nu = by_ratio(f[1]);
+      const Lame<Number> d_E = by_stiffness(f[1]), d_nu = by_ratio(f[1]);
       return {d_E.lambda * df[0] + f[0] * d_nu.lambda * df[1],
               d_E.mu * df[0] + f[0] * d_nu.mu * df[1]};
     }
 
+    template <typename Number>
     static void
-    add_vjp(const InCell &f, const Values &dual, InCell &g)
+    add_vjp(const InCell<Number> &f,
+            const Lame<Number>   &dual,
+            InCell<Number>       &g)
     {
       g[0] += dot(by_stiffness(f[1]), dual);
       g[1] += f[0] * dot(by_ratio(f[1]), dual);
     }
 
+    template <typename Number>
     static void
-    add_second_vjp(const InCell &f,
-                   const Values &dual,
-                   const InCell &df,
-                   InCell       &g)
+    add_second_vjp(const InCell<Number> &f,
+                   const Lame<Number>   &dual,
+                   const InCell<Number> &df,
+                   InCell<Number>       &g)
     {
-      const double mixed = dot(by_ratio(f[1]), dual);
+      const Number mixed = dot(by_ratio(f[1]), dual);
       g[0] += mixed * df[1];
       g[1] += mixed * df[0] + f[0] * dot(by_ratio_twice(f[1]), dual) * df[1];
     }
 
-    template <typename Function>
-    static Values
+    template <typename Number, typename Function>
+    static Lame<Number>
     by_unit(const Function &f)
     {
-      return {f(Lame{1, 0}), f(Lame{0, 1})};
+      return {f(Lame<Number>{1, 0}), f(Lame<Number>{0, 1})};
     }
 
   private:
-    static double
-    dot(const Lame &a, const Lame &b)
+    template <typename Number>
+    static Number
+    dot(const Lame<Number> &a, const Lame<Number> &b)
     {
       return a.lambda * b.lambda + a.mu * b.mu;
     }
     /// The moduli for E = 1, and their derivatives by nu.
-    static Lame
-    by_stiffness(const double nu)
+    template <typename Number>
+    static Lame<Number>
+    by_stiffness(const Number &nu)
     {
       return {nu / ((1 + nu) * (1 - 2 * nu)), 0.5 / (1 + nu)};
     }
-    static Lame
-    by_ratio(const double nu)
+    template <typename Number>
+    static Lame<Number>
+    by_ratio(const Number &nu)
     {
-      const double n = (1 + nu) * (1 - 2 * nu);
+      const Number n = (1 + nu) * (1 - 2 * nu);
       return {(1 + 2 * nu * nu) / (n * n), -0.5 / ((1 + nu) * (1 + nu))};
     }
-    static Lame
-    by_ratio_twice(const double nu)
+    template <typename Number>
+    static Lame<Number>
+    by_ratio_twice(const Number &nu)
     {
-      const double n = (1 + nu) * (1 - 2 * nu);
+      const Number n = (1 + nu) * (1 - 2 * nu);
       return {(2 + 12 * nu + 8 * nu * nu * nu) / (n * n * n),
               1 / ((1 + nu) * (1 + nu) * (1 + nu))};
     }

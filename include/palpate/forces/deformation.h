@@ -13,21 +13,22 @@ namespace Palpate
   {
     using dealii::Tensor;
 
-    template <int dim>
-    Tensor<2, dim>
-    plus_identity(const Tensor<2, dim> &H)
+    template <int dim, typename Number>
+    Tensor<2, dim, Number>
+    plus_identity(const Tensor<2, dim, Number> &H)
     {
-      Tensor<2, dim> F = H;
+      Tensor<2, dim, Number> F = H;
       for (unsigned int d = 0; d < dim; ++d)
-        F[d][d] += 1;
+        F[d][d] += Number(1);
       return F;
     }
 
     /// The symmetric bilinear form whose diagonal is the cofactor matrix.
-    inline Tensor<2, 3>
-    mixed_cofactor(const Tensor<2, 3> &A, const Tensor<2, 3> &B)
+    template <typename Number>
+    Tensor<2, 3, Number>
+    mixed_cofactor(const Tensor<2, 3, Number> &A, const Tensor<2, 3, Number> &B)
     {
-      Tensor<2, 3> result;
+      Tensor<2, 3, Number> result;
       for (unsigned int i = 0; i < 3; ++i)
         for (unsigned int j = 0; j < 3; ++j)
           {
@@ -40,52 +41,64 @@ namespace Palpate
       return result;
     }
 
-    inline Tensor<2, 2>
-    cofactor(const Tensor<2, 2> &F)
+    template <typename Number>
+    Tensor<2, 2, Number>
+    cofactor(const Tensor<2, 2, Number> &F)
     {
-      Tensor<2, 2> result;
+      Tensor<2, 2, Number> result;
       result[0][0] = F[1][1];
       result[1][1] = F[0][0];
       result[0][1] = -F[1][0];
       result[1][0] = -F[0][1];
       return result;
     }
-    inline Tensor<2, 3>
-    cofactor(const Tensor<2, 3> &F)
+    template <typename Number>
+    Tensor<2, 3, Number>
+    cofactor(const Tensor<2, 3, Number> &F)
     {
       return mixed_cofactor(F, F);
     }
 
-    inline Tensor<2, 2>
-    cofactor_derivative(const Tensor<2, 2> &, const Tensor<2, 2> &dF)
+    template <typename Number>
+    Tensor<2, 2, Number>
+    cofactor_derivative(const Tensor<2, 2, Number> &,
+                        const Tensor<2, 2, Number> &dF)
     {
       return cofactor(dF); // linear in 2D
     }
-    inline Tensor<2, 3>
-    cofactor_derivative(const Tensor<2, 3> &F, const Tensor<2, 3> &dF)
+    template <typename Number>
+    Tensor<2, 3, Number>
+    cofactor_derivative(const Tensor<2, 3, Number> &F,
+                        const Tensor<2, 3, Number> &dF)
     {
       return 2. * mixed_cofactor(F, dF);
     }
 
-    inline Tensor<2, 2>
-    cofactor_second_derivative(const Tensor<2, 2> &, const Tensor<2, 2> &)
+    template <typename Number>
+    Tensor<2, 2, Number>
+    cofactor_second_derivative(const Tensor<2, 2, Number> &,
+                               const Tensor<2, 2, Number> &)
     {
-      return Tensor<2, 2>();
+      return Tensor<2, 2, Number>();
     }
-    inline Tensor<2, 3>
-    cofactor_second_derivative(const Tensor<2, 3> &dF1, const Tensor<2, 3> &dF2)
+    template <typename Number>
+    Tensor<2, 3, Number>
+    cofactor_second_derivative(const Tensor<2, 3, Number> &dF1,
+                               const Tensor<2, 3, Number> &dF2)
     {
       return 2. * mixed_cofactor(dF1, dF2);
     }
 
     /// det(I + H) - 1 without the cancellation at small H.
-    inline double
-    determinant_change(const Tensor<2, 2> &H)
+    template <typename Number>
+    Number
+    determinant_change(const Tensor<2, 2, Number> &H)
     {
       return trace(H) + determinant(H);
     }
-    inline double
-    determinant_change(const Tensor<2, 3> &H)
+    template <typename Number>
+    Number
+    determinant_change(const Tensor<2, 3, Number> &H)
     {
       return trace(H) + trace(cofactor(H)) + determinant(H);
     }

@@ -73,6 +73,18 @@ namespace Palpate
               const Vector       &lambda,
               FieldDuals         &g) const = 0;
 
+    /// g_state += (dh/du)^T lambda (the tangent is symmetric) and
+    /// g_fields += (dh/dfields)^T lambda, for terms that do both at once.
+    virtual void
+    vjp(const Context<dim> &context,
+        const Vector       &lambda,
+        Vector             &g_state,
+        FieldDuals         &g_fields) const
+    {
+      apply_tangent(context, lambda, g_state);
+      field_vjp(context, lambda, g_fields);
+    }
+
     /**
      * Directional derivative of the gradient of lambda . h:
      * g_state += h_uu[du]^T lambda + h_uq[dfields]^T lambda,

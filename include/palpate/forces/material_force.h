@@ -3,6 +3,7 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/forces/force.h>
+#include <palpate/geometry/cell_batch.h>
 
 #include <array>
 
@@ -23,34 +24,36 @@ namespace Palpate
   /// The modulus of a material that has one: the field "stiffness".
   struct StiffnessModulus
   {
-    using Values = double;
+    template <typename Number>
+    using Values = Number;
     static constexpr std::array<const char *, 1> field_names{{"stiffness"}};
     /// What the fields are in a cell.
-    using InCell = std::array<double, 1>;
+    template <typename Number = double>
+    using InCell = std::array<Number, 1>;
 
-    static Values
-    values(const InCell &f)
+    static double
+    values(const InCell<> &f)
     {
       return f[0];
     }
-    static Values
-    derivative(const InCell &, const InCell &df)
+    static double
+    derivative(const InCell<> &, const InCell<> &df)
     {
       return df[0];
     }
     /// g += (d values/df)^T dual
     static void
-    add_vjp(const InCell &, const Values dual, InCell &g)
+    add_vjp(const InCell<> &, const double dual, InCell<> &g)
     {
       g[0] += dual;
     }
     /// g += (d^2 values/df^2 [df])^T dual
     static void
-    add_second_vjp(const InCell &, const Values, const InCell &, InCell &)
+    add_second_vjp(const InCell<> &, const double, const InCell<> &, InCell<> &)
     {}
     /// The values of a function that is linear in the modulus, for its unit.
-    template <typename Function>
-    static Values
+    template <typename Number, typename Function>
+    static Number
     by_unit(const Function &f)
     {
       return f(1.);
@@ -75,6 +78,11 @@ namespace Palpate
     stress(const double p) const
     {
       return material.stress(H, R, p);
+    }
+    double
+    by_moduli(const T2 &L) const
+    {
+      return scalar_product(stress(1.), L);
     }
     T2
     derivative(const T2 &dH, const double p) const
@@ -107,12 +115,14 @@ namespace Palpate
    * e_l), an object with, per unit volume:
    * - `double energy(p)`; infinite where the material does not exist,
    * - `Tensor stress(p)`: P = d energy / dH,
+   * - `by_moduli(L)`: derivatives of P : L by the moduli,
    * - `Tensor derivative(dH, p)`: dP/dH [dH],
    * - `Tensor positive_derivative(dH, p)`: a positive semidefinite substitute,
    * - `Tensor second_derivative(dH1, dH2, p)`,
    * - `bool is_valid()`: false where there is no stress (inverted),
    *
-   * and itself `static constexpr bool is_linear`, `bool depends_on_frame()`,
+   * and itself `static constexpr bool is_linear`, `has_lanes` (points work with
+   * Lanes, without a frame), `bool depends_on_frame()`,
    * and, for linear materials only, `Tensor tangent_block(g_a, g_b, R, p)`: the
    * block of the element matrix per unit volume.
    */
@@ -150,6 +160,14 @@ namespace Palpate
     void
     residual(const Context<dim> &c, Vector &h) const override
     {
+      if constexpr (Material::has_lanes)
+        if (c.discretization.degree == 1)
+          {
+            require_valid(c, lanes(c, [&](const auto &point, const auto &b) {
+                            b.batch.add_forces(point.stress(b.moduli()), h);
+                          }));
+            return;
+          }
       const InCells p(c.fields);
       Cells         u(c.state.u);
       loop(c, h, u, [&](const unsigned int k, const unsigned int q) {
@@ -164,6 +182,16 @@ namespace Palpate
                   const Vector       &du,
                   Vector             &dh) const override
     {
+      if constexpr (Material::has_lanes)
+        if (c.discretization.degree == 1)
+          {
+            lanes(c, [&](const auto &point, const auto &b) {
+              b.batch.add_forces(point.derivative(b.batch.gradient(du),
+                                                  b.moduli()),
+                                 dh);
+            });
+            return;
+          }
       const InCells p(c.fields);
       Cells         u(c.state.u), d(du);
       loop(
@@ -192,6 +220,28 @@ namespace Palpate
     }
 
     void
+    vjp(const Context<dim> &c,
+        const Vector       &lambda,
+        Vector             &g_state,
+        FieldDuals         &g_fields) const override
+    {
+      if constexpr (Material::has_lanes)
+        if (c.discretization.degree == 1)
+          {
+            const Duals out(g_fields);
+            const bool  any = out.any();
+            lanes(c, [&](const auto &point, const auto &b) {
+              const auto L = b.batch.gradient(lambda);
+              b.batch.add_forces(point.derivative(L, b.moduli()), g_state);
+              if (any)
+                b.add_field_vjp(point, L, out);
+            });
+            return;
+          }
+      Force<dim>::vjp(c, lambda, g_state, g_fields);
+    }
+
+    void
     field_vjp(const Context<dim> &c,
               const Vector       &lambda,
               FieldDuals         &g) const override
@@ -199,6 +249,14 @@ namespace Palpate
       const Duals out(g);
       if (!out.any())
         return;
+      if constexpr (Material::has_lanes)
+        if (c.discretization.degree == 1)
+          {
+            lanes(c, [&](const auto &point, const auto &b) {
+              b.add_field_vjp(point, b.batch.gradient(lambda), out);
+            });
+            return;
+          }
       const auto   &D = c.discretization;
       const InCells p(c.fields);
       Cells         u(c.state.u), l(lambda);
@@ -206,16 +264,12 @@ namespace Palpate
         {
           u.load(D, k);
           l.load(D, k);
-          typename Moduli::InCell sum{};
+          typename Moduli::template InCell<> sum{};
           for (unsigned int q = 0; q < D.n_q; ++q)
             {
               const auto    point = at(c, u, k, q);
               const Tensor2 L     = D.JxW(k, q) * gradient(c, l, k, q);
-              Moduli::add_vjp(p(k),
-                              Moduli::by_unit([&](const auto &unit) {
-                                return scalar_product(point.stress(unit), L);
-                              }),
-                              sum);
+              Moduli::add_vjp(p(k), point.by_moduli(L), sum);
             }
           out.add(k, sum);
         }
@@ -256,27 +310,20 @@ namespace Palpate
           u.load(D, k);
           l.load(D, k);
           d.load(D, k);
-          typename Moduli::InCell sum{};
+          typename Moduli::template InCell<> sum{};
           for (unsigned int q = 0; q < D.n_q; ++q)
             {
               const auto    point = at(c, u, k, q);
               const Tensor2 L     = D.JxW(k, q) * gradient(c, l, k, q),
                             dH    = gradient(c, d, k, q);
-              Moduli::add_vjp(p(k),
-                              Moduli::by_unit([&](const auto &unit) {
-                                return scalar_product(point.derivative(dH,
-                                                                       unit),
-                                                      L);
-                              }),
-                              sum);
+              Moduli::add_vjp(
+                p(k),
+                Moduli::template by_unit<double>([&](const auto &unit) {
+                  return scalar_product(point.derivative(dH, unit), L);
+                }),
+                sum);
               if (dp.any())
-                Moduli::add_second_vjp(p(k),
-                                       Moduli::by_unit([&](const auto &unit) {
-                                         return scalar_product(
-                                           point.stress(unit), L);
-                                       }),
-                                       dp(k),
-                                       sum);
+                Moduli::add_second_vjp(p(k), point.by_moduli(L), dp(k), sum);
             }
           out.add(k, sum);
         }
@@ -388,10 +435,10 @@ namespace Palpate
           if (fields.has(Moduli::field_names[i]))
             field[i] = &fields[Moduli::field_names[i]];
       }
-      typename Moduli::InCell
+      typename Moduli::template InCell<>
       operator()(const unsigned int k) const
       {
-        typename Moduli::InCell result{};
+        typename Moduli::template InCell<> result{};
         for (std::size_t i = 0; i < field.size(); ++i)
           if (field[i] != nullptr)
             result[i] = (*field[i])[k];
@@ -418,7 +465,8 @@ namespace Palpate
             field[i] = &g[Moduli::field_names[i]];
       }
       void
-      add(const unsigned int k, const typename Moduli::InCell &g) const
+      add(const unsigned int                        k,
+          const typename Moduli::template InCell<> &g) const
       {
         for (std::size_t i = 0; i < field.size(); ++i)
           if (field[i] != nullptr)
@@ -448,6 +496,87 @@ namespace Palpate
       const Vector                       &vector;
       std::vector<dealii::Tensor<1, dim>> values;
     };
+
+    /// Eight cells with the fields of their moduli.
+    struct MaterialBatch
+    {
+      MaterialBatch(const Discretization<dim> &D,
+                    const InCells             &p,
+                    const unsigned int         first)
+        : batch(D, first, D.n_cells())
+      {
+        std::array<typename Moduli::template InCell<>, Lanes::width> each;
+        for (unsigned int l = 0; l < Lanes::width; ++l)
+          each[l] = p(batch.cell[l]);
+        for (std::size_t i = 0; i < in_cell.size(); ++i)
+          in_cell[i] =
+            Lanes::from([&](const unsigned int l) { return each[l][i]; });
+      }
+      auto
+      moduli() const
+      {
+        return Moduli::values(in_cell);
+      }
+      template <typename Point>
+      void
+      add_field_vjp(const Point                       &point,
+                    const typename CellBatch<dim>::T2 &L,
+                    const Duals                       &out) const
+      {
+        typename Moduli::template InCell<Lanes> sum{};
+        const auto                              VL = batch.volume * L;
+        Moduli::add_vjp(in_cell, point.by_moduli(VL), sum);
+        for (unsigned int l = 0; l < batch.count; ++l)
+          if (batch.cell[l] < batch.D.n_owned_cells())
+            {
+              typename Moduli::template InCell<> one;
+              for (std::size_t i = 0; i < one.size(); ++i)
+                one[i] = sum[i][l];
+              out.add(batch.cell[l], one);
+            }
+      }
+
+      const CellBatch<dim>                    batch;
+      typename Moduli::template InCell<Lanes> in_cell;
+    };
+
+    /// f(point, cells) for all local cells, eight at a time. @return the first
+    /// cell of eight of which one is not valid, left out; n_cells() if none
+    template <typename Function>
+    unsigned int
+    lanes(const Context<dim> &c, const Function &f) const
+    {
+      const auto   &D = c.discretization;
+      const InCells p(c.fields);
+      unsigned int  invalid = D.n_cells();
+      run_fast([&]() {
+        for (unsigned int k = 0; k < D.n_cells(); k += Lanes::width)
+          {
+            const MaterialBatch b(D, p, k);
+            const auto          point =
+              material.point(b.batch.gradient(c.state.u), Tensor2());
+            if (point.is_valid())
+              f(point, b);
+            else
+              invalid = std::min(invalid, k);
+          }
+      });
+      return invalid;
+    }
+
+    /// @param first of eight cells. @throw SolverError for the invalid one
+    void
+    require_valid(const Context<dim> &c, const unsigned int first) const
+    {
+      Cells u(c.state.u);
+      for (unsigned int k = first;
+           k < std::min(first + Lanes::width, c.discretization.n_cells());
+           ++k)
+        {
+          u.load(c.discretization, k);
+          require_valid(c, at(c, u, k, 0), k);
+        }
+    }
 
     static const Tensor2 &
     frame(const Context<dim> &c, const unsigned int k)

@@ -61,6 +61,13 @@ namespace Palpate
       return false;
     }
 
+    /// Fields this term cannot do without.
+    virtual std::vector<std::string>
+    field_names() const
+    {
+      return {"stiffness"};
+    }
+
     /// Column of history.csv and key of summary.json.
     virtual std::string
     column_name() const = 0;

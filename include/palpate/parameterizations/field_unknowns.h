@@ -86,6 +86,10 @@ namespace Palpate
     }
     double
     share_at_bound(const Q &q) const override;
+    /// Values with a unit or a range stay close to their start: no cell is
+    /// turned inside out.
+    void
+    make_smooth(Q &q, Q &dq) const override;
 
   private:
     unsigned int

@@ -9,11 +9,14 @@ namespace Palpate
 {
   using namespace dealii;
 
-  template <int dim, typename Volume>
-  Tensor<2, dim>
-  NeoHookean<dim, Volume>::Point::positive_derivative(const T2   &dH,
-                                                      const Lame &p) const
+  template <int dim, template <typename> class Volume>
+  template <typename Number>
+  Tensor<2, dim, Number>
+  NeoHookean<dim, Volume>::Point<Number>::positive_derivative(
+    const Tensor2      &dH,
+    const Lame<Number> &p) const
   {
+    static_assert(std::is_same_v<Number, double>);
     // F = U diag(sigma) V^T from F^T F = V diag(sigma^2) V^T.
     const T2                F = Deformation::plus_identity(H);
     const auto              C = eigenvectors(symmetrize(transpose(F) * F),

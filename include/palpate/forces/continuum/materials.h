@@ -1,6 +1,7 @@
 #ifndef palpate_forces_continuum_materials_h
 #define palpate_forces_continuum_materials_h
 
+#include <palpate/core/lanes.h>
 #include <palpate/core/moduli.h>
 #include <palpate/forces/deformation.h>
 
@@ -20,6 +21,7 @@ namespace Palpate
     using T1                        = dealii::Tensor<1, dim>;
     using Moduli                    = ElasticModuli;
     static constexpr bool is_linear = true;
+    static constexpr bool has_lanes = true;
 
     static bool
     depends_on_frame()
@@ -27,38 +29,48 @@ namespace Palpate
       return false;
     }
 
+    template <typename Number>
     struct Point
     {
-      const T2 H;
+      using Tensor2 = dealii::Tensor<2, dim, Number>;
+      const Tensor2 H;
 
-      double
-      energy(const Lame &p) const
+      Number
+      energy(const Lame<Number> &p) const
       {
-        return 0.5 * scalar_product(stress(p), H);
+        return Number(0.5) * scalar_product(stress(p), H);
       }
-      T2
-      stress(const Lame &p) const
+      Tensor2
+      stress(const Lame<Number> &p) const
       {
         return derivative(H, p);
       }
-      T2
-      derivative(const T2 &dH, const Lame &p) const
+      Tensor2
+      derivative(const Tensor2 &dH, const Lame<Number> &p) const
       {
-        T2           P     = p.mu * (dH + transpose(dH));
-        const double trace = p.lambda * dealii::trace(dH);
+        Tensor2      P     = p.mu * (dH + transpose(dH));
+        const Number trace = p.lambda * dealii::trace(dH);
         for (unsigned int d = 0; d < dim; ++d)
           P[d][d] += trace;
         return P;
       }
-      T2
-      positive_derivative(const T2 &dH, const Lame &p) const
+      /// Derivatives of stress : L by the moduli.
+      Lame<Number>
+      by_moduli(const Tensor2 &L) const
+      {
+        return {trace(H) * trace(L), scalar_product(H + transpose(H), L)};
+      }
+      Tensor2
+      positive_derivative(const Tensor2 &dH, const Lame<Number> &p) const
       {
         return derivative(dH, p);
       }
-      T2
-      second_derivative(const T2 &, const T2 &, const Lame &) const
+      Tensor2
+      second_derivative(const Tensor2 &,
+                        const Tensor2 &,
+                        const Lame<Number> &) const
       {
-        return T2();
+        return Tensor2();
       }
       bool
       is_valid() const
@@ -67,15 +79,16 @@ namespace Palpate
       }
     };
 
-    static Point
-    point(const T2 &H, const T2 &)
+    template <typename Number>
+    static Point<Number>
+    point(const dealii::Tensor<2, dim, Number> &H, const T2 &)
     {
       return {H};
     }
 
     /// mu (g_b (x) g_a + (g_a . g_b) I) + lambda g_a (x) g_b
     static T2
-    tangent_block(const T1 &ga, const T1 &gb, const T2 &, const Lame &p)
+    tangent_block(const T1 &ga, const T1 &gb, const T2 &, const Lame<> &p)
     {
       T2           block;
       const double dot = p.mu * (ga * gb);
@@ -91,12 +104,13 @@ namespace Palpate
 
   /// W = (log J)^2 / 2 of the Neo-Hookean material, and its derivatives by
   /// log J.
+  template <typename Number>
   struct LogarithmicVolume
   {
-    double energy, first, second, third;
-    explicit LogarithmicVolume(const double change)
+    Number energy, first, second, third;
+    explicit LogarithmicVolume(const Number &change)
     {
-      const double log_J = std::log1p(change);
+      const Number log_J = log1p(change);
       energy             = 0.5 * log_J * log_J;
       first              = log_J;
       second             = 1;
@@ -105,12 +119,13 @@ namespace Palpate
   };
 
   /// W = (J - 1)^2 / 2 of the "stable" Neo-Hookean material, likewise.
+  template <typename Number>
   struct QuadraticVolume
   {
-    double energy, first, second, third;
-    explicit QuadraticVolume(const double change)
+    Number energy, first, second, third;
+    explicit QuadraticVolume(const Number &change)
     {
-      const double J = 1 + change;
+      const Number J = 1 + change;
       energy         = 0.5 * change * change;
       first          = J * change;
       second         = J * (2 * J - 1);
@@ -125,12 +140,13 @@ namespace Palpate
    * P = mu (F - B) + lambda W' B,
    * dP = mu dH + (lambda W' - mu) dB + lambda W'' (B : dH) B.
    */
-  template <int dim, typename Volume>
+  template <int dim, template <typename> class Volume>
   struct NeoHookean
   {
     using T2                        = dealii::Tensor<2, dim>;
     using Moduli                    = ElasticModuli;
     static constexpr bool is_linear = false;
+    static constexpr bool has_lanes = true;
 
     static bool
     depends_on_frame()
@@ -138,55 +154,69 @@ namespace Palpate
       return false;
     }
 
+    template <typename Number>
     class Point
     {
     public:
-      explicit Point(const T2 &H)
+      using Tensor2 = dealii::Tensor<2, dim, Number>;
+
+      explicit Point(const Tensor2 &H)
         : H(H)
         , change(Deformation::determinant_change(H))
-        , W(change > -1 ? change : 0.)
+        , W(all_above(change, -1) ? change : Number(0))
       {
         if (is_valid())
-          B = (1 / (1 + change)) *
+          B = (Number(1) / (1 + change)) *
               Deformation::cofactor(Deformation::plus_identity(H));
       }
 
       bool
       is_valid() const
       {
-        return change > -1;
+        return all_above(change, -1);
       }
 
-      double
-      energy(const Lame &p) const
+      Number
+      energy(const Lame<Number> &p) const
       {
         if (!is_valid())
           return std::numeric_limits<double>::infinity();
-        return p.mu * (trace(H) + 0.5 * H.norm_square() - std::log1p(change)) +
+        return p.mu * (trace(H) + 0.5 * H.norm_square() - log1p(change)) +
                p.lambda * W.energy;
       }
 
-      T2
-      stress(const Lame &p) const
+      Tensor2
+      stress(const Lame<Number> &p) const
       {
         // F - B = B (F^T F - I), without the cancellation at small H.
-        const T2 twice_strain = H + transpose(H) + transpose(H) * H;
+        const Tensor2 twice_strain = H + transpose(H) + transpose(H) * H;
         return p.mu * (B * twice_strain) + (p.lambda * W.first) * B;
       }
 
-      T2
-      derivative(const T2 &dH, const Lame &p) const
+      /// Derivatives of stress : L by the moduli.
+      Lame<Number>
+      by_moduli(const Tensor2 &L) const
+      {
+        const Tensor2 twice_strain = H + transpose(H) + transpose(H) * H;
+        return {W.first * scalar_product(B, L),
+                scalar_product(B * twice_strain, L)};
+      }
+
+      Tensor2
+      derivative(const Tensor2 &dH, const Lame<Number> &p) const
       {
         return p.mu * dH + (p.lambda * W.first - p.mu) * inverse_change(dH) +
                (p.lambda * W.second * scalar_product(B, dH)) * B;
       }
 
-      T2
-      second_derivative(const T2 &dH1, const T2 &dH2, const Lame &p) const
+      Tensor2
+      second_derivative(const Tensor2      &dH1,
+                        const Tensor2      &dH2,
+                        const Lame<Number> &p) const
       {
-        const T2     dB1 = inverse_change(dH1), dB2 = inverse_change(dH2);
-        const double t1 = scalar_product(B, dH1), t2 = scalar_product(B, dH2);
-        const T2     ddB =
+        const Tensor2 dB1 = inverse_change(dH1), dB2 = inverse_change(dH2);
+        const Number  t1 = scalar_product(B, dH1), t2 = scalar_product(B, dH2);
+        const Tensor2 ddB =
           -1. * (dB2 * transpose(dH1) * B + B * transpose(dH1) * dB2);
         return (p.lambda * W.first - p.mu) * ddB +
                (p.lambda * W.second) *
@@ -200,27 +230,28 @@ namespace Palpate
        * with mu -+ c/(sigma_i sigma_j), c = lambda W' - mu, and the diagonal
        * has the matrix diag(mu - c/sigma_i^2) + lambda W''/(sigma_i sigma_j).
        */
-      T2
-      positive_derivative(const T2 &dH, const Lame &p) const;
+      Tensor2
+      positive_derivative(const Tensor2 &dH, const Lame<Number> &p) const;
 
     private:
       /// dB = -B dH^T B
-      T2
-      inverse_change(const T2 &dH) const
+      Tensor2
+      inverse_change(const Tensor2 &dH) const
       {
         return -1. * (B * transpose(dH) * B);
       }
 
-      const T2     H;
-      const double change; ///< J - 1
-      const Volume W;
-      T2           B;
+      const Tensor2        H;
+      const Number         change; ///< J - 1
+      const Volume<Number> W;
+      Tensor2              B;
     };
 
-    static Point
-    point(const T2 &H, const T2 &)
+    template <typename Number>
+    static Point<Number>
+    point(const dealii::Tensor<2, dim, Number> &H, const T2 &)
     {
-      return Point(H);
+      return Point<Number>(H);
     }
   };
 } // namespace Palpate

@@ -40,6 +40,7 @@ namespace Palpate
 
     SmsRatios             ratios;
     static constexpr bool is_linear = true;
+    static constexpr bool has_lanes = false;
     bool
     depends_on_frame() const
     {
@@ -129,6 +130,7 @@ namespace Palpate
 
     SmsRatios             ratios;
     static constexpr bool is_linear = false;
+    static constexpr bool has_lanes = false;
     bool
     depends_on_frame() const
     {
