@@ -1340,13 +1340,36 @@ end
     close(s["alpha_Pa"]["global"] / 12000, 1, 1e-4, "E")
     close(s["unknowns"]["poisson_ratio"]["value"], 0.3, 1e-3, "nu")
     close(s["unknowns"]["initial_velocity x"]["value"], 0, 1e-5, "no push in x")
-    _, whole, out = run(prm, found + ["Optimizer/Maximum iterations=6"],
-                        name="whole")
-    run(prm, found + ["Optimizer/Maximum iterations=3"], name="cut")
-    _, resumed, out = run(prm, found + ["Optimizer/Maximum iterations=6"],
-                          options=["--resume"], name="cut")
-    close(resumed["objective"]["total"], whole["objective"]["total"],
-          1e-12 * whole["objective"]["total"], "resumed")
+    # The stiffness is known, and matters.
+    none = without(prm, "motion_none.prm", "Parameterization")
+    _, s, _ = run(none, found[:3] + [
+        "Parameterization/Type=none", "Parameterization/Initial value=12000",
+        "Parameterization/More unknowns=poisson_ratio: global, 0.1, 0.45",
+        "Model/Poisson ratio=0.2", "Optimizer/Gradient tolerance=1e-9"])
+    close(s["unknowns"]["poisson_ratio"]["value"], 0.3, 1e-5, "nu, E given")
+    # Springs of their own move too.
+    springs = ["Model/Type=intersection springs", "Model/Shear springs=true",
+               "Parameterization/Type=per spring",
+               "Parameterization/Initial value=9000",
+               "Parameterization/Lower bound=1",
+               "Optimizer/Maximum iterations=3"]
+    text = prm.read_text().replace("  set Poisson ratio = 0.3\n", "")
+    r, _, _ = run(write("motion_springs.prm", text), springs)
+    check(r["spring_stiffness"].min() > 0 and np.abs(r["gradient_spring"]).max()
+          > 0 and np.allclose(r["gradient_spring"].sum(1), r["gradient"]),
+          "springs in motion have stiffness and gradient")
+    # A run that goes on where it was cut takes the same path.
+    for file, more in ((prm, []), (explicit, substeps + [
+            "Time/Integrator=symplectic euler"])):
+        six = found + more + ["Optimizer/Maximum iterations=6"]
+        _, _, whole = run(file, six, name="whole")
+        run(file, six + ["Optimizer/Maximum solves=6"], name="cut")
+        _, _, cut = run(file, six, options=["--resume"], name="cut")
+        whole, cut = history(whole), history(cut)
+        for column in ("total", "linear_iterations", "forward_solves",
+                       "adjoint_solves"):
+            check([row[column] for row in whole] == [row[column] for row in cut],
+                  f"resumed: the same {column}")
 
 
 def convergence():

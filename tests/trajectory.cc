@@ -28,10 +28,13 @@ namespace
              const std::string &checkpoints  = "all",
              const double       memory_limit = 4)
       : moving(moving)
-      , misfit(
-          make_term<Objective<dim>>("Displacement misfit",
-                                    {{"Relative", "false"}, {"Norm", "L2"}}))
     {
+      terms.push_back(
+        make_term<Objective<dim>>("Displacement misfit",
+                                  {{"Relative", "false"}, {"Norm", "L2"}}));
+      terms.push_back(make_term<Objective<dim>>("Centre of mass",
+                                                {{"Target", "0.3, 0.1, 0.2"}}));
+      terms.push_back(make_term<Objective<dim>>("Height"));
       time.integrator                       = integrator;
       time.step                             = step;
       time.end                              = n_steps * step;
@@ -56,7 +59,8 @@ namespace
       trajectory->solve(fields);
       double sum = 0;
       for (unsigned int s = 0; s < snapshots.size(); ++s)
-        sum += misfit->value(trajectory->context(s));
+        for (const auto &term : terms)
+          sum += term->value(trajectory->context(s));
       return sum;
     }
 
@@ -69,17 +73,21 @@ namespace
       for (unsigned int s = 0; s < snapshots.size(); ++s)
         {
           rhs[s] = moving.x.D.make_vector();
-          misfit->state_gradient(trajectory->context(s), 1., rhs[s]);
+          for (const auto &term : terms)
+            {
+              term->state_gradient(trajectory->context(s), 1., rhs[s]);
+              term->field_gradient(trajectory->context(s), 1., g);
+            }
         }
       trajectory->add_gradient(rhs, none, g);
       return g;
     }
 
-    Moving<dim>                     &moving;
-    std::unique_ptr<Objective<dim>>  misfit;
-    TimeParameters                   time;
-    std::vector<Snapshot<dim>>       snapshots;
-    std::unique_ptr<Trajectory<dim>> trajectory;
+    Moving<dim>                                 &moving;
+    std::vector<std::unique_ptr<Objective<dim>>> terms;
+    TimeParameters                               time;
+    std::vector<Snapshot<dim>>                   snapshots;
+    std::unique_ptr<Trajectory<dim>>             trajectory;
   };
 
   /// Everything a motion depends on.

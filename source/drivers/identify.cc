@@ -319,7 +319,8 @@ namespace Palpate
     bool follow;
     {
       const Parameters::Section section(parameters, "Linear solver");
-      follow = parameters.get_bool("Tolerance follows optimizer");
+      follow = !(problem.time && problem.time->is_explicit) &&
+               parameters.get_bool("Tolerance follows optimizer");
       // Newton's many solves with one matrix deserve levels of its own.
       if (!problem.solver_parameters.direct && !problem.trajectory &&
           optimizer.method == "lbfgs")

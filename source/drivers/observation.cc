@@ -72,12 +72,16 @@ namespace Palpate
     else
       {
         const std::vector<Snapshot<dim>> none(times.size());
-        Trajectory<dim>                  run(*other.body,
-                            *other.time,
-                            none,
-                            other.steps_of(times));
-        run.keeps_states = false;
-        run.solve(other.initial_fields());
+        Trajectory<dim>                  run(
+          *other.body, *other.time, none, other.steps_of(times), false);
+        try
+          {
+            run.solve(other.initial_fields());
+          }
+        catch (const EntryError &e) // an entry of that file
+          {
+            throw InputError(parameter_file, e.what());
+          }
         states = run.states();
       }
     const PointLocation<dim>         locator(other.data.mesh);

@@ -130,6 +130,15 @@ namespace Palpate
         inertia    = force.get();
         forces.push_back(std::move(force));
       }
+    if (time && time->is_explicit)
+      for (const auto &force : forces)
+        if (force->adjoint_tangent() != Tangent::consistent)
+          {
+            const Parameters::Section section(parameters, "Model");
+            parameters.fail("Tangent",
+                            "expected consistent: explicit steps have no "
+                            "tangent to choose");
+          }
     bool nonlinear = false;
     for (const auto &force : forces)
       nonlinear = nonlinear || force->tangent_depends_on().state;
@@ -260,6 +269,9 @@ namespace Palpate
               parameters.fail("More unknowns",
                               "'" + item + "', expected no or two bounds");
           }
+        if (two[0] == "poisson_ratio" && !(limits[0] > -1 && limits[1] < 0.5))
+          parameters.fail("More unknowns",
+                          "'" + item + "', expected bounds between -1 and 0.5");
         if (!(limits[0] < limits[1]) || (it->second.log && !(limits[0] > 0)))
           parameters.fail("More unknowns",
                           "'" + item + "', expected rising" +
@@ -344,6 +356,10 @@ namespace Palpate
         stiffness = field;
       else
         fixed_fields[name] = field;
+    // A stiffness that no unknown sets is given like any other field.
+    if (parameterization &&
+        std::find(unknown.begin(), unknown.end(), "stiffness") == unknown.end())
+      fixed_fields["stiffness"] = stiffness;
     reference_stiffness = geometric_mean(*discretization, stiffness);
   }
 
@@ -419,7 +435,9 @@ namespace Palpate
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       for (const auto &term : terms)
         if (term.weight > 0 && term.objective->needs_observation())
-          term.objective->value(states().context(s));
+          if (!term.objective->depends_on_state() ||
+              term.share_of(s, snapshots.size()) != 0)
+            term.objective->value(states().context(s));
   }
 
   template <int dim>

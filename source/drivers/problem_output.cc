@@ -116,7 +116,19 @@ namespace Palpate
     const auto &D = *discretization;
     Springs     result;
     if (trajectory) // gradients are not made of adjoint states
-      return result;
+      {
+        const std::string name = "spring_stiffness";
+        const Fields     &all  = states().context(0).fields;
+        if (!all.has(name))
+          return result;
+        result.stiffness = all[name];
+        result.gradient  = Field(D.n_cells(), 0., dim);
+        if (J && J->field_gradient().has(name))
+          for (unsigned int i = 0; i < D.n_owned_cells() * dim; ++i)
+            result.gradient[i] =
+              result.stiffness[i] * J->field_gradient()[name][i];
+        return result;
+      }
     // As if springs were unknown: alpha becomes a stiffness of every spring.
     Fields all = states().context(0).fields;
     try
@@ -152,7 +164,9 @@ namespace Palpate
       for (unsigned int i = k * dim; i < (k + 1) * dim; ++i)
         {
           result.gradient[i] =
-            J->fields()["stiffness"][k] / dim * direct["stiffness"][k] -
+            (direct.has("stiffness")
+               ? J->fields()["stiffness"][k] / dim * direct["stiffness"][k]
+               : 0.) -
             result.stiffness[i] * g["spring_stiffness"][i];
           if (direct.has("spring_stiffness"))
             result.gradient[i] +=

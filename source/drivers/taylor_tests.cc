@@ -181,7 +181,7 @@ namespace Palpate
             for (unsigned int i = 0; i < f.values.size(); ++i)
               {
                 const unsigned long index =
-                  f.place == Place::body
+                  f.place != Place::cells
                     ? i
                     : static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n;
                 // One has a range, all others are positive.

@@ -139,7 +139,7 @@ namespace Palpate
                                                factor,
                                                *current.direct_duals);
             }
-        if (current.adjoints[s].size() == 0)
+        if (current.adjoints[s].size() == 0 && problem.has_second_derivatives())
           current.adjoints[s] = c.discretization.make_vector();
         if (adjoint)
           rhs[s] = std::move(sum);
@@ -249,6 +249,8 @@ namespace Palpate
             context(*fields), term.weight, none, dfields, true, none, result);
       for (const auto &[name, d] : dfields)
         {
+          if (name == "poisson_ratio")
+            continue; // its unknowns are no logarithms
           const Field &g = (*duals)[name], &f = (*fields)[name];
           Field       &R = result[name];
           for (std::size_t k = 0; k < d.values.size(); ++k)
@@ -323,8 +325,11 @@ namespace Palpate
             vectors->resize(static_cast<std::size_t>(data.at(at++)));
             for (Vector &v : *vectors)
               {
-                v = problem.context(0).discretization.make_vector();
                 const auto all = take(data, at);
+                if (vectors == &p->adjoints &&
+                    !problem.has_second_derivatives())
+                  continue;
+                v = problem.context(0).discretization.make_vector();
                 std::copy(all.begin(), all.end(), v.begin());
                 v.update_ghost_values();
               }

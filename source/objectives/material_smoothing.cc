@@ -1,3 +1,4 @@
+#include <palpate/core/errors.h>
 #include <palpate/core/moduli.h>
 #include <palpate/objectives/objective.h>
 
@@ -24,7 +25,13 @@ namespace Palpate
     double
     value(const Context<dim> &c) const override
     {
-      double sum = 0;
+      double sum = 0, wrong = 0;
+      for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
+        wrong += !(moduli(c.fields, k).lambda > 0);
+      if (c.discretization.sum(wrong) > 0)
+        throw EntryError("Objective/Material smoothing",
+                         "lambda is not positive everywhere, expected Poisson "
+                         "ratios (and their bounds) above 0");
       for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
         if (t < c.discretization.n_owned_cells())
           {
@@ -76,9 +83,21 @@ namespace Palpate
               change[other].mu);
       });
       add(c, change, factor, g);
-      if (gauss_newton)
-        return;
       const auto by = by_moduli(c);
+      if (gauss_newton)
+        {
+          // By log E it is that of the linearized terms alone: callers add
+          // g/E, for E is a logarithm's.
+          if (g.has("stiffness") && dfields.has("stiffness"))
+            for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+              {
+                ElasticModuli::InCell<> sum{};
+                const auto              at = in_cell(c.fields, k);
+                ElasticModuli::add_vjp(at, by[k] * factor, sum);
+                g["stiffness"][k] -= sum[0] / at[0] * dfields["stiffness"][k];
+              }
+          return;
+        }
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
           ElasticModuli::InCell<> sum{};

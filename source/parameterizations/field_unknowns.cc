@@ -189,6 +189,16 @@ namespace Palpate
     base.resize(x.size());
     for (unsigned int i = 0; i < x.size(); ++i)
       base[i] = own ? 0. : x[i] - Aq[i];
+    // The bounds are those of the values, wherever in a group.
+    lowest.assign(n_groups, 0.);
+    highest.assign(n_groups, 0.);
+    for (unsigned int i = 0; i < n; ++i)
+      for_each_group(i, [&](const unsigned int group, double) {
+        lowest[group]  = std::min(lowest[group], base[i]);
+        highest[group] = std::max(highest[group], base[i]);
+      });
+    Utilities::MPI::min(lowest, D->comm, lowest);
+    Utilities::MPI::max(highest, D->comm, highest);
     // Within the bounds, on whatever rank.
     Q low, high;
     bounds(low, high);
@@ -209,6 +219,12 @@ namespace Palpate
   {
     low.assign(n_local(), known.log ? std::log(lower) : lower);
     high.assign(n_local(), known.log ? std::log(upper) : upper);
+    if (shape.place != Place::nodes)
+      for (unsigned int i = 0; i < n_on_root; ++i)
+        {
+          low[i] -= lowest[i];
+          high[i] -= highest[i];
+        }
   }
 
   template <int dim>
@@ -341,10 +357,11 @@ namespace Palpate
           which = " label " + std::to_string(labels[i]);
         else if (shape.place == Place::nodes)
           which = i < dim    ? std::string(" ") + axes[i]
-                  : dim == 2 ? std::string(" rotation")
-                             : std::string(" rotation ") + axes[i - dim];
-        const bool turns = shape.place == Place::nodes && i >= dim;
-        result.push_back({name + which, groups[i], turns ? "1/s" : known.unit});
+                  : dim == 2 ? std::string(" added rotation")
+                             : std::string(" added rotation ") + axes[i - dim];
+        const bool        turns = shape.place == Place::nodes && i >= dim;
+        const std::string turn  = name == "initial_velocity" ? "1/s" : "";
+        result.push_back({name + which, groups[i], turns ? turn : known.unit});
       }
     return result;
   }

@@ -194,9 +194,11 @@ namespace Palpate
         x.update_ghost_values();
         y.zero_out_ghost_values();
         y = 0;
-        for (const auto &force : body.equilibrium.forces)
-          if (force.get() != &body.inertia)
-            force->apply_tangent(body.context(state), x, y);
+        together(D.comm, [&]() {
+          for (const auto &force : body.equilibrium.forces)
+            if (force.get() != &body.inertia)
+              force->apply_tangent(body.context(state), x, y);
+        });
         x.zero_out_ghost_values();
         double xKx = 0, xMx = 0;
         for (unsigned int i = 0; i < x.locally_owned_size(); ++i)

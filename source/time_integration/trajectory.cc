@@ -15,14 +15,16 @@ namespace Palpate
   Trajectory<dim>::Trajectory(MovingBody<dim>                  &body,
                               const TimeParameters             &parameters,
                               const std::vector<Snapshot<dim>> &snapshots,
-                              const std::vector<unsigned int>  &steps)
-    : plan(make_plan(body, parameters))
+                              const std::vector<unsigned int>  &steps,
+                              const bool                        with_gradients)
+    : plan(make_plan(body, parameters, with_gradients))
     , body(body)
     , parameters(parameters)
     , snapshots(snapshots)
     , steps(steps)
     , integrator(Registry<Integrator<dim>>::create(parameters.integrator))
     , states_at(snapshots.size())
+    , keeps_states(with_gradients)
   {
     AssertDimension(steps.size(), snapshots.size());
     State zero;
@@ -34,8 +36,13 @@ namespace Palpate
   template <int dim>
   CheckpointPlan
   Trajectory<dim>::make_plan(const MovingBody<dim> &body,
-                             const TimeParameters  &parameters)
+                             const TimeParameters  &parameters,
+                             const bool             with_gradients)
   {
+    if (!with_gradients)
+      return CheckpointPlan(CheckpointPlan::Kind::binomial,
+                            parameters.n_steps(),
+                            0);
     const auto integrator =
       Registry<Integrator<dim>>::create(parameters.integrator);
     const unsigned int n       = parameters.n_steps();
@@ -217,13 +224,17 @@ namespace Palpate
   void
   Trajectory<dim>::count_solves()
   {
-    const SolveCounts &steps        = body.equilibrium.counts;
-    this->counts.linear_iterations  = steps.linear_iterations;
-    this->counts.adjoint_iterations = steps.adjoint_iterations;
-    this->counts.newton_iterations  = steps.newton_iterations;
-    this->counts.set_ups            = steps.set_ups;
-    this->counts.seconds_assembly   = steps.seconds_assembly;
-    this->counts.seconds_setup      = steps.seconds_setup;
+    const SolveCounts &steps = body.equilibrium.counts;
+    const auto         add   = [&](const auto part) {
+      this->counts.*part += steps.*part - counted.*part;
+    };
+    add(&SolveCounts::linear_iterations);
+    add(&SolveCounts::adjoint_iterations);
+    add(&SolveCounts::newton_iterations);
+    add(&SolveCounts::set_ups);
+    add(&SolveCounts::seconds_assembly);
+    add(&SolveCounts::seconds_setup);
+    counted = steps;
   }
 
   template <int dim>
@@ -234,6 +245,7 @@ namespace Palpate
     body.fields = fields;
     kept.clear();
     last.reset();
+    started = true;
     set_states(states);
   }
 

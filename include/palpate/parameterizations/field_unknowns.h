@@ -120,6 +120,7 @@ namespace Palpate
     std::vector<int>           label; ///< per local cell, index
     std::vector<int>           labels;
     dealii::Point<dim>         centre;
+    std::vector<double>        lowest, highest; ///< base in every group
     Q                          start, weight;
     unsigned int               n_groups = 0, n_on_root = 0, n_own = 0;
   };

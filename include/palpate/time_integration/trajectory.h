@@ -20,12 +20,14 @@ namespace Palpate
     /**
      * @param body,parameters,snapshots kept by reference
      * @param steps of the snapshots, increasing
+     * @param with_gradients false: nothing is kept for them
      * @throw EntryError if the memory limit is too small
      */
     Trajectory(MovingBody<dim>                  &body,
                const TimeParameters             &parameters,
                const std::vector<Snapshot<dim>> &snapshots,
-               const std::vector<unsigned int>  &steps);
+               const std::vector<unsigned int>  &steps,
+               const bool                        with_gradients = true);
 
     unsigned int
     n_snapshots() const override
@@ -75,12 +77,12 @@ namespace Palpate
     }
 
     const CheckpointPlan plan;
-    /// False: no gradient will be asked for.
-    bool keeps_states = true;
 
   private:
     static CheckpointPlan
-    make_plan(const MovingBody<dim> &body, const TimeParameters &parameters);
+    make_plan(const MovingBody<dim> &body,
+              const TimeParameters  &parameters,
+              const bool             with_gradients);
     /// Those of the implicit steps.
     void
     count_solves();
@@ -98,6 +100,8 @@ namespace Palpate
     std::map<unsigned int, History> kept;
     std::shared_ptr<const State>    last;
     bool                            started = false;
+    const bool                      keeps_states;
+    SolveCounts                     counted; ///< of the steps, so far
   };
 } // namespace Palpate
 
