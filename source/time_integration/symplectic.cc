@@ -106,7 +106,7 @@ namespace Palpate
               if (by_more)
                 {
                   copy(s.v, k.v);
-                  copy(force, k.f);
+                  k.f = force;
                 }
               k.time = s.time;
             });
