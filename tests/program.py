@@ -1511,8 +1511,9 @@ def acceptance():
                 [str(Path(PALPATE).resolve()), str((prm / name).resolve())],
                 cwd=here, text=True, capture_output=True, timeout=200)
             check(done.returncode == 0, name + done.stderr)
-        losses = [float(line.split(",")[9]) for line in
-                  (here / "output/train/training.csv").read_text().splitlines()[1:]]
+        lines = (here / "output/train/training.csv").read_text().splitlines()
+        column = lines[0].split(",").index("total")
+        losses = [float(line.split(",")[column]) for line in lines[1:]]
         check(len(losses) == 100 and losses[-1] + losses[-2] < losses[0] + losses[1],
               "train.prm: 50 epochs of two cases, the loss falls")
         r = np.load(here / "output/predict/result.npz")
