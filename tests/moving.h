@@ -86,11 +86,7 @@ namespace Palpate
       copy_state(state, *start);
       History past = {start};
       for (unsigned int i = 0; i < time.n_steps(); ++i)
-        {
-          past.push_front(stepper->step(past));
-          if (past.size() > stepper->n_past())
-            past.pop_back();
-        }
+        stepper->advance(past);
       copy_state(*past[0], state);
       return state;
     }

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <iostream>
 #include <set>
-#include <stdexcept>
 
 // The model of a Problem: frames, forces, stiffness, objective.
 namespace Palpate
@@ -239,56 +238,8 @@ namespace Palpate
         parts.push_back(Registry<Parameterization<dim>>::create(type));
         parts.back()->parse_parameters(parameters);
       }
-    // "name: spread, lower, upper; ..."
-    const auto &known = FieldUnknowns<dim>::known_fields();
-    for (const auto &item :
-         Utilities::split_string_list(parameters.get("More unknowns"), ';'))
-      {
-        if (item.empty())
-          continue;
-        const auto  two = Utilities::split_string_list(item, ':');
-        const auto  it  = known.find(two[0]);
-        std::string names;
-        for (const auto &k : known)
-          names += (names.empty() ? "" : ", ") + k.first;
-        if (two.size() != 2 || it == known.end())
-          parameters.fail("More unknowns",
-                          "'" + item +
-                            "', expected \"name: spread, lower, upper\" with "
-                            "a name of " +
-                            names);
-        const auto words     = Utilities::split_string_list(two[1], ',');
-        double     limits[2] = {it->second.lower, it->second.upper};
-        for (unsigned int i = 1; i < words.size(); ++i)
-          {
-            char *end = nullptr;
-            if (i < 3)
-              limits[i - 1] = std::strtod(words[i].c_str(), &end);
-            if (i > 2 || words.size() != 3 || words[i].empty() || *end != 0 ||
-                !std::isfinite(limits[i - 1]))
-              parameters.fail("More unknowns",
-                              "'" + item + "', expected no or two bounds");
-          }
-        if (two[0] == "poisson_ratio" && !(limits[0] > -1 && limits[1] < 0.5))
-          parameters.fail("More unknowns",
-                          "'" + item + "', expected bounds between -1 and 0.5");
-        if (!(limits[0] < limits[1]) || (it->second.log && !(limits[0] > 0)))
-          parameters.fail("More unknowns",
-                          "'" + item + "', expected rising" +
-                            (it->second.log ? " positive" : "") + " bounds");
-        for (const auto &part : parts)
-          if (part->field_names()[0] == two[0])
-            parameters.fail("More unknowns", two[0] + " stands there twice");
-        try
-          {
-            parts.push_back(std::make_unique<FieldUnknowns<dim>>(
-              two[0], words[0], limits[0], limits[1]));
-          }
-        catch (const std::invalid_argument &e)
-          {
-            parameters.fail("More unknowns", "'" + item + "', " + e.what());
-          }
-      }
+    for (auto &more : FieldUnknowns<dim>::read(parameters))
+      parts.push_back(std::move(more));
     if (parts.empty())
       parameters.fail("Type", "expected More unknowns beside none");
     if (parts.size() == 1)

@@ -194,9 +194,7 @@ namespace Palpate
       {
         try
           {
-            past.push_front(integrator->step(past));
-            if (past.size() > integrator->n_past())
-              past.pop_back();
+            integrator->advance(past);
           }
         catch (const SolverError &e)
           {

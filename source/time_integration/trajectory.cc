@@ -103,17 +103,6 @@ namespace Palpate
   }
 
   template <int dim>
-  History
-  Trajectory<dim>::after(const History &past)
-  {
-    History next = past;
-    next.push_front(integrator->step(past));
-    if (next.size() > integrator->n_past())
-      next.pop_back();
-    return next;
-  }
-
-  template <int dim>
   void
   Trajectory<dim>::solve(const Fields &fields)
   {
@@ -147,7 +136,7 @@ namespace Palpate
           kept[step] = past;
         try
           {
-            past = after(past);
+            integrator->advance(past);
           }
         catch (const SolverError &e)
           {
@@ -187,7 +176,7 @@ namespace Palpate
          History past = kept.at(from);
          for (unsigned int step = from; step < to; ++step)
            {
-             past = after(past);
+             integrator->advance(past);
              if (all || step + 1 == to)
                kept[step + 1] = past;
            }

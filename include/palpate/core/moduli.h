@@ -25,8 +25,6 @@ namespace Palpate
    */
   struct ElasticModuli
   {
-    template <typename Number>
-    using Values = Lame<Number>;
     static constexpr std::array<const char *, 2> field_names{
       {"stiffness", "poisson_ratio"}};
     /// What the fields are in a cell.
@@ -71,11 +69,11 @@ namespace Palpate
       g[1] += mixed * df[0] + f[0] * dot(by_ratio_twice(f[1]), dual) * df[1];
     }
 
-    template <typename Number, typename Function>
-    static Lame<Number>
+    template <typename Function>
+    static Lame<>
     by_unit(const Function &f)
     {
-      return {f(Lame<Number>{1, 0}), f(Lame<Number>{0, 1})};
+      return {f(Lame<>{1, 0}), f(Lame<>{0, 1})};
     }
 
   private:

@@ -24,8 +24,6 @@ namespace Palpate
   /// The modulus of a material that has one: the field "stiffness".
   struct StiffnessModulus
   {
-    template <typename Number>
-    using Values = Number;
     static constexpr std::array<const char *, 1> field_names{{"stiffness"}};
     /// What the fields are in a cell.
     template <typename Number = double>
@@ -52,8 +50,8 @@ namespace Palpate
     add_second_vjp(const InCell<> &, const double, const InCell<> &, InCell<> &)
     {}
     /// The values of a function that is linear in the modulus, for its unit.
-    template <typename Number, typename Function>
-    static Number
+    template <typename Function>
+    static double
     by_unit(const Function &f)
     {
       return f(1.);
@@ -316,12 +314,13 @@ namespace Palpate
               const auto    point = at(c, u, k, q);
               const Tensor2 L     = D.JxW(k, q) * gradient(c, l, k, q),
                             dH    = gradient(c, d, k, q);
-              Moduli::add_vjp(
-                p(k),
-                Moduli::template by_unit<double>([&](const auto &unit) {
-                  return scalar_product(point.derivative(dH, unit), L);
-                }),
-                sum);
+              Moduli::add_vjp(p(k),
+                              Moduli::by_unit([&](const auto &unit) {
+                                return scalar_product(point.derivative(dH,
+                                                                       unit),
+                                                      L);
+                              }),
+                              sum);
               if (dp.any())
                 Moduli::add_second_vjp(p(k), point.by_moduli(L), dp(k), sum);
             }

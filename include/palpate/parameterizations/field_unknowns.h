@@ -39,6 +39,11 @@ namespace Palpate
     static const std::map<std::string, Known> &
     known_fields();
 
+    /// Those of the entry "More unknowns": "name: spread, lower, upper; ...".
+    /// @throw InputError
+    static std::vector<std::unique_ptr<FieldUnknowns>>
+    read(Parameters &parameters);
+
     void
     parse_parameters(Parameters &) override
     {}

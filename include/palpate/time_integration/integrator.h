@@ -122,6 +122,16 @@ namespace Palpate
     virtual std::shared_ptr<const State>
     step(const History &past) = 0;
 
+    /// Go on by a step: @p past gets its state, and loses what no step looks
+    /// back at any more.
+    void
+    advance(History &past)
+    {
+      past.push_front(step(past));
+      if (past.size() > n_past())
+        past.pop_back();
+    }
+
     /**
      * The adjoint of step(): from the derivative duals[0] by @p next, which
      * step() made of @p past, add to duals[j] the derivative by past[j - 1]

@@ -86,9 +86,6 @@ namespace Palpate
     /// Those of the implicit steps.
     void
     count_solves();
-    /// The history before the step after that of @p past.
-    History
-    after(const History &past);
 
     MovingBody<dim>                  &body;
     const TimeParameters             &parameters;
