@@ -16,7 +16,8 @@ namespace Palpate
            const bool         lumped,
            const bool         held        = true,
            const unsigned int degree      = 1,
-           const bool         with_ground = false)
+           const bool         with_ground = false,
+           const bool         with_losses = false)
       : x(n, degree)
     {
       x.fields["stiffness"]     = Field(x.D.n_cells(), 1000.);
@@ -36,8 +37,25 @@ namespace Palpate
              {"Ground reach", "0.3"},
              {"Ground stiffness", "20"}}));
           x.fields["ground_stiffness"] = body_field(20);
+          if (with_losses)
+            forces.push_back(make_term<Force<dim>>(
+              "ground friction",
+              {{"Ground planes",
+                dim == 3 ? "0, 0, -0.15, 0, 0, 1" : "0, -0.15, 0, 1"},
+               {"Ground reach", "0.3"},
+               {"Ground friction", "0.3"},
+               {"Friction speed", "0.1"}}));
           forces.push_back(make_term<Force<dim>>(
             "gravity", {{"Gravity", dim == 3 ? "1, 0, -2" : "1, -2"}}));
+        }
+      if (with_losses)
+        {
+          forces.push_back(make_term<Force<dim>>(
+            "viscosity",
+            {{"Shear viscosity", "1"}, {"Dilatational viscosity", "1"}}));
+          x.fields["ground_friction"]        = body_field(0.3);
+          x.fields["shear_viscosity"]        = random_field(x.D, 6, 20, 0.3);
+          x.fields["dilatational_viscosity"] = random_field(x.D, 7, 60, 0.3);
         }
       auto  inertia = std::make_unique<InertiaForce<dim>>(x.D, lumped);
       auto *kept    = inertia.get();

@@ -7,6 +7,7 @@ parameter files. Exit code 77: skipped (the shared data is not there).
 """
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -286,6 +287,36 @@ end
           "gradient against central differences of two runs")
 
 
+def interrupt(prm, settings, ranks, file, rows):
+    """kill -9 a run in OUT/cut once its file has more lines than these."""
+    out = OUT / "cut"
+    subprocess.run(["rm", "-rf", str(out)])
+    command = [PALPATE, str(prm), "--set", f"Output directory={out}"]
+    for setting in settings:
+        command += ["--set", setting]
+    if ranks > 1:
+        command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True,
+                               stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    limit = time.time() + 60
+    while time.time() < limit and process.poll() is None:
+        try:
+            if len((out / file).read_text().splitlines()) > rows:
+                break
+        except OSError:
+            pass
+        time.sleep(0.001)
+    killed = process.poll() is None
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended by itself
+    process.wait()
+    time.sleep(0.2)
+    return out, killed
+
+
 def resume():
     """kill -9 at any iteration, --resume: the result of an uninterrupted run."""
     path, _ = pack("case.npz", steps=2, n=5)
@@ -303,31 +334,7 @@ def resume():
         if budget:
             check("budget" in summary["stop_reason"], summary["stop_reason"])
         for rows in (1, 4, 9):
-            out = OUT / "cut"
-            subprocess.run(["rm", "-rf", str(out)])
-            command = [PALPATE, str(prm), "--set", f"Output directory={out}"]
-            for setting in settings:
-                command += ["--set", setting]
-            if ranks_ > 1:
-                command = [MPIRUN, "--quiet", "-np", str(ranks_)] + command
-            process = subprocess.Popen(command, cwd=ROOT, start_new_session=True,
-                                       stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)
-            limit = time.time() + 60
-            while time.time() < limit and process.poll() is None:
-                try:
-                    if len((out / "history.csv").read_text().splitlines()) > rows:
-                        break
-                except OSError:
-                    pass
-                time.sleep(0.001)
-            killed = process.poll() is None
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it ended by itself
-            process.wait()
-            time.sleep(0.2)
+            out, killed = interrupt(prm, settings, ranks_, "history.csv", rows)
             done, after, _ = run(prm, settings, ranks=ranks_,
                                  options=["--resume"], name="cut")
             rows_of = [[{k: v for k, v in row.items() if k != "seconds"}
@@ -1047,6 +1054,148 @@ end
     check(rows[0]["iteration"] == 0 and rows[-1]["total"] < 1e-12 and
           abs(rows[-1]["displacement_misfit"] - rows[-1]["total"]) < 1e-15,
           "history.csv: columns by name, row 0 the start")
+
+
+def losses():
+    """Friction and viscosity, starts by label and file, restarts in time."""
+    box = """  set Shape = box
+  subsection Generated shape
+    set Lower corner = 0, 0, 0
+    set Upper corner = 0.2, 0.2, 0.1
+    set Subdivisions = 3, 3, 2
+  end
+"""
+    text = """set Task = simulate
+subsection Case
+""" + box + """end
+subsection Boundary conditions
+  set Constrained vertices = none
+end
+subsection Initial state
+  set Velocity = 0.3; 0.4; 0
+end
+subsection Loads
+  set Gravity = 0, 0, -9.81
+  set Density = 500
+  # A node of the 16 below carries 1.2 N, at about 0.5 mm.
+  set Ground planes = 0, 0, -5e-4, 0, 0, 1
+  set Ground reach = 1e-3
+  set Ground stiffness = 1000
+  set Ground friction = 0.4
+  set Friction speed = 1e-3
+end
+subsection Model
+  set Type = neo-hookean
+  set Shear viscosity = 20
+  set Dilatational viscosity = 20
+end
+subsection Stiffness
+  set Value = 1e5
+end
+subsection Time
+  set Integrator = bdf2
+  set Step = 1e-3
+  set End = 0.2
+  set Steps per output = 5
+end
+"""
+    slide = write("slide.prm", text)
+    # A box that slides at 0.5 m/s stops after v^2/(2 mu g), where it was going.
+    ends = {}
+    for integrator, ranks in (("bdf2", 1), ("bdf2", 2), ("bdf2", 3),
+                              ("symplectic euler", 1)):
+        more = ["Time/Substeps=40"] if "symplectic" in integrator else []
+        r, s, out = run(slide, [f"Time/Integrator={integrator}"] + more, ranks)
+        way = r["displacement"][-1].mean(axis=0)
+        name = f"{integrator}, {ranks} rank(s)"
+        close(np.hypot(way[0], way[1]) / (0.5 ** 2 / (2 * 0.4 * 9.81)), 1, 0.05,
+              f"{name}: braking distance")
+        close(way[1] / way[0], 0.8 / 0.6, 0.02, f"{name}: straight on")
+        speed = np.hypot(*r["velocity"][-1].mean(axis=0)[:2])
+        check(speed < 1e-2, f"{name}: rests, {speed:.1e} m/s")
+        rows = np.genfromtxt(out / "energies.csv", delimiter=",", names=True)
+        check(rows.dtype.names == ("time_s", "kinetic_J", "elastic_J",
+                                   "gravity_J", "ground_J", "dissipated_J",
+                                   "total_J"), "energies of every load")
+        lost = rows["total_J"][0] - rows["total_J"]
+        close(rows["dissipated_J"][-1] / lost[-1], 1, 0.03,
+              f"{name}: dissipated against lost energy")
+        ends.setdefault(integrator, r["displacement"][-1])
+        check(relative(r["displacement"][-1], ends[integrator]) < 1e-6,
+              f"{name}: ranks agree")
+    check(relative(ends["symplectic euler"], ends["bdf2"]) < 0.02,
+          "integrators agree")
+    # Iterative solves of matrices that are not symmetric, and direct ones.
+    direct = run(slide, ["Linear solver/Type=direct"])[0]
+    check(relative(direct["displacement"][-1], ends["bdf2"]) < 1e-6,
+          "GMRES against a direct solver")
+    done = run(slide, ["Time/Integrator=static", "Task=forward",
+                       "Boundary conditions/Constrained vertices=boundary ids",
+                       "Boundary conditions/Boundary ids=0",
+                       "Boundary conditions/Prescribed values=zero"], code=2)
+    check("act in motions only" in done.stderr, done.stderr)
+
+    # Killed anywhere and resumed: the same bits. And a longer end.
+    for integrator, ranks in (("bdf2", 1), ("bdf2", 2),
+                              ("velocity verlet", 1)):
+        settings = [f"Time/Integrator={integrator}"]
+        settings += ["Time/Substeps=40"] if "verlet" in integrator else []
+        whole, s, whole_out = run(slide, settings, ranks, name="whole")
+        for rows in (2, 20) if ranks == 1 else (9,):
+            out, killed = interrupt(slide, settings, ranks, "energies.csv",
+                                    rows)
+            again, t, _ = run(slide, settings, ranks, options=["--resume"],
+                              name="cut")
+            what = f"{integrator}, {ranks}, killed {killed} at {rows}: "
+            for key in ("time", "displacement", "velocity"):
+                check((again[key] == whole[key]).all(), what + key)
+            check((out / "energies.csv").read_text() ==
+                  (whole_out / "energies.csv").read_text(), what + "energies")
+            check(t["energy_J"] == s["energy_J"], what + "summary")
+            pvd = (out / "solution.pvd").read_text()
+            names = re.findall('file="([^"]*)"', pvd)
+            check(len(names) == len(whole["time"]) and
+                  all((out / n).exists() for n in names), what + "pictures")
+    run(slide, ["Time/End=0.102"], name="longer")
+    more, _, _ = run(slide, options=["--resume"], name="longer")
+    whole = run(slide, name="whole")[0]
+    check((more["displacement"] == whole["displacement"]).all(),
+          "a finished motion goes on to a later end")
+    done = run(slide, ["Model/Poisson ratio=0.3"], options=["--resume"],
+               name="longer", code=2)
+    check("does not belong to this run" in done.stderr, done.stderr)
+
+    # Starts: by label, and where another motion ended.
+    path, _ = pack("labels.npz", steps=1, n=3)
+    two = write("two.prm", "\n".join(
+        line for line in text.replace(box, f"  set File = {path}\n").split("\n")
+        if "Ground" not in line and "Friction" not in line))
+    labels = np.load(path)["labels"]
+    cells = np.load(path)["tetrahedra"]
+    first = labels.min()
+    free = ["Initial state/Velocity=",
+            f"Initial state/Velocity by label={first}: 0, 0, 3",
+            "Time/Step=1e-5", "Time/End=2e-5", "Time/Steps per output=1"]
+    r, _, _ = run(two, free)
+    inside = np.setdiff1d(np.unique(cells[labels == first]),
+                          np.unique(cells[labels != first]))
+    outside = np.setdiff1d(np.unique(cells[labels != first]),
+                           np.unique(cells[labels == first]))
+    v = r["velocity"][0]
+    check(len(inside) and len(outside) and
+          (v[inside] == [0, 0, 3]).all() and (v[outside] == 0).all() and
+          (v >= 0).all() and (v <= 3).all(), "velocity by label")
+    whole, _, _ = run(slide, ["Time/Integrator=symplectic euler",
+                              "Time/Substeps=40", "Time/End=0.02"],
+                      name="whole")
+    np.savez(OUT / "half.npz", displacement=whole["displacement"][2],
+             velocity=whole["velocity"][2])
+    half, _, _ = run(slide, ["Time/Integrator=symplectic euler",
+                             "Time/Substeps=40", "Time/End=0.01",
+                             f"Initial state/Displacement={OUT}/half.npz",
+                             f"Initial state/Velocity={OUT}/half.npz"])
+    check(relative(half["displacement"][-1], whole["displacement"][-1]) < 1e-12,
+          "from the middle of another motion to its end")
 
 
 def simulate():

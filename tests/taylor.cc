@@ -4,6 +4,7 @@
 // round-off because it is linear or quadratic.
 
 #include <palpate/parameterizations/field_unknowns.h>
+#include <palpate/parameterizations/lame_parameters.h>
 #include <palpate/parameterizations/log_linear.h>
 
 #include <gtest/gtest.h>
@@ -43,6 +44,18 @@ namespace
                 dim == 3 ? "0.5, 0.4, -0.9, 0.75; 0.5, 0.4, 0.3, -0.95"
                          : "0.5, -0.9, 0.75; 0.5, 0.4, -0.9"},
                {"Ground reach", "0.3"}}};
+    if (name == "ground friction")
+      {
+        auto all = variants("ground", dim);
+        for (auto &entries : all)
+          {
+            entries["Ground friction"] = "0.4";
+            entries["Friction speed"]  = "0.5";
+          }
+        return all;
+      }
+    if (name == "viscosity")
+      return {{{"Shear viscosity", "3"}, {"Dilatational viscosity", "2"}}};
     if (name == "Displacement misfit")
       return {{},
               {{"Relative", "false"}},
@@ -365,8 +378,12 @@ test_field_unknowns()
   const Sample<dim> x(2);
   Fields            fields = x.fields;
   fields["poisson_ratio"]  = Field(x.D.n_cells(), 0.3);
-  for (const std::string name : {"damping_rate", "ground_stiffness"})
+  for (const char *name :
+       {"damping_rate", "ground_stiffness", "ground_friction"})
     fields[name] = body_field(3.);
+  for (const char *name :
+       {"shear_viscosity", "dilatational_viscosity", "lame_lambda", "lame_mu"})
+    fields[name] = Field(x.D.n_cells(), 30.);
   for (const char *name : {"initial_displacement", "initial_velocity"})
     {
       const Vector v = random_vector(x.D, 8, 1);
@@ -412,11 +429,46 @@ test_field_unknowns()
             std::string(spread) == "rigid")
           parts.push_back(std::move(unknowns));
       }
-  EXPECT_EQ(tested, 2u * 3 + 2u * 3 + 2u);
+  EXPECT_EQ(tested, 6u * 3 + 2u * 3 + 3u);
   Combined<dim> together(std::move(parts));
   together.bind(x.D, fields);
-  EXPECT_EQ(together.field_names().size(), 5u);
+  EXPECT_EQ(together.field_names().size(), 9u);
   expect(verify_parameterization<dim>("combined", together, x.D, 300), "all");
+}
+
+template <int dim>
+void
+test_lame()
+{
+  const Sample<dim> x(2);
+  Fields            fields = x.fields;
+  fields["poisson_ratio"]  = random_field(x.D, 8, 0.25, 0.3);
+  fields["density"]        = Field(x.D.n_cells(), 100.);
+  for (const std::vector<std::string> &names :
+       {std::vector<std::string>{"lame_lambda", "lame_mu", "density"},
+        std::vector<std::string>{"lame_mu"}})
+    {
+      std::vector<std::unique_ptr<Parameterization<dim>>> parts;
+      for (const auto &name : names)
+        parts.push_back(
+          std::make_unique<FieldUnknowns<dim>>(name, "per cell", 1, 1e5));
+      LameParameters<dim> lame(
+        std::make_unique<Combined<dim>>(std::move(parts)));
+      lame.bind(x.D, fields);
+      Fields start;
+      lame.apply(lame.initial(), start);
+      for (const char *name : {"stiffness", "poisson_ratio"})
+        for (unsigned int k = 0; k < x.D.n_cells(); ++k)
+          EXPECT_NEAR(start[name][k] / fields[name][k], 1, 1e-12) << name;
+      expect(verify_parameterization<dim>("Lame", lame, x.D, 300),
+             std::to_string(names.size()) + " fields");
+    }
+}
+
+TEST(Taylor, LameParameters)
+{
+  test_lame<2>();
+  test_lame<3>();
 }
 
 TEST(Taylor, FieldUnknowns)

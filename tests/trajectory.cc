@@ -138,11 +138,14 @@ namespace
   void
   test_gradient(const std::string &material,
                 const std::string &integrator,
-                const unsigned int degree = 1)
+                const unsigned int degree      = 1,
+                const bool         with_losses = false,
+                const bool         direct      = true)
   {
     const bool is_explicit =
       Registry<Integrator<dim>>::create(integrator)->is_explicit();
-    Moving<dim> m(material, 2, is_explicit, true, degree, true);
+    Moving<dim> m(material, 2, is_explicit, true, degree, true, with_losses);
+    m.solver.direct = direct;
     if (material != "linear elastic")
       m.newton.relative_tolerance = 1e-13;
     const Fields     fields = all_fields(m, is_explicit);
@@ -200,6 +203,18 @@ TEST(Trajectory, GradientsWithQuadraticDisplacements)
 {
   for (const auto &[integrator, item] : Registry<Integrator<2>>::items())
     test_gradient<2>("neo-hookean", integrator, 2);
+}
+
+// Viscosity and friction: forces that depend on the velocity, matrices that are
+// not symmetric; with the direct solver, and with GMRES.
+TEST(Trajectory, GradientsWithLosses)
+{
+  for (const auto &[integrator, item] : Registry<Integrator<2>>::items())
+    {
+      test_gradient<2>("neo-hookean", integrator, 1, true);
+      test_gradient<2>("linear elastic", integrator, 2, true);
+      test_gradient<3>("stable neo-hookean", integrator, 1, true, false);
+    }
 }
 
 // Steps computed again are the same steps: the gradient agrees bit by bit.

@@ -473,14 +473,24 @@ namespace Palpate
 
     prm.enter_subsection("Initial state");
     for (const char *name : {"Displacement", "Velocity"})
-      prm.declare_entry(
-        name,
-        "",
-        Patterns::Anything(),
-        std::string("Of motions, by component as formulas of x, "
-                    "y, z [m], \"0; 0; -2\"") +
-          (std::string(name) == "Velocity" ? " [m/s]" : " [m]") +
-          "; empty: zero.");
+      {
+        const std::string unit =
+          std::string(name) == "Velocity" ? " [m/s]" : " [m]";
+        prm.declare_entry(name,
+                          "",
+                          Patterns::Anything(),
+                          "Of motions, by component as formulas of x, y, z "
+                          "[m], \"0; 0; -2\"" +
+                            unit +
+                            "; or a file .npz, such as the result.npz of a "
+                            "motion, whose last state it takes; empty: zero.");
+        prm.declare_entry(std::string(name) + " by label",
+                          "",
+                          Patterns::Anything(),
+                          "Added where cells have a label, \"2: 0, 0, -1; "
+                          "...\"" +
+                            unit + "; a vertex takes the mean of its cells.");
+      }
     prm.leave_subsection();
 
     prm.enter_subsection("Time");
@@ -508,6 +518,7 @@ namespace Palpate
 
     prm.enter_subsection("Model");
     declare_all<Force>(prm);
+    declare_all<Force>(prm, "damping");
     prm.declare_entry("Type",
                       "sms",
                       Patterns::Selection(Registry<Force<3>>::names()),
@@ -571,8 +582,11 @@ namespace Palpate
                       "",
                       Patterns::Anything(),
                       "\"field: spread, lower, upper; ...\", bounds may be "
-                      "left out. poisson_ratio, density: global, per label, "
-                      "per cell; damping_rate, ground_stiffness: global; "
+                      "left out. poisson_ratio, density, shear_viscosity, "
+                      "dilatational_viscosity: global, per label, per cell; so "
+                      "lame_lambda and lame_mu, with Type = none in place of "
+                      "Young's modulus and Poisson ratio; damping_rate, "
+                      "ground_stiffness, ground_friction: global; "
                       "initial_displacement, initial_velocity: translation, "
                       "rigid, per vertex.");
     prm.declare_entry("Initial value",

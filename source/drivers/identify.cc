@@ -235,42 +235,7 @@ namespace Palpate
   } // namespace
 
   namespace
-  {
-    /// Of everything but where the output goes and when the optimizer stops.
-    template <int dim>
-    std::uint64_t
-    fingerprint(const Problem<dim> &problem)
-    {
-      std::ostringstream text;
-      problem.parameters.handler.print_parameters(text, ParameterHandler::JSON);
-      auto json = nlohmann::json::parse(text.str());
-      json.erase("Output directory");
-      json.erase("Verbosity");
-      for (const char *entry : {"Maximum iterations",
-                                "Gradient tolerance",
-                                "Step tolerance",
-                                "Stagnation tolerance",
-                                "Maximum solves"})
-        json["Optimizer"].erase(entry);
-      std::uint64_t hash = EvaluationLog::checksum(json.dump());
-      for (const auto &v : problem.data.mesh.vertices)
-        hash = EvaluationLog::checksum(std::vector<double>(v.begin_raw(),
-                                                           v.end_raw()),
-                                       hash);
-      for (const auto &cell : problem.data.mesh.cells)
-        hash =
-          EvaluationLog::checksum(std::vector<double>(cell.begin(), cell.end()),
-                                  hash);
-      for (const auto &[name, array] : problem.data.arrays)
-        hash = EvaluationLog::checksum(array.values,
-                                       hash ^ EvaluationLog::checksum(name));
-      for (const auto &s : problem.snapshots)
-        if (s.has_observation())
-          hash = EvaluationLog::checksum(
-            problem.discretization->gather_vertices(s.observed), hash);
-      return hash;
-    }
-  } // namespace
+  {} // namespace
 
   template <int dim>
   int
@@ -370,7 +335,12 @@ namespace Palpate
                              problem.fixed_fields,
                              comm);
     EvaluationLog          evaluations(directory + "/checkpoint",
-                              fingerprint(problem),
+                              problem.fingerprint(
+                                {"Optimizer/Maximum iterations",
+                                          "Optimizer/Gradient tolerance",
+                                          "Optimizer/Step tolerance",
+                                          "Optimizer/Stagnation tolerance",
+                                          "Optimizer/Maximum solves"}),
                               options.resume,
                               comm);
     if (options.resume)

@@ -142,10 +142,10 @@ namespace
       "\"Section/Sub/Name=value\": override an entry (may be repeated)")(
       "dry-run", "read and check everything, print the plan, solve nothing")(
       "resume",
-      "identify, train: go on from the checkpoint in the output directory")(
-      "print-parameters",
-      po::value<std::string>(),
-      "all entries with defaults: prm, json or markdown")(
+      "identify, train, simulate: go on from the checkpoint in the output "
+      "directory")("print-parameters",
+                   po::value<std::string>(),
+                   "all entries with defaults: prm, json or markdown")(
       "list",
       "registered forces, objectives, parameterizations and "
       "integrators")("version", "of palpate and its libraries");
@@ -240,9 +240,11 @@ namespace
     RunOptions options;
     options.dry_run = given.count("dry-run") > 0;
     options.resume  = given.count("resume") > 0;
-    if (options.resume && task != "identify" && task != "train")
-      throw InputError("command line",
-                       "--resume goes with Task = identify or train only");
+    if (options.resume && task != "identify" && task != "train" &&
+        task != "simulate")
+      throw InputError(
+        "command line",
+        "--resume goes with Task = identify, train or simulate only");
     const dealii::ConditionalOStream log(std::cout,
                                          root && parameters.get("Verbosity") !=
                                                    "quiet");

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/equilibrium/together.h>
 #include <palpate/mesh/read_case.h>
@@ -133,7 +134,8 @@ namespace Palpate
                                        initial_fields(),
                                        [this](const double t, Vector &u) {
                                          prescribe(t, u);
-                                       }});
+                                       },
+                                       force_names});
         if (needs_objective)
           trajectory = std::make_unique<Trajectory<dim>>(
             *body, *time, snapshots, steps_of(snapshot_times));
@@ -351,6 +353,40 @@ namespace Palpate
 
   template struct SerialDisplacement<2>;
   template struct SerialDisplacement<3>;
+  template <int dim>
+  std::uint64_t
+  Problem<dim>::fingerprint(const std::vector<std::string> &but) const
+  {
+    std::ostringstream text;
+    parameters.handler.print_parameters(text, ParameterHandler::JSON);
+    auto json = nlohmann::json::parse(text.str());
+    json.erase("Output directory");
+    json.erase("Verbosity");
+    for (const auto &entry : but)
+      {
+        const auto slash = entry.find('/');
+        json[entry.substr(0, slash)].erase(entry.substr(slash + 1));
+      }
+    std::uint64_t hash = EvaluationLog::checksum(json.dump());
+    for (const auto &v : data.mesh.vertices)
+      hash =
+        EvaluationLog::checksum(std::vector<double>(v.begin_raw(), v.end_raw()),
+                                hash);
+    for (const auto &cell : data.mesh.cells)
+      hash =
+        EvaluationLog::checksum(std::vector<double>(cell.begin(), cell.end()),
+                                hash);
+    for (const auto &[name, array] : data.arrays)
+      hash = EvaluationLog::checksum(array.values,
+                                     hash ^ EvaluationLog::checksum(name));
+    for (const auto &s : snapshots)
+      if (s.has_observation())
+        hash =
+          EvaluationLog::checksum(discretization->gather_vertices(s.observed),
+                                  hash);
+    return hash;
+  }
+
   template class Problem<2>;
   template class Problem<3>;
   template double

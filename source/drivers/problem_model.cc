@@ -2,9 +2,11 @@
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/parameterizations/field_unknowns.h>
+#include <palpate/parameterizations/lame_parameters.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <set>
 
@@ -71,12 +73,23 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Model");
       forces.push_back(Registry<Force<dim>>::create(parameters.get("Type")));
+      force_names = {parameters.get("Type")};
       forces.back()->parse_parameters(parameters);
       if (degree > forces.back()->maximum_degree())
         parameters.fail("Degree",
                         parameters.get("Type") +
                           " needs linear displacements, expected 1");
       forces.back()->check(D, parameters);
+      for (const auto &[name, item] : Registry<Force<dim>>::items())
+        if (item.group == "damping")
+          {
+            auto damping = item.create();
+            damping->parse_parameters(parameters);
+            if (!damping->is_active())
+              continue;
+            forces.push_back(std::move(damping));
+            force_names.push_back(name);
+          }
     }
     {
       const Parameters::Section section(parameters, "Loads");
@@ -93,6 +106,7 @@ namespace Palpate
           for (const auto &field : load->field_names())
             needs_density = needs_density || field == "density";
           forces.push_back(std::move(load));
+          force_names.push_back(name);
         }
       if (needs_density)
         {
@@ -123,6 +137,11 @@ namespace Palpate
           fixed_fields["density"] = D.scatter_cells(rho);
         }
     }
+    for (const auto &force : forces)
+      if (!time && force->tangent_depends_on().velocity)
+        throw EntryError("Time/Integrator",
+                         "static: viscosity and friction act in motions only, "
+                         "expected an integrator or none of them");
     if (time)
       {
         auto force = std::make_unique<InertiaForce<dim>>(D, time->lumped);
@@ -246,6 +265,17 @@ namespace Palpate
       parameterization = std::move(parts[0]);
     else
       parameterization = std::make_unique<Combined<dim>>(std::move(parts));
+    if (LameParameters<dim>::is_needed(*parameterization))
+      {
+        for (const auto &name : parameterization->field_names())
+          if (name == "stiffness" || name == "poisson_ratio")
+            parameters.fail("More unknowns",
+                            "lame_lambda and lame_mu stand for the stiffness "
+                            "and poisson_ratio, expected Type = none and no "
+                            "poisson_ratio beside them");
+        parameterization =
+          std::make_unique<LameParameters<dim>>(std::move(parameterization));
+      }
     const auto unknown = parameterization->field_names();
     if (std::find(unknown.begin(), unknown.end(), "spring_stiffness") !=
         unknown.end())
@@ -392,6 +422,68 @@ namespace Palpate
   }
 
   template <int dim>
+  std::vector<double>
+  Problem<dim>::last_of_file(const std::string &file,
+                             const std::string &key) const
+  {
+    const NpzArrays   arrays = read_npz(file);
+    const std::size_t size   = data.mesh.vertices.size() * dim;
+    const auto        it     = arrays.find(key);
+    if (it == arrays.end())
+      throw InputError(file, "key '" + key + "' is missing");
+    const auto                    &shape  = it->second.shape;
+    const std::vector<std::size_t> wanted = {data.mesh.vertices.size(), dim};
+    if (!(shape == wanted || (shape.size() == 3 && shape[0] > 0 &&
+                              shape[1] == wanted[0] && shape[2] == wanted[1])))
+      throw InputError(file,
+                       "key '" + key + "', expected shape (" +
+                         std::to_string(wanted[0]) + ", " +
+                         std::to_string(dim) +
+                         ") or that after a number of "
+                         "times");
+    const auto         &values = it->second.values;
+    std::vector<double> last(values.end() - size, values.end());
+    for (std::size_t i = 0; i < size; ++i)
+      if (!std::isfinite(last[i]))
+        throw InputError(file,
+                         "key '" + key + "' is not finite at vertex " +
+                           std::to_string(i / dim));
+    return last;
+  }
+
+  template <int dim>
+  Vector
+  Problem<dim>::mean_of_labels(const std::string &entry)
+  {
+    const auto         &D      = *discretization;
+    const auto          values = parameters.get_map(entry, dim);
+    std::set<int>       known;
+    Vector              sum = D.make_vector();
+    std::vector<double> count(D.n_nodes(), 0.);
+    known.insert(data.mesh.labels.begin(), data.mesh.labels.end());
+    for (const auto &[label, v] : values)
+      if (known.count(label) == 0)
+        parameters.fail(entry, "no cell has label " + std::to_string(label));
+    // All cells of an owned node are here.
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      {
+        const auto it = values.find(data.mesh.labels[D.cell_id[k]]);
+        for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
+          {
+            const unsigned int n = D.cell_nodes[k * D.nodes_per_cell + a];
+            count[n] += 1;
+            for (unsigned int d = 0; d < dim && it != values.end(); ++d)
+              sum.local_element(n * dim + d) += it->second[d];
+          }
+      }
+    for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+      for (unsigned int d = 0; d < dim; ++d)
+        sum.local_element(n * dim + d) /= count[n];
+    sum.update_ghost_values();
+    return sum;
+  }
+
+  template <int dim>
   void
   Problem<dim>::read_initial_state()
   {
@@ -400,9 +492,18 @@ namespace Palpate
       {
         const Parameters::Section section(parameters, "Initial state");
         Field                     field(D.n_nodes() * dim);
-        field.place  = Place::nodes;
-        double wrong = 0;
-        if (!parameters.get(name).empty())
+        field.place             = Place::nodes;
+        double            wrong = 0;
+        const std::string value = parameters.get(name);
+        if (std::filesystem::path(value).extension() == ".npz")
+          {
+            const Vector u = D.interpolate_vertices(
+              last_of_file(value,
+                           name == "Velocity" ? "velocity" : "displacement"));
+            for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
+              field[i] = u.local_element(i);
+          }
+        else if (!value.empty())
           {
             const auto formula =
               read_formula<dim>(name, parameters, dim, false);
@@ -417,6 +518,13 @@ namespace Palpate
           parameters.fail(name,
                           "is not finite everywhere in the body, expected "
                           "finite values");
+        const std::string entry = name + " by label";
+        if (!parameters.get(entry).empty())
+          {
+            const Vector u = mean_of_labels(entry);
+            for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
+              field[i] += u.local_element(i);
+          }
         fixed_fields[name == "Velocity" ? "initial_velocity"
                                         : "initial_displacement"] = field;
       }
@@ -424,17 +532,21 @@ namespace Palpate
       fixed_fields["damping_rate"] = body_field(time->damping_rate);
   }
 
-#define INSTANTIATE(dim)                                                 \
-  template void  Problem<dim>::read_frames();                            \
-  template void  Problem<dim>::read_initial_state();                     \
-  template void  Problem<dim>::read_forces();                            \
-  template Field Problem<dim>::read_stiffness(const bool);               \
-  template void  Problem<dim>::parse_objective();                        \
-  template void  Problem<dim>::read_parameterization();                  \
-  template void  Problem<dim>::add_fields();                             \
-  template void  Problem<dim>::add_inputs(const Parameterization<dim> &, \
-                                         Fields &) const;               \
-  template void  Problem<dim>::check_objective() const;
+#define INSTANTIATE(dim)                                                       \
+  template void                Problem<dim>::read_frames();                    \
+  template void                Problem<dim>::read_initial_state();             \
+  template std::vector<double> Problem<dim>::last_of_file(const std::string &, \
+                                                          const std::string &) \
+    const;                                                                     \
+  template Vector Problem<dim>::mean_of_labels(const std::string &);           \
+  template void   Problem<dim>::read_forces();                                 \
+  template Field  Problem<dim>::read_stiffness(const bool);                    \
+  template void   Problem<dim>::parse_objective();                             \
+  template void   Problem<dim>::read_parameterization();                       \
+  template void   Problem<dim>::add_fields();                                  \
+  template void   Problem<dim>::add_inputs(const Parameterization<dim> &,      \
+                                         Fields &) const;                    \
+  template void   Problem<dim>::check_objective() const;
 
   INSTANTIATE(2)
   INSTANTIATE(3)

@@ -2,11 +2,13 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 
 #include <iomanip>
+#include <numeric>
 #include <sstream>
 
 namespace Palpate
@@ -15,26 +17,70 @@ namespace Palpate
 
   namespace
   {
+    /// One output of a motion.
+    struct Row
+    {
+      double              time = 0;       ///< [s]
+      std::vector<double> energies;       ///< kinetic, elastic, loads [J]
+      double              lost       = 0; ///< to damping, on this rank [J]
+      double              dissipated = 0; ///< on all ranks [J]
+      double              inverted   = 0; ///< cells
+      std::vector<double> u, v; ///< at the vertices, on the root [m, m/s]
+
+      double
+      total() const
+      {
+        return std::accumulate(energies.begin(), energies.end(), 0.);
+      }
+      std::vector<double>
+      pack() const
+      {
+        std::vector<double> all = {
+          time, lost, dissipated, inverted, double(energies.size())};
+        for (const auto *part : {&energies, &u, &v})
+          all.insert(all.end(), part->begin(), part->end());
+        return all;
+      }
+      explicit Row(const std::vector<double> &all)
+        : time(all.at(0))
+        , lost(all.at(1))
+        , dissipated(all.at(2))
+        , inverted(all.at(3))
+      {
+        auto              at = all.begin() + 5;
+        const std::size_t n  = static_cast<std::size_t>(all.at(4)),
+                          m  = (all.size() - 5 - n) / 2;
+        energies.assign(at, at + n);
+        u.assign(at + n, at + n + m);
+        v.assign(at + n + m, all.end());
+      }
+      Row() = default;
+    };
+
     /// Collects and writes what a motion leaves behind.
     template <int dim>
     class MotionOutput
     {
     public:
-      MotionOutput(const Problem<dim> &problem, const std::string &directory)
+      MotionOutput(const Problem<dim>             &problem,
+                   const std::string              &directory,
+                   const std::vector<std::string> &names)
         : problem(problem)
         , directory(directory)
-      {}
+      {
+        table << "time_s,";
+        for (const auto &name : names)
+          table << name << "_J,";
+        table << "dissipated_J,total_J\n" << std::setprecision(16);
+      }
 
       /// Collective.
       void
-      add(const State                            &state,
-          const typename MovingBody<dim>::Energy &energy,
-          const double                            dissipated)
+      write(const State &state)
       {
         const auto       &D = *problem.discretization;
         VtuData<dim>      out;
-        const std::string name =
-          "solution_" + Utilities::int_to_string(times.size(), 4);
+        const std::string name = file_name();
         out.nodal.emplace_back("displacement", state.u);
         out.nodal.emplace_back("velocity", state.v);
         std::vector<double> label(D.n_owned_cells());
@@ -47,23 +93,28 @@ namespace Palpate
               field == "stiffness" ? problem.stiffness_key() : field,
               std::vector<double>(values.values.begin(),
                                   values.values.begin() + D.n_owned_cells()));
-        files.emplace_back(state.time, write_vtu(directory, name, D, out));
+        write_vtu(directory, name, D, out);
+      }
+
+      /// An output whose file is written, by this run or before. Collective.
+      void
+      add(const Row &row)
+      {
+        const auto pieces = piece_names(file_name(), problem.comm);
+        files.emplace_back(row.time,
+                           Utilities::MPI::n_mpi_processes(problem.comm) == 1
+                             ? pieces.front()
+                             : pieces.back());
         write_pvd(directory, "solution", files, problem.comm);
-        times.push_back(state.time);
-        for (auto *pair : {&u, &v})
-          {
-            const auto all = D.gather_vertices(pair == &u ? state.u : state.v);
-            if (Utilities::MPI::this_mpi_process(problem.comm) == 0)
-              pair->insert(pair->end(), all.begin(), all.end());
-          }
-        table << std::setprecision(16) << state.time << "," << energy.kinetic
-              << "," << energy.elastic << "," << energy.loads << ","
-              << dissipated << "," << energy.total() << "\n";
+        times.push_back(row.time);
+        u.insert(u.end(), row.u.begin(), row.u.end());
+        v.insert(v.end(), row.v.begin(), row.v.end());
+        table << row.time;
+        for (const double e : row.energies)
+          table << "," << e;
+        table << "," << row.dissipated << "," << row.total() << "\n";
         run_on_root(problem.comm, [&]() {
-          write_file(directory + "/energies.csv",
-                     "time_s,kinetic_J,elastic_J,loads_J,dissipated_J,"
-                     "total_J\n" +
-                       table.str());
+          write_file(directory + "/energies.csv", table.str());
         });
       }
 
@@ -96,12 +147,54 @@ namespace Palpate
       }
 
     private:
+      std::string
+      file_name() const
+      {
+        return "solution_" + Utilities::int_to_string(times.size(), 4);
+      }
+
       const Problem<dim>                         &problem;
       const std::string                           directory;
       std::vector<std::pair<double, std::string>> files;
       std::vector<double>                         times, u, v;
       std::ostringstream                          table;
     };
+
+    /// The states of a history, ghosts included, as one list and back.
+    template <int dim>
+    std::vector<double>
+    pack(const History &past, const Discretization<dim> &D)
+    {
+      std::vector<double> all;
+      for (const auto &state : past)
+        {
+          all.push_back(state->time);
+          for (const Vector *x : {&state->u, &state->v})
+            for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
+              all.push_back(x->local_element(i));
+        }
+      return all;
+    }
+    template <int dim>
+    History
+    unpack(const std::vector<double> &all, const Discretization<dim> &D)
+    {
+      History past;
+      for (auto at = all.begin(); at != all.end();)
+        {
+          auto state  = std::make_shared<State>();
+          state->time = *at++;
+          for (Vector *x : {&state->u, &state->v})
+            {
+              *x = D.make_vector();
+              for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
+                x->local_element(i) = *at++;
+              x->set_ghost_state(true);
+            }
+          past.push_back(state);
+        }
+      return past;
+    }
 
     /// Cells that a state turns inside out. Collective.
     template <int dim>
@@ -158,39 +251,95 @@ namespace Palpate
       return 0;
 
     run_on_root(comm, [&]() { create_output_directory(directory); });
-    MotionOutput<dim> output(problem, directory);
+    std::vector<std::string> names = {"kinetic", "elastic"};
+    for (const auto &load : body.energy(*past[0]).loads)
+      names.push_back(load.first);
+    MotionOutput<dim> output(problem, directory, names);
+    // The outputs are a checkpoint, with what the next step looks back at.
+    EvaluationLog checkpoint(directory + "/checkpoint",
+                             problem.fingerprint({"Time/End"}),
+                             options.resume,
+                             comm);
     log << std::endl
         << "      time [s]   kinetic [J]   elastic [J]     loads [J]     "
            "total [J]   steps/s  remaining"
         << std::endl;
-    const unsigned int n = time.n_steps();
+    const unsigned int n     = time.n_steps();
+    unsigned int       first = 0; // step of the last output of the checkpoint
     Timer              stepping;
-    unsigned long      inverted = 0; // most of any output
-    const auto         report   = [&](const unsigned int step) {
-      const State &state  = *past[0];
-      const auto   energy = body.energy(state);
-      inverted            = std::max(inverted, n_inverted(D, state));
-      output.add(state, energy, integrator->dissipated());
+    double             inverted = 0; // most of any output
+    Row                last;
+    // @param regular a longer run has this output too
+    const auto report = [&](const unsigned int step, const bool regular) {
+      const auto *known = regular ? checkpoint.next('S', step) : nullptr;
+      if (known != nullptr)
+        {
+          last  = Row(known->answer);
+          first = step;
+        }
+      else
+        {
+          const State &state = *past[0];
+          last               = Row();
+          const auto energy  = body.energy(state);
+          last.time          = state.time;
+          last.energies      = {energy.kinetic, energy.elastic};
+          for (const auto &load : energy.loads)
+            last.energies.push_back(load.second);
+          last.lost       = integrator->lost;
+          last.dissipated = D.sum(last.lost);
+          last.inverted   = n_inverted(D, state);
+          last.u          = D.gather_vertices(state.u);
+          last.v          = D.gather_vertices(state.v);
+          if (Utilities::MPI::this_mpi_process(comm) > 0)
+            last.u = last.v = {};
+          output.write(state);
+        }
+      inverted = std::max(inverted, last.inverted);
+      output.add(last);
+      if (regular && known == nullptr)
+        checkpoint.append({'S', step, last.pack()}, pack(past, D));
       std::ostringstream row;
       row << std::scientific << std::setprecision(5) << std::setw(14)
-          << state.time;
-      for (const double e :
-           {energy.kinetic, energy.elastic, energy.loads, energy.total()})
+          << last.time;
+      const double in_body = last.energies[0] + last.energies[1];
+      for (const double e : {last.energies[0],
+                             last.energies[1],
+                             last.total() - in_body,
+                             last.total()})
         row << std::setw(14) << e;
-      if (step > 0)
+      if (step > first)
         {
-          const double rate = step / stepping.wall_time();
+          const double rate = (step - first) / stepping.wall_time();
           row << std::defaultfloat << std::setprecision(3) << std::setw(10)
               << rate << std::setw(10) << std::fixed << std::setprecision(1)
               << (n - step) / rate << "s";
         }
       log << row.str() << std::endl;
     };
-    report(0);
+    const std::size_t n_known = checkpoint.size();
+    for (unsigned int step = 0; output.n() < n_known; ++step)
+      {
+        if (step > n)
+          throw EntryError("Time/End",
+                           "expected at least the time that the checkpoint has "
+                           "come to");
+        if (step % time.output_every == 0)
+          report(step, true);
+      }
+    if (n_known > 0)
+      {
+        past             = unpack(checkpoint.warm_start(), D);
+        integrator->lost = last.lost;
+        log << "resuming from " << past[0]->time << " s" << std::endl;
+      }
+    else
+      report(0, true);
+    stepping.restart();
     nlohmann::json summary;
     summary["stop_reason"] = "end of time";
     std::string failure;
-    for (unsigned int step = 1; step <= n; ++step)
+    for (unsigned int step = first + 1; step <= n; ++step)
       {
         try
           {
@@ -202,24 +351,23 @@ namespace Palpate
             failure = "step " + std::to_string(step) + ", from " +
                       std::to_string(past[0]->time) + " s: " + e.what();
             if (output.last_time() < past[0]->time)
-              report(step);
+              report(step, false);
             summary["stop_reason"] = failure;
             break;
           }
         if (step % time.output_every == 0 || step == n)
-          report(step);
+          report(step, step % time.output_every == 0);
       }
     const double seconds = stepping.wall_time();
     if (inverted > 0)
       {
         problem.warnings.push_back("the motion turns up to " +
-                                   std::to_string(inverted) +
+                                   std::to_string(static_cast<long>(inverted)) +
                                    " cells inside out");
         log << "warning: " << problem.warnings.back() << std::endl;
       }
     output.finish();
     const auto &counts = problem.equilibrium->counts;
-    const auto  energy = body.energy(*past[0]);
     summary["task"]    = "simulate";
     summary["case"]    = problem.data.source;
     summary["sizes"]   = {{"vertices", problem.data.mesh.vertices.size()},
@@ -229,12 +377,11 @@ namespace Palpate
                           {"substeps", time.substeps},
                           {"outputs", output.n()}};
     summary["time_s"]  = past[0]->time;
-    summary["inverted_cells"] = inverted;
-    summary["energy_J"]       = {{"kinetic", energy.kinetic},
-                                 {"elastic", energy.elastic},
-                                 {"loads", energy.loads},
-                                 {"dissipated", integrator->dissipated()},
-                                 {"total", energy.total()}};
+    summary["inverted_cells"] = static_cast<long>(inverted);
+    for (unsigned int i = 0; i < names.size(); ++i)
+      summary["energy_J"][names[i]] = last.energies[i];
+    summary["energy_J"]["dissipated"] = last.dissipated;
+    summary["energy_J"]["total"]      = last.total();
     summary["solves"]   = {{"newton_iterations", counts.newton_iterations},
                            {"linear_iterations", counts.linear_iterations},
                            {"set_ups", counts.set_ups}};

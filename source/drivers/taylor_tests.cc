@@ -162,6 +162,7 @@ namespace Palpate
         // No cell is turned inside out: edge nodes are twice as close.
         const double size = 0.1 * edge / (D.degree * D.degree);
         u                 = random_vector(D, seed, size);
+        v                 = random_vector(D, seed + 6, 5 * size);
         du                = random_vector(D, seed + 1, size);
         lambda            = random_vector(D, seed + 2, 1);
         for (const auto &name : names)
@@ -198,22 +199,25 @@ namespace Palpate
           }
       }
 
-      /// Context at (u + t du, fields + s dfields).
+      /// Context at (u + t du, v + (rate t + r) du, fields + s dfields).
       Context<dim>
-      at(const double t, const double s)
+      at(const double t, const double s, const double r = 0)
       {
-        moved.u = D.make_vector();
+        const double rate = 20; // [1/s]
+        moved.u           = D.make_vector();
+        moved.v           = D.make_vector();
         combine(moved.u, u, t, du);
+        combine(moved.v, v, rate * t + r, du);
         moved_fields = fields;
         for (const auto &[name, d] : dfields)
           for (std::size_t i = 0; i < d.values.size(); ++i)
             moved_fields[name][i] += s * d[i];
-        return {D, moved, moved_fields, base.snapshot, base.constrained};
+        return {D, moved, moved_fields, base.snapshot, base.constrained, rate};
       }
 
       const Discretization<dim> &D;
       const Context<dim>        &base;
-      Vector                     u, du, lambda;
+      Vector                     u, v, du, lambda;
       Fields                     fields, dfields;
 
     private:
@@ -241,13 +245,18 @@ namespace Palpate
       return h;
     };
 
-    const double e0    = D.sum(force.energy(x.at(0, 0)));
-    const Vector h0    = residual(0, 0);
-    const double slope = h0 * x.du;
-    add("energy by state",
+    const bool   by_velocity = force.tangent_depends_on().velocity;
+    const Vector h0          = residual(0, 0);
+    const double slope       = h0 * x.du;
+    const auto   potential   = [&](const double t) {
+      return D.sum(by_velocity ? force.dissipation(x.at(0, 0, t))
+                               : force.energy(x.at(t, 0)));
+    };
+    const double e0 = potential(0);
+    add(by_velocity ? "dissipation by velocity" : "energy by state",
         taylor_test(
           [&](const double t) {
-            return std::abs(D.sum(force.energy(x.at(t, 0))) - e0 - t * slope);
+            return std::abs(potential(t) - e0 - t * slope);
           },
           std::abs(e0),
           std::abs(slope)));
@@ -264,6 +273,45 @@ namespace Palpate
           },
           norm(h0),
           norm(Kdu)));
+
+    // The transposes.
+    {
+      Vector g = D.make_vector();
+      force.apply_transposed_tangent(x.at(0, 0), x.lambda, g);
+      const double a = g * x.du, b = Kdu * x.lambda;
+      add("transposed state derivative",
+          taylor_test([&](const double) { return std::abs(a - b); },
+                      norm(Kdu) * norm(x.lambda),
+                      norm(Kdu) * norm(x.lambda)));
+    }
+    if (by_velocity)
+      {
+        // What the tangent by the displacement has of the velocity.
+        const auto         c0 = x.at(0, 0);
+        const Context<dim> at_rest{
+          D, c0.state, c0.fields, c0.snapshot, c0.constrained};
+        Vector Cdu = Kdu, by_u = D.make_vector(), g = D.make_vector();
+        force.apply_tangent(at_rest, x.du, by_u);
+        Cdu -= by_u;
+        Cdu *= 1 / c0.velocity_rate;
+        add("force by velocity",
+            taylor_test(
+              [&](const double t) {
+                Vector h = D.make_vector();
+                force.residual(x.at(0, 0, t), h);
+                h -= h0;
+                h.add(-t, Cdu);
+                return norm(h);
+              },
+              norm(h0),
+              norm(Cdu)));
+        force.velocity_vjp(x.at(0, 0), x.lambda, g);
+        const double a = g * x.du, b = Cdu * x.lambda;
+        add("transposed velocity derivative",
+            taylor_test([&](const double) { return std::abs(a - b); },
+                        norm(Cdu) * norm(x.lambda),
+                        norm(Cdu) * norm(x.lambda)));
+      }
 
     // Assembled against matrix-free, on free DoFs.
     {
@@ -314,6 +362,8 @@ namespace Palpate
       }
     else if (!force.tangent_depends_on().state)
       return result;
+    if (by_velocity)
+      return result; // motions have no second derivatives
 
     // Gradient of lambda . h by state (the tangent is symmetric, so K lambda)
     // and by fields, along (du, dfields).

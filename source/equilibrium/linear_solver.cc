@@ -1,3 +1,5 @@
+#include <deal.II/lac/solver_gmres.h>
+
 #include <palpate/core/errors.h>
 #include <palpate/equilibrium/linear_solver.h>
 #include <palpate/equilibrium/multigrid.h>
@@ -101,9 +103,11 @@ namespace Palpate
 
   template <int dim>
   void
-  LinearSolver<dim>::set_up(const TangentMatrix<dim> &matrix)
+  LinearSolver<dim>::set_up(const TangentMatrix<dim> &matrix,
+                            const bool                is_symmetric)
   {
     K             = &matrix;
+    symmetric     = is_symmetric;
     auto       &I = *implementation;
     const auto &A = matrix.matrix();
     if (parameters.direct)
@@ -111,7 +115,13 @@ namespace Palpate
         auto &epetra = const_cast<Epetra_CrsMatrix &>(A.trilinos_matrix());
         I.direct.reset();
         I.problem.SetOperator(&epetra);
-        I.direct.reset(Amesos().Create(I.direct_name, I.problem));
+        // Amesos cannot ask MUMPS for the transpose.
+        I.direct.reset(
+          Amesos().Create(symmetric ? I.direct_name : "Amesos_Klu", I.problem));
+        if (!I.direct)
+          throw SolverError(
+            "there is no sparse direct solver for a matrix that "
+            "is not symmetric (Amesos without KLU)");
         Teuchos::ParameterList list;
         list.set("PrintStatus", false);
         I.direct->SetParameters(list);
@@ -177,19 +187,12 @@ namespace Palpate
           break;
         if (it == parameters.maximum_iterations)
           {
-            std::ostringstream out;
             for (unsigned int s = 0; s < m; ++s)
               if (running[s])
-                {
-                  out << "conjugate gradients did not converge in " << it
-                      << " iterations (residual " << norms[s] / sizes[s]
-                      << " of the right-hand side, wanted "
-                      << tolerances[s] / sizes[s] << "): raise Linear solver/"
-                      << "Maximum iterations or Relative tolerance; or "
-                      << remedy;
-                  break;
-                }
-            throw SolverError(out.str());
+                fail_to_converge("conjugate gradients",
+                                 it,
+                                 norms[s] / sizes[s],
+                                 tolerances[s] / sizes[s]);
           }
         implementation->multigrid.apply(S, r.data(), norms, z.data());
         // beta in the form that forgives a preconditioner with rounding.
@@ -284,6 +287,82 @@ namespace Palpate
   }
 
   template <int dim>
+  void
+  LinearSolver<dim>::fail_to_converge(const char        *method,
+                                      const unsigned int iterations,
+                                      const double       reached,
+                                      const double       wanted) const
+  {
+    std::ostringstream out;
+    out << method << " did not converge in " << iterations
+        << " iterations (residual " << reached
+        << " of the right-hand side, wanted " << wanted
+        << "): raise Linear solver/Maximum iterations or Relative tolerance; "
+        << "or " << remedy;
+    throw SolverError(out.str());
+  }
+
+  template <int dim>
+  unsigned int
+  LinearSolver<dim>::gmres(Vector       &dx,
+                           const Vector &r,
+                           const double  tolerance,
+                           const double  size,
+                           const bool    transposed) const
+  {
+    struct Matrix
+    {
+      const SparseMatrix &A;
+      const bool          transposed;
+      void
+      vmult(Vector &y, const Vector &x) const
+      {
+        if (transposed)
+          A.Tvmult(y, x);
+        else
+          A.vmult(y, x);
+      }
+    };
+    // One V-cycle, of one column and the padding beside it.
+    struct Cycle
+    {
+      const Multigrid<dim> &multigrid;
+      void
+      vmult(Vector &y, const Vector &x) const
+      {
+        const unsigned int  S = padded_columns(1);
+        const std::size_t   n = x.locally_owned_size();
+        std::vector<double> in(n * S);
+        std::vector<float>  out(n * S);
+        std::vector<double> norms(S, 0.);
+        norms[0] = norm_of(x);
+        for (std::size_t i = 0; i < n; ++i)
+          in[i * S] = x.local_element(i);
+        multigrid.apply(S, in.data(), norms, out.data());
+        for (std::size_t i = 0; i < n; ++i)
+          y.local_element(i) = norms[0] * out[i * S];
+      }
+    };
+    SolverControl control(parameters.maximum_iterations, tolerance);
+    try
+      {
+        SolverFGMRES<Vector>(control, SolverFGMRES<Vector>::AdditionalData(60))
+          .solve(Matrix{K->matrix(), transposed},
+                 dx,
+                 r,
+                 Cycle{implementation->multigrid});
+      }
+    catch (const SolverControl::NoConvergence &)
+      {
+        fail_to_converge("GMRES",
+                         control.last_step(),
+                         control.last_value() / size,
+                         tolerance / size);
+      }
+    return control.last_step();
+  }
+
+  template <int dim>
   unsigned int
   LinearSolver<dim>::solve(const std::vector<Vector *>       &x,
                            const std::vector<const Vector *> &b,
@@ -344,14 +423,18 @@ namespace Palpate
                     rhs(View, map, r[s].begin());
                   I.problem.SetLHS(&lhs);
                   I.problem.SetRHS(&rhs);
-                  I.direct->SetUseTranspose(transposed);
+                  I.direct->SetUseTranspose(transposed && !symmetric);
                   const int ierr = I.direct->Solve();
                   if (ierr != 0)
                     throw SolverError("the sparse direct solve failed (code " +
                                       std::to_string(ierr) + "): " + remedy);
                 }
-            else
+            else if (symmetric)
               iterations += conjugate_gradients(dxs, rs, wanted, of);
+            else
+              for (unsigned int i = 0; i < todo.size(); ++i)
+                iterations +=
+                  gmres(*dxs[i], *rs[i], wanted[i], of[i], transposed);
             for (const unsigned int s : todo)
               {
                 const double tolerance = tolerances[first + s];

@@ -68,6 +68,9 @@ namespace Palpate
       {
         depends.state  = depends.state || force->tangent_depends_on().state;
         depends.frames = depends.frames || force->tangent_depends_on().frames;
+        depends.velocity =
+          depends.velocity || force->tangent_depends_on().velocity;
+        symmetric = symmetric && force->has_symmetric_tangent();
         if (force->adjoint_tangent() != Tangent::consistent)
           adjoint_tangent = force->adjoint_tangent();
       }
@@ -110,6 +113,7 @@ namespace Palpate
     System &sys = system(s);
     State   rest;
     rest.u = ghosted_copy(discretization.make_vector());
+    rest.v = ghosted_copy(rest.u);
     sys.matrix.set_zero();
     for (const auto &force : forces)
       force->add_tangent(
@@ -228,7 +232,7 @@ namespace Palpate
       sys.solver.refresh();
     else
       {
-        sys.solver.set_up(sys.matrix);
+        sys.solver.set_up(sys.matrix, symmetric);
         if (reuse_limit > 0)
           levels_of = fields;
         ++this->counts.set_ups;
@@ -496,6 +500,7 @@ namespace Palpate
       for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
         if (constrained[i])
           u.local_element(i) = part * snapshots[s].prescribed.local_element(i);
+      follow(state[s]);
     };
     // Size of the problem: residual of the full prescribed motion and loads at
     // zero interior displacement.
@@ -518,6 +523,7 @@ namespace Palpate
         u.zero_out_ghost_values();
         u = 0;
         u.set_ghost_state(true);
+        follow(state[s]);
         residual(c, h);
         for (const auto &force : forces)
           force->apply_tangent(c, trial, h);
@@ -557,6 +563,27 @@ namespace Palpate
       u = trial;
       u.add(step, du);
       u.update_ghost_values();
+      follow(state[s]);
+    };
+    // What a step lowers: the energy, and what is dissipated on its way from
+    // where it starts, whose derivatives by u are h there.
+    const auto merit = [&]() {
+      double e = energy(c);
+      if (depends.velocity)
+        {
+          State from;
+          from.u = ghosted_copy(trial);
+          from.v = ghosted_copy(state[s].v);
+          const Context<dim> there{
+            discretization, from, fields, snapshots[s], constrained};
+          double sum = 0;
+          together(discretization.comm, [&]() {
+            for (const auto &force : forces)
+              sum += force->dissipation(there);
+          });
+          e += discretization.sum(sum) / velocity_rate;
+        }
+      return e;
     };
 
     // The longest step along du that lowers the energy enough; close to the
@@ -566,7 +593,7 @@ namespace Palpate
       for (double length = 1; length > 1e-6; length *= 0.5)
         {
           move(length);
-          const double e = energy(c); // infinite if cells are inverted
+          const double e = merit(); // infinite if cells are inverted
           if (std::isfinite(e) &&
               (e <= before + 1e-4 * length * slope ||
                std::abs(length * slope) < 1e-12 * std::abs(before)))
@@ -644,8 +671,8 @@ namespace Palpate
               std::max(std::min(1e-2, norm / size) * 1e-2 * norm,
                        0.1 * tolerance);
             // As much of the consistent tangent as gives a step downhill.
-            const double e0 = energy(c);
             trial           = u;
+            const double e0 = merit();
             if (blend > 0)
               --blend;
             for (; blend < shares.size(); ++blend)
@@ -653,9 +680,7 @@ namespace Palpate
                 assemble_blend(s, c, shares[blend]);
                 if (solve(wanted) && backtrack(e0))
                   break;
-                u.zero_out_ghost_values();
-                u = trial;
-                u.update_ghost_values();
+                move(0);
               }
             if (blend == shares.size())
               throw SolverError(
@@ -723,7 +748,7 @@ namespace Palpate
               x = start;
               system(s).direct =
                 std::make_unique<LinearSolver<dim>>(direct_parameters);
-              system(s).direct->set_up(system(s).matrix);
+              system(s).direct->set_up(system(s).matrix, symmetric);
               system(s).direct->solve(x, b, tolerance * size, transposed);
             }
         }
@@ -916,7 +941,29 @@ namespace Palpate
       {
         state[s].u = states[s];
         state[s].u.update_ghost_values();
+        follow(state[s]);
       }
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::set_velocity(const double rate, const Vector &offset)
+  {
+    velocity_rate = rate;
+    Vector copy   = ghosted_copy(offset);
+    velocity_offset.swap(copy);
+    for (State &s : state)
+      s.v = ghosted_copy(offset);
+  }
+
+  template <int dim>
+  void
+  StaticEquilibrium<dim>::follow(State &s) const
+  {
+    if (velocity_rate > 0)
+      for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
+        s.v.local_element(i) = velocity_rate * s.u.local_element(i) +
+                               velocity_offset.local_element(i);
   }
 
   template class StaticEquilibrium<2>;

@@ -17,7 +17,12 @@ namespace Palpate
       {"poisson_ratio", {"", 0.01, 0.49, false}},
       {"density", {"kg/m^3", 1, 1e5, true}},
       {"damping_rate", {"1/s", 1e-6, 1e6, true}},
+      {"lame_lambda", {"Pa", 1, 1e9, true}},
+      {"lame_mu", {"Pa", 1, 1e9, true}},
+      {"shear_viscosity", {"Pa s", 1e-6, 1e9, true}},
+      {"dilatational_viscosity", {"Pa s", 1e-6, 1e9, true}},
       {"ground_stiffness", {"N/m", 1e-6, 1e12, true}},
+      {"ground_friction", {"", 1e-4, 10, true}},
       {"initial_displacement", {"m", -1e6, 1e6, false}},
       {"initial_velocity", {"m/s", -1e6, 1e6, false}}};
     return all;

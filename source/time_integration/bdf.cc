@@ -38,10 +38,11 @@ namespace Palpate
             const TimeParameters &parameters,
             const State &) override
       {
-        body      = &moving;
-        times     = &parameters;
-        dt        = parameters.step;
-        c_of_last = 0;
+        body       = &moving;
+        times      = &parameters;
+        dt         = parameters.step;
+        c_of_last  = 0;
+        this->lost = 0;
       }
 
       std::shared_ptr<const State>
@@ -85,8 +86,14 @@ namespace Palpate
               v += formula.a[j] * past[j]->u.local_element(i);
             next->v.local_element(i) = v / (formula.b * dt);
           }
+        if (body->equilibrium.depends_on_velocity())
+          {
+            Vector f = body->discretization.make_vector();
+            this->lost += dt * body->force(*next, f);
+          }
         return next;
       }
+
 
       void
       reverse(const History         &past,
@@ -127,6 +134,15 @@ namespace Palpate
         lambda *= -1;
         lambda.update_ghost_values();
         body->equilibrium.field_vjp(0, lambda, g);
+        if (!body->equilibrium.depends_on_velocity())
+          return;
+        // And by the part of v^i that earlier displacements make.
+        Vector     by_v = D.make_vector();
+        const auto c    = body->equilibrium.context(0);
+        for (const auto &force : body->equilibrium.forces)
+          force->velocity_vjp(c, lambda, by_v);
+        for (unsigned int j = 0; j < formula.a.size(); ++j)
+          duals[j + 1].u.add(formula.a[j] / (formula.b * dt), by_v);
       }
 
     private:
@@ -163,6 +179,16 @@ namespace Palpate
           }
         w.set_ghost_state(true);
         inertia.w.swap(w);
+        if (body->equilibrium.depends_on_velocity())
+          {
+            Vector offset = body->discretization.make_vector();
+            for (unsigned int i = 0; i < n; ++i)
+              for (unsigned int j = 0; j < formula.a.size(); ++j)
+                offset.local_element(i) +=
+                  formula.a[j] / (formula.b * dt) * past[j]->u.local_element(i);
+            offset.set_ghost_state(true);
+            body->equilibrium.set_velocity(1 / (formula.b * dt), offset);
+          }
         return c_of_last == formula.c;
       }
 

@@ -107,19 +107,31 @@ namespace Palpate
   }
 
   template <int dim>
-  void
+  double
   MovingBody<dim>::force(const State &state, Vector &f) const
   {
+    double power = 0;
     f.zero_out_ghost_values();
     f                    = 0;
     const Context<dim> c = context(state);
     together(discretization.comm, [&]() {
       for (const auto &force : equilibrium.forces)
-        if (force.get() != &inertia)
+        if (force->tangent_depends_on().velocity)
+          {
+            Vector part = discretization.make_vector();
+            force->residual(c, part);
+            for (unsigned int i = 0; i < f.locally_owned_size(); ++i)
+              {
+                f.local_element(i) += part.local_element(i);
+                power += part.local_element(i) * state.v.local_element(i);
+              }
+          }
+        else if (force.get() != &inertia)
           force->residual(c, f);
     });
     for (unsigned int i = 0; i < f.locally_owned_size(); ++i)
       f.local_element(i) = constrained[i] ? 0. : -f.local_element(i);
+    return power;
   }
 
   template <int dim>
@@ -131,12 +143,21 @@ namespace Palpate
     inertia.mass.vmult_add(fields["density"], state.v, Mv);
     for (unsigned int i = 0; i < Mv.locally_owned_size(); ++i)
       result.kinetic += 0.5 * Mv.local_element(i) * state.v.local_element(i);
-    for (const auto &force : equilibrium.forces)
-      if (force.get() != &inertia)
-        (force->scales_with_stiffness() ? result.elastic : result.loads) +=
-          force->energy(context(state));
-    for (double *e : {&result.kinetic, &result.elastic, &result.loads})
+    for (unsigned int i = 0; i < equilibrium.forces.size(); ++i)
+      {
+        const auto &force = equilibrium.forces[i];
+        if (force.get() == &inertia || force->tangent_depends_on().velocity)
+          continue;
+        const double e = force->energy(context(state));
+        if (force->scales_with_stiffness())
+          result.elastic += e;
+        else
+          result.loads.emplace_back(i < names.size() ? names[i] : "load", e);
+      }
+    for (double *e : {&result.kinetic, &result.elastic})
       *e = discretization.sum(*e);
+    for (auto &load : result.loads)
+      load.second = discretization.sum(load.second);
     return result;
   }
 
@@ -165,58 +186,94 @@ namespace Palpate
     return result;
   }
 
+  namespace
+  {
+    /// Largest eigenvalue of M^-1 A by power iteration from @p x, on free DoFs.
+    /// @param apply y += A x
+    template <int dim>
+    double
+    largest_eigenvalue(
+      const MovingBody<dim>                                 &body,
+      const Vector                                          &m,
+      Vector                                                &x,
+      const std::function<void(const Vector &x, Vector &y)> &apply)
+    {
+      const auto &D = body.discretization;
+      Vector      y = D.make_vector();
+      if (x.size() == 0)
+        {
+          x = D.make_vector();
+          for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
+            {
+              const auto  &v = D.node_vertices[i / dim];
+              const double n = double(v[0]) * dim + i % dim + 0.37 * v[1];
+              x.local_element(i) =
+                body.constrained[i] ? 0. : std::sin(12.9898 * (n + 1));
+            }
+        }
+      x.zero_out_ghost_values();
+      double rate = 0;
+      for (unsigned int it = 0; it < 300; ++it)
+        {
+          const double size = norm_of(x);
+          if (!(size > 0))
+            return 0;
+          x *= 1 / size;
+          x.update_ghost_values();
+          y.zero_out_ghost_values();
+          y = 0;
+          together(D.comm, [&]() { apply(x, y); });
+          x.zero_out_ghost_values();
+          double xAx = 0, xMx = 0;
+          for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
+            {
+              xAx += x.local_element(i) * y.local_element(i);
+              xMx +=
+                x.local_element(i) * x.local_element(i) * m.local_element(i);
+              x.local_element(i) = body.constrained[i]
+                                     ? 0.
+                                     : y.local_element(i) / m.local_element(i);
+            }
+          const double before = rate;
+          rate                = D.sum(xAx) / D.sum(xMx);
+          if (it > 10 && std::abs(rate - before) < 1e-5 * rate)
+            break;
+        }
+      return rate;
+    }
+  } // namespace
+
+  // A mode of frequency w whose velocity is damped at the rate c = 2 zeta w
+  // is stable with symplectic Euler up to w^2 h^2 + 2 c h = 4.
   template <int dim>
   double
-  stable_step(const MovingBody<dim> &body, const State &state, Vector &x)
+  stable_step(const MovingBody<dim> &body, const State &state, Vector &mode)
   {
-    const auto  &D = body.discretization;
-    const Vector m = body.inertia.mass.diagonal(body.fields["density"]);
-    Vector       y = D.make_vector();
-    if (x.size() == 0)
+    const auto   context = body.context(state);
+    const auto  &forces  = body.equilibrium.forces;
+    const Vector m       = body.inertia.mass.diagonal(body.fields["density"]);
+    const double w_2 =
+      largest_eigenvalue<dim>(body, m, mode, [&](const Vector &x, Vector &y) {
+        for (const auto &force : forces)
+          if (force.get() != &body.inertia)
+            force->apply_tangent(context, x, y);
+      });
+    double c = 0;
+    if (body.equilibrium.depends_on_velocity())
       {
-        x = D.make_vector();
-        for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
-          {
-            const auto  &v = D.node_vertices[i / dim];
-            const double n = double(v[0]) * dim + i % dim + 0.37 * v[1];
-            x.local_element(i) =
-              body.constrained[i] ? 0. : std::sin(12.9898 * (n + 1));
-          }
+        Vector start;
+        c = largest_eigenvalue<dim>(body,
+                                    m,
+                                    start,
+                                    [&](const Vector &x, Vector &y) {
+                                      for (const auto &force : forces)
+                                        force->velocity_vjp(context, x, y);
+                                    });
       }
-    x.zero_out_ghost_values();
-    double rate = 0; // omega^2
-    for (unsigned int it = 0; it < 300; ++it)
-      {
-        const double size = norm_of(x);
-        if (!(size > 0))
-          return std::numeric_limits<double>::infinity();
-        x *= 1 / size;
-        x.update_ghost_values();
-        y.zero_out_ghost_values();
-        y = 0;
-        together(D.comm, [&]() {
-          for (const auto &force : body.equilibrium.forces)
-            if (force.get() != &body.inertia)
-              force->apply_tangent(body.context(state), x, y);
-        });
-        x.zero_out_ghost_values();
-        double xKx = 0, xMx = 0;
-        for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
-          {
-            xKx += x.local_element(i) * y.local_element(i);
-            xMx += x.local_element(i) * x.local_element(i) * m.local_element(i);
-            x.local_element(i) = body.constrained[i]
-                                   ? 0.
-                                   : y.local_element(i) / m.local_element(i);
-          }
-        const double before = rate;
-        rate                = D.sum(xKx) / D.sum(xMx);
-        if (it > 10 && std::abs(rate - before) < 1e-5 * rate)
-          break;
-      }
-    // The iteration finds omega from below.
-    return rate > 0 ? 0.98 * 2 / std::sqrt(rate)
-                    : std::numeric_limits<double>::infinity();
+    // The iteration finds them from below.
+    if (w_2 > 0)
+      return 0.98 * (std::sqrt(c * c + 4 * w_2) - c) / w_2;
+    return c > 0 ? 0.98 * 2 / c : std::numeric_limits<double>::infinity();
   }
 
   template struct MovingBody<2>;

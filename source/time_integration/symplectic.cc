@@ -44,7 +44,7 @@ namespace Palpate
         mass     = body->inertia.mass.diagonal(body->fields["density"]);
         f        = body->discretization.make_vector();
         f_of.reset();
-        lost = 0;
+        this->lost = 0;
 
         const double limit = stable_step(*body, initial, mode);
         this->note =
@@ -65,7 +65,7 @@ namespace Palpate
         auto state = std::make_shared<State>();
         copy_state(*past[0], *state);
         if (f_of != past[0])
-          body->force(*state, f);
+          find_force(*state);
         const double start = state->time;
         for (unsigned int i = 0; i < substeps; ++i)
           {
@@ -91,11 +91,12 @@ namespace Palpate
         State state;
         copy_state(*past[0], state);
         f_of.reset();
-        body->force(state, f);
+        find_force(state);
         kicks.resize(substeps * kicks_per_substep());
-        const bool   by_more = g.has("density") || g.has("damping_rate");
-        std::size_t  kick    = 0;
-        const double start   = state.time;
+        const bool by_more = g.has("density") || g.has("damping_rate") ||
+                             body->equilibrium.depends_on_velocity();
+        std::size_t  kick  = 0;
+        const double start = state.time;
         for (unsigned int i = 0; i < substeps; ++i)
           {
             substep(state, [&](const State &s, const Vector &force) {
@@ -128,11 +129,6 @@ namespace Palpate
         return 3 * parameters.substeps * kicks_per_substep();
       }
 
-      double
-      dissipated() const override
-      {
-        return body->discretization.sum(lost);
-      }
 
     protected:
       using Record = std::function<void(const State &, const Vector &f)>;
@@ -147,11 +143,21 @@ namespace Palpate
       virtual void
       reverse_substeps(Vector &u_bar, Vector &v_bar, FieldDuals &g) = 0;
 
+      /// f of a state whose velocity has no ghosts yet.
+      void
+      find_force(State &state)
+      {
+        if (body->equilibrium.depends_on_velocity())
+          state.v.update_ghost_values();
+        power = body->force(state, f);
+      }
+
       /// v <- factor (v + dt M^-1 f) on free DoFs.
       void
       push(State &state, const double dt, const double factor)
       {
         const bool damped = factor < 1;
+        this->lost += dt * power;
         for (unsigned int i = 0; i < f.locally_owned_size(); ++i)
           {
             if (body->constrained[i])
@@ -161,7 +167,7 @@ namespace Palpate
               v + dt * f.local_element(i) / mass.local_element(i);
             v = factor * next;
             if (damped)
-              lost += 0.5 * mass.local_element(i) * (next * next - v * v);
+              this->lost += 0.5 * mass.local_element(i) * (next * next - v * v);
           }
       }
 
@@ -220,23 +226,34 @@ namespace Palpate
           g["damping_rate"][0] -= share_of_h * h * by_rate;
       }
 
-      /// u_bar += (df/du)^T w and g += (df/dfields - dM/dfields M^-1 f)^T w at
-      /// the place of a kick; w becomes 0.
+      /// u_bar += (df/du)^T w, v_bar += (df/dv)^T w and
+      /// g += (df/dfields - dM/dfields M^-1 f)^T w at the place of a kick; w
+      /// becomes 0.
       void
-      reverse_force(const Kick &kick, Vector &w, Vector &u_bar, FieldDuals &g)
+      reverse_force(const Kick &kick,
+                    Vector     &w,
+                    Vector     &u_bar,
+                    Vector     &v_bar,
+                    FieldDuals &g)
       {
         w *= -1;
         w.update_ghost_values();
         copy(kick.u, here.u);
         here.time = kick.time;
         u_bar.zero_out_ghost_values();
+        v_bar.zero_out_ghost_values();
+        if (body->equilibrium.depends_on_velocity())
+          copy(kick.v, here.v);
         const auto c = body->context(here);
         for (const auto &force : body->equilibrium.forces)
           if (force.get() != &body->inertia)
-            force->vjp(c, w, u_bar, g);
+            {
+              force->vjp(c, w, u_bar, g);
+              force->velocity_vjp(c, w, v_bar);
+            }
         for (unsigned int i = 0; i < u_bar.locally_owned_size(); ++i)
           if (body->constrained[i])
-            u_bar.local_element(i) = 0;
+            u_bar.local_element(i) = v_bar.local_element(i) = 0;
         if (g.has("density"))
           {
             Vector a = ghosted_copy(kick.f);
@@ -275,7 +292,7 @@ namespace Palpate
       const TimeParameters        *times    = nullptr;
       unsigned int                 substeps = 1;
       double                       h = 0, rate = 0;
-      double                       lost = 0; ///< by damping, this rank's [J]
+      double                       power = 0; ///< lost to f, this rank's [W]
       Vector                       mass, f, mode;
       std::shared_ptr<const State> f_of; ///< f is the force of this state
       std::vector<Kick>            kicks;
@@ -298,7 +315,7 @@ namespace Palpate
         record(state, this->f);
         this->push(state, this->h, std::exp(-this->rate * this->h));
         this->drift(state);
-        this->body->force(state, this->f);
+        this->find_force(state);
       }
 
       unsigned int
@@ -316,13 +333,14 @@ namespace Palpate
             const auto &kick = this->kicks[i];
             v_bar.add(this->h, u_bar);
             this->reverse_push(kick, this->h, 1, v_bar, w, g);
-            this->reverse_force(kick, w, u_bar, g);
+            this->reverse_force(kick, w, u_bar, v_bar, g);
           }
       }
     };
 
     /// Velocity Verlet: half a kick, a drift, half a kick; half of the damping
-    /// in each kick.
+    /// in each kick. Each kick takes a force of the velocity before it, so that
+    /// with such forces the order is one.
     template <int dim>
     class VelocityVerlet : public Explicit<dim>
     {
@@ -332,10 +350,12 @@ namespace Palpate
       substep(State &state, const Record &record) override
       {
         const double c = std::exp(-0.5 * this->rate * this->h);
+        if (this->body->equilibrium.depends_on_velocity())
+          this->find_force(state); // the last kick changed it
         record(state, this->f);
         this->push(state, 0.5 * this->h, c);
         this->drift(state);
-        this->body->force(state, this->f);
+        this->find_force(state);
         record(state, this->f);
         this->push(state, 0.5 * this->h, c);
       }
@@ -355,13 +375,15 @@ namespace Palpate
           {
             const auto &first = this->kicks[2 * i],
                        &last  = this->kicks[2 * i + 1];
-            // At the place between two substeps two kicks meet: w has both.
+            // At the place between two substeps two kicks meet: w has both,
+            // unless their velocities matter.
             this->reverse_push(last, half, 0.5, v_bar, w, g);
-            this->reverse_force(last, w, u_bar, g);
+            this->reverse_force(last, w, u_bar, v_bar, g);
             v_bar.add(this->h, u_bar);
             this->reverse_push(first, half, 0.5, v_bar, w, g);
+            if (i == 0 || this->body->equilibrium.depends_on_velocity())
+              this->reverse_force(first, w, u_bar, v_bar, g);
           }
-        this->reverse_force(this->kicks[0], w, u_bar, g);
       }
     };
 

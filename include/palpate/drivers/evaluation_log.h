@@ -16,7 +16,8 @@ namespace Palpate
    * and gets the same answers takes the same path, so a resumed run replays the
    * log (no solves) and goes on where the log ends. A record cut off by a kill
    * is dropped on all ranks. Beside the log lies what the next evaluation
-   * starts from (warm starts), for the last two numbers of records.
+   * starts from (warm starts), for the last two numbers of records. Of a
+   * motion: its outputs, and the states that the next step starts from.
    */
   class EvaluationLog
   {
@@ -33,8 +34,9 @@ namespace Palpate
 
     struct Record
     {
-      char          kind; ///< 'V' value, 'G' gradient, 'H' Hessian product
-      std::uint64_t question = 0; ///< checksum of the arguments
+      /// 'V' value, 'G' gradient, 'H' Hessian product, 'S' output of a step
+      char                kind;
+      std::uint64_t       question = 0; ///< checksum of the arguments; step
       std::vector<double> answer;
     };
 

@@ -159,6 +159,11 @@ namespace Palpate
     nlohmann::json
     objective_json(const std::vector<double> &parts) const;
 
+    /// A checksum of the case and of all parameters but where output goes and
+    /// these, "Section/Entry": a checkpoint with another one is of another run.
+    std::uint64_t
+    fingerprint(const std::vector<std::string> &but) const;
+
     Parameters                             &parameters;
     const MPI_Comm                          comm;
     const dealii::ConditionalOStream       &log;
@@ -175,6 +180,7 @@ namespace Palpate
     std::unique_ptr<TimeParameters>  time;
     InertiaForce<dim>               *inertia = nullptr;
     std::vector<Snapshot<dim>>       moving;
+    std::vector<std::string>         force_names; ///< of the equilibrium
     std::unique_ptr<MovingBody<dim>> body;
     /// Of an objective; snapshots are states at these times [s].
     std::unique_ptr<Trajectory<dim>> trajectory;
@@ -195,6 +201,13 @@ namespace Palpate
     nlohmann::json           strain_statistics;
 
   private:
+    /// An array (N, dim) of a file, or the last of (T, N, dim).
+    std::vector<double>
+    last_of_file(const std::string &file, const std::string &key) const;
+    /// At every node the mean over its cells of what an entry
+    /// "label: a, b, c; ..." says, 0 for other labels.
+    Vector
+    mean_of_labels(const std::string &entry);
     void
     read_snapshots(const bool dry_run);
     std::vector<std::vector<double>>

@@ -22,11 +22,12 @@ namespace Palpate
   };
 
   /**
-   * Solves with one assembled matrix: conjugate gradients with smoothed
-   * aggregation AMG on the rigid-body modes (Multigrid), or a sparse direct
-   * factorization (Amesos: MUMPS where there is one, else KLU) that serves all
-   * right-hand sides. One set-up serves forward, adjoint and incremental
-   * solves.
+   * Solves with one assembled matrix: conjugate gradients, or GMRES where the
+   * matrix is not symmetric, with smoothed aggregation AMG on the rigid-body
+   * modes (Multigrid); or a sparse direct
+   * factorization (Amesos: MUMPS where there is one and it is symmetric, else
+   * KLU) that serves all right-hand sides. One set-up serves forward, adjoint
+   * and incremental solves.
    */
   template <int dim>
   class LinearSolver
@@ -40,7 +41,7 @@ namespace Palpate
      * @throw ComputationError if the factorization fails (singular).
      */
     void
-    set_up(const TangentMatrix<dim> &K);
+    set_up(const TangentMatrix<dim> &K, const bool symmetric = true);
 
     /// The matrix of the last set-up has other values, not too different: keep
     /// what was made for the old ones as far as it serves. Not for a direct
@@ -93,8 +94,21 @@ namespace Palpate
                         const std::vector<Vector *> &r,
                         const std::vector<double>   &tolerances,
                         const std::vector<double>   &sizes);
+    /// The same with (flexible) GMRES for one vector.
+    unsigned int
+    gmres(Vector       &dx,
+          const Vector &r,
+          const double  tolerance,
+          const double  size,
+          const bool    transposed) const;
+    [[noreturn]] void
+    fail_to_converge(const char        *method,
+                     const unsigned int iterations,
+                     const double       reached,
+                     const double       wanted) const;
     struct Implementation;
     std::unique_ptr<Implementation> implementation;
+    bool                            symmetric = true;
     const SolverParameters         &parameters;
     const TangentMatrix<dim>       *K = nullptr;
   };

@@ -55,6 +55,10 @@ namespace Palpate
      */
     void
     solve_step(const Fields &fields, const bool same_tangent);
+    /// In the steps that follow v = rate u + offset (ghosted), for forces that
+    /// depend on the velocity.
+    void
+    set_velocity(const double rate, const Vector &offset);
     /// Go to a step that solve_step() found, for its adjoint solve. @param
     /// same_tangent as there
     void
@@ -62,7 +66,12 @@ namespace Palpate
     Context<dim>
     context(const unsigned int s) const override
     {
-      return {discretization, state[s], fields, snapshots[s], constrained};
+      return {discretization,
+              state[s],
+              fields,
+              snapshots[s],
+              constrained,
+              velocity_rate};
     }
     void
     solve_adjoint(const unsigned int s,
@@ -157,6 +166,11 @@ namespace Palpate
     {
       return !depends.state;
     }
+    bool
+    depends_on_velocity() const
+    {
+      return depends.velocity;
+    }
     std::string
     solver_description() const
     {
@@ -203,6 +217,9 @@ namespace Palpate
     residual(const Context<dim> &context, Vector &h) const;
     double
     energy(const Context<dim> &context) const;
+    /// The velocity of a displacement, where it matters.
+    void
+    follow(State &state) const;
     /// @param keep levels of the preconditioner made for other fields serve
     void
     assemble(const unsigned int  s,
@@ -252,8 +269,11 @@ namespace Palpate
     Depends                           depends;
     Tangent                           adjoint_tangent = Tangent::consistent;
     double                            tolerance;
-    double                            reuse_limit = 0;
-    bool                              in_motion   = false;
+    double                            reuse_limit   = 0;
+    bool                              in_motion     = false;
+    bool                              symmetric     = true;
+    double                            velocity_rate = 0;
+    Vector                            velocity_offset;
     Fields                            levels_of; ///< fields of the levels
     /// Part of the external forces in force (load steps).
     double                               load_factor = 1;

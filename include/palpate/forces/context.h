@@ -21,6 +21,9 @@ namespace Palpate
     const Snapshot<dim>       &snapshot;
     /// 1 for constrained local DoFs (ghosts included).
     const std::vector<char> &constrained;
+    /// dv/du [1/s] where the velocity follows the displacement: in an implicit
+    /// step; else 0. Tangents by the displacement count with it.
+    const double velocity_rate = 0;
   };
 } // namespace Palpate
 

@@ -12,8 +12,9 @@ namespace Palpate
   /// snapshots and all Newton steps.
   struct Depends
   {
-    bool state  = false;
-    bool frames = false;
+    bool state    = false;
+    bool frames   = false;
+    bool velocity = false; ///< see VelocityForce
   };
 
   /// Which derivative of the force a tangent matrix holds.
@@ -55,7 +56,8 @@ namespace Palpate
                 const Tangent       kind,
                 TangentMatrix<dim> &K) const = 0;
 
-    /// dh += (dh/du) du, without a matrix.
+    /// dh += (dh/du) du, without a matrix; dh/du stands for
+    /// dh/du + velocity_rate dh/dv everywhere.
     virtual void
     apply_tangent(const Context<dim> &context,
                   const Vector       &du,
@@ -73,15 +75,31 @@ namespace Palpate
               const Vector       &lambda,
               FieldDuals         &g) const = 0;
 
-    /// g_state += (dh/du)^T lambda (the tangent is symmetric) and
-    /// g_fields += (dh/dfields)^T lambda, for terms that do both at once.
+    /// True if dh/du is symmetric, as that of every potential.
+    virtual bool
+    has_symmetric_tangent() const
+    {
+      return true;
+    }
+
+    /// g += (dh/du)^T lambda
+    virtual void
+    apply_transposed_tangent(const Context<dim> &context,
+                             const Vector       &lambda,
+                             Vector             &g) const
+    {
+      apply_tangent(context, lambda, g);
+    }
+
+    /// g_state += (dh/du)^T lambda and g_fields += (dh/dfields)^T lambda, for
+    /// terms that do both at once.
     virtual void
     vjp(const Context<dim> &context,
         const Vector       &lambda,
         Vector             &g_state,
         FieldDuals         &g_fields) const
     {
-      apply_tangent(context, lambda, g_state);
+      apply_transposed_tangent(context, lambda, g_state);
       field_vjp(context, lambda, g_fields);
     }
 
@@ -133,6 +151,21 @@ namespace Palpate
       return true;
     }
 
+    /// @name Of forces that depend on the velocity (VelocityForce)
+    /// @{
+    /// What the force is the derivative by the velocity of, at this
+    /// displacement, on this rank's owned cells [W].
+    virtual double
+    dissipation(const Context<dim> &) const
+    {
+      return 0;
+    }
+    /// g += (dh/dv)^T lambda
+    virtual void
+    velocity_vjp(const Context<dim> &, const Vector &, Vector &) const
+    {}
+    /// @}
+
     /// Largest degree of the displacements it works with.
     virtual unsigned int
     maximum_degree() const
@@ -177,6 +210,61 @@ namespace Palpate
     adjoint_tangent() const
     {
       return Tangent::consistent;
+    }
+  };
+
+  /**
+   * A force that resists motion: h depends on the velocity of the state and
+   * stores no energy. At rest it is nothing. Motions have no second
+   * derivatives.
+   */
+  template <int dim>
+  class VelocityForce : public Force<dim>
+  {
+  public:
+    double
+    dissipation(const Context<dim> &context) const override = 0;
+    void
+    velocity_vjp(const Context<dim> &context,
+                 const Vector       &lambda,
+                 Vector             &g) const override = 0;
+    void
+    apply_transposed_tangent(const Context<dim> &context,
+                             const Vector       &lambda,
+                             Vector             &g) const override = 0;
+
+    double
+    energy(const Context<dim> &) const override
+    {
+      return 0;
+    }
+    void
+    second_vjp(const Context<dim> &,
+               const Vector &,
+               const Vector &,
+               const Fields &,
+               Vector &,
+               FieldDuals &) const override
+    {
+      Assert(false, dealii::ExcMessage("motions have no second derivatives"));
+    }
+    bool
+    has_symmetric_tangent() const override
+    {
+      return false;
+    }
+    Depends
+    tangent_depends_on() const override
+    {
+      Depends d;
+      d.state    = true;
+      d.velocity = true;
+      return d;
+    }
+    bool
+    scales_with_stiffness() const override
+    {
+      return false;
     }
   };
 

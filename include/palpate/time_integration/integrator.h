@@ -59,17 +59,27 @@ namespace Palpate
     }
     /// f = -h of all forces but the inertia, 0 on constrained DoFs; the state
     /// is ghosted. Collective.
-    void
+    /// @return what forces that depend on the velocity take out, on this
+    /// rank's nodes [W]
+    double
     force(const State &state, Vector &f) const;
+
+    /// What each force of the equilibrium is called.
+    std::vector<std::string> names = {};
 
     /// [J]
     struct Energy
     {
-      double kinetic = 0, elastic = 0, loads = 0;
+      double kinetic = 0, elastic = 0;
+      /// Potentials of the loads by name, in the order of the forces.
+      std::vector<std::pair<std::string, double>> loads;
       double
       total() const
       {
-        return kinetic + elastic + loads;
+        double sum = kinetic + elastic;
+        for (const auto &load : loads)
+          sum += load.second;
+        return sum;
       }
     };
     Energy
@@ -150,12 +160,6 @@ namespace Palpate
       return 0;
     }
 
-    /// Energy taken out by damping since start() [J]. Collective.
-    virtual double
-    dissipated() const
-    {
-      return 0;
-    }
 
     /// Explicit ones need a lumped mass.
     virtual bool
@@ -163,6 +167,9 @@ namespace Palpate
 
     /// What start() found out, for the log.
     std::string note;
+    /// Energy taken out by damping and friction since start(), of this rank's
+    /// nodes [J].
+    double lost = 0;
   };
 
   template <>
@@ -172,9 +179,10 @@ namespace Palpate
   std::map<std::string, Registry<Integrator<3>>::Item> &
   Registry<Integrator<3>>::items();
 
-  /// The longest stable step 2/omega of symplectic Euler and Verlet at a state
-  /// [s], omega the highest frequency of the lumped body (power iteration),
-  /// less 2 %. @param mode start and end of the iteration; empty: a seed
+  /// The longest stable step of symplectic Euler and Verlet at a state [s],
+  /// less 2 %: 2/omega, omega the highest frequency of the lumped body (power
+  /// iteration), and shorter with damping by strain rates. @param mode start
+  /// and end of the iteration; empty: a seed
   template <int dim>
   double
   stable_step(const MovingBody<dim> &body, const State &state, Vector &mode);
