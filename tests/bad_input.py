@@ -877,6 +877,65 @@ bad_motion("ground_unused", "a stiffness of no ground",
 bad_motion("ground_below", "a body that starts in the ground",
            ["Initial state", "vertex", "below the ground"],
            {"Loads/Ground planes": "0, 0, 0.25, 0, 0, 1"}, mpi=True)
+bad_motion("viscosity_negative", "a negative viscosity",
+           ["Shear viscosity", "-1"], {"Model/Shear viscosity": "-1"})
+bad_motion("friction_no_ground", "friction without a ground",
+           ["Loads/Ground friction", "Ground planes"],
+           {"Loads/Ground friction": "0.3"})
+bad_motion("friction_speed", "friction that never fades",
+           ["Loads/Friction speed", "positive"],
+           {"Loads/Ground planes": "0, 0, -1, 0, 0, 1",
+            "Loads/Ground friction": "0.3", "Loads/Friction speed": "0"})
+bad_motion("friction_speed_unused", "a speed of no friction",
+           ["Loads/Friction speed", "no effect"],
+           {"Loads/Friction speed": "0.1"})
+row("viscosity_static", "viscosity without a motion", 2,
+    ["Time/Integrator", "motions only"],
+    entries={"Model/Shear viscosity": "1"})
+bad_motion("state_missing", "an initial velocity from a file that is not there",
+           ["nothing.npz"], {"Initial state/Velocity": "nothing.npz"})
+
+
+def state_file(**arrays):
+    data = io.BytesIO()
+    np.savez(data, **arrays)
+    return {"state.npz": data.getvalue()}
+
+
+bad_motion("state_key", "an initial velocity from a file without one",
+           ["state.npz", "'velocity'", "missing"],
+           {"Initial state/Velocity": "state.npz"},
+           files=state_file(displacement=np.zeros((27, 3))))
+bad_motion("state_shape", "an initial velocity of another mesh",
+           ["state.npz", "'velocity'", "(27, 3)"],
+           {"Initial state/Velocity": "state.npz"},
+           files=state_file(velocity=np.zeros((26, 3))), mpi=True)
+bad_motion("state_nan", "an initial displacement that is not finite",
+           ["state.npz", "'displacement'", "vertex 5"],
+           {"Initial state/Displacement": "state.npz"},
+           files=state_file(displacement=np.where(
+               np.arange(81).reshape(27, 3) == 16, np.nan, 0.)))
+bad_motion("state_label", "an initial velocity of a label that is not there",
+           ["Initial state/Velocity by label", "label 9"],
+           {"Initial state/Velocity by label": "9: 0, 0, 1"})
+bad_motion("resume_nothing", "`--resume` of a motion that never ran",
+           ["checkpoint", "expected one to resume"], {}, args=["--resume"],
+           mpi=True)
+bad_trajectory("no_friction", "friction of a ground without it as an unknown",
+               ["Parameterization/More unknowns", "ground_friction",
+                "does not have"],
+               {"Parameterization/More unknowns": "ground_friction: global"})
+bad_trajectory("lame", "lame_mu beside the stiffness as unknowns",
+               ["Parameterization/More unknowns", "Type = none"],
+               {"Parameterization/More unknowns": "lame_mu: global"})
+row("stress_springs", "the stress of springs", 2,
+    ["Objective/Stress norm", "continuum material"],
+    entries={"Model/Type": "intersection springs", "Task": "evaluate",
+             "Objective/Stress norm/Weight": "1"})
+row("stress_exponent", "a stress norm below 2", 2,
+    ["Objective/Stress norm/Exponent", "between 2 and 100"],
+    entries={"Task": "evaluate", "Objective/Stress norm/Weight": "1",
+             "Objective/Stress norm/Exponent": "1"})
 row("ground_below", "a static body in the ground", 2,
     ["case.prm", "Loads", "vertex", "below the ground"], base=SHAPE, pack=None,
     entries={"Loads/Ground spheres": "0.5, 0.5, 0.5, 0.9",

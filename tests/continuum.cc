@@ -2,6 +2,18 @@
 // analytic solutions, rotations.
 
 #include <deal.II/base/quadrature_lib.h>
+#include <deal.II/dofs/dof_handler.h>
+#include <deal.II/dofs/dof_tools.h>
+#include <deal.II/fe/fe_simplex_p.h>
+#include <deal.II/fe/fe_system.h>
+#include <deal.II/fe/fe_values.h>
+#include <deal.II/fe/mapping_fe.h>
+#include <deal.II/grid/tria.h>
+#include <deal.II/lac/affine_constraints.h>
+#include <deal.II/lac/dynamic_sparsity_pattern.h>
+#include <deal.II/lac/full_matrix.h>
+#include <deal.II/lac/sparse_direct.h>
+#include <deal.II/lac/sparse_matrix.h>
 
 #include <palpate/forces/continuum/continuum_force.h>
 #include <palpate/forces/continuum/materials.h>
@@ -205,6 +217,132 @@ namespace
       << name << ", lateral stretch " << low;
   }
 
+  /**
+   * A clamped body under its weight, linear, against a program written the way
+   * deal.II's tutorials do it (step-8): FEValues, constraints, UMFPACK.
+   */
+  template <int dim>
+  void
+  equals_dealii(const unsigned int degree)
+  {
+    Sample<dim>  x(3, degree);
+    const auto  &D            = x.D;
+    const double nu           = 0.3;
+    x.fields["poisson_ratio"] = Field(D.n_cells(), nu);
+    x.snapshots[0].prescribed = ghosted_copy(D.make_vector());
+    Tensor<1, dim> weight;
+    for (unsigned int d = 0; d < dim; ++d)
+      weight[d] = std::array<double, 3>{{1, -2, -9.81}}[d];
+    SolverParameters solver;
+    NewtonParameters newton;
+    solver.relative_tolerance = 1e-12;
+    std::vector<std::unique_ptr<Force<dim>>> forces;
+    forces.push_back(make_term<Force<dim>>("linear elastic"));
+    forces.push_back(make_term<Force<dim>>(
+      "gravity", {{"Gravity", dim == 3 ? "1, -2, -9.81" : "1, -2"}}));
+    StaticEquilibrium<dim> equilibrium(
+      D, x.constrained, x.snapshots, std::move(forces), solver, newton, x.log);
+    equilibrium.solve(x.fields);
+    const Vector &u = equilibrium.context(0).state.u;
+
+    dealii::Triangulation<dim>         mesh;
+    std::vector<dealii::CellData<dim>> cells;
+    for (const auto &cell : x.mesh.cells)
+      {
+        dealii::CellData<dim> data(dim + 1);
+        data.vertices.assign(cell.begin(), cell.end());
+        cells.push_back(data);
+      }
+    mesh.create_triangulation(x.mesh.vertices, cells, dealii::SubCellData());
+    const dealii::FESystem<dim>  fe(dealii::FE_SimplexP<dim>(degree), dim);
+    const dealii::MappingFE<dim> mapping(dealii::FE_SimplexP<dim>(1));
+    dealii::DoFHandler<dim>      dofs(mesh);
+    dofs.distribute_dofs(fe);
+    std::vector<dealii::Point<dim>> places(dofs.n_dofs());
+    dealii::DoFTools::map_dofs_to_support_points(mapping, dofs, places);
+    // The node of every degree of freedom, by where it is.
+    const auto node_at = [&](const dealii::Point<dim> &p) {
+      unsigned int n = 0;
+      while (n < D.n_nodes() && D.node_position(n).distance(p) > 1e-10)
+        ++n;
+      return n;
+    };
+    std::vector<unsigned int> entry(dofs.n_dofs());
+    for (unsigned int d = 0; d < dim; ++d)
+      {
+        std::vector<bool> mask(dim);
+        mask[d] = true;
+        for (const auto i :
+             dealii::DoFTools::extract_dofs(dofs, dealii::ComponentMask(mask)))
+          entry[i] = node_at(places[i]) * dim + d;
+      }
+    dealii::AffineConstraints<double> constraints;
+    for (unsigned int i = 0; i < dofs.n_dofs(); ++i)
+      {
+        ASSERT_LT(entry[i], x.constrained.size());
+        if (x.constrained[entry[i]])
+          constraints.add_line(i);
+      }
+    constraints.close();
+    dealii::DynamicSparsityPattern pattern(dofs.n_dofs());
+    dealii::DoFTools::make_sparsity_pattern(dofs, pattern, constraints);
+    dealii::SparsityPattern sparsity;
+    sparsity.copy_from(pattern);
+    dealii::SparseMatrix<double>     K(sparsity);
+    dealii::Vector<double>           f(dofs.n_dofs()), solution(dofs.n_dofs());
+    const dealii::QGaussSimplex<dim> rule(degree + 1);
+    dealii::FEValues<dim>            values(mapping,
+                                 fe,
+                                 rule,
+                                 dealii::update_values |
+                                   dealii::update_gradients |
+                                   dealii::update_JxW_values);
+    const dealii::FEValuesExtractors::Vector     displacement(0);
+    const unsigned int                           n = fe.n_dofs_per_cell();
+    dealii::FullMatrix<double>                   Ke(n, n);
+    dealii::Vector<double>                       fe_load(n);
+    std::vector<dealii::types::global_dof_index> indices(n);
+    std::vector<unsigned int>                    local(D.n_cells());
+    for (unsigned int k = 0; k < D.n_cells(); ++k)
+      local[D.cell_id[k]] = k;
+    for (const auto &cell : dofs.active_cell_iterators())
+      {
+        const unsigned int k = local[cell->active_cell_index()];
+        const double E = x.fields["stiffness"][k], mu = E / (2 * (1 + nu)),
+                     lambda = E * nu / ((1 + nu) * (1 - 2 * nu));
+        values.reinit(cell);
+        Ke      = 0;
+        fe_load = 0;
+        for (const unsigned int q : values.quadrature_point_indices())
+          for (const unsigned int i : values.dof_indices())
+            {
+              const auto eps_i = values[displacement].symmetric_gradient(i, q);
+              for (const unsigned int j : values.dof_indices())
+                Ke(i, j) +=
+                  (lambda * values[displacement].divergence(i, q) *
+                     values[displacement].divergence(j, q) +
+                   2 * mu *
+                     (eps_i * values[displacement].symmetric_gradient(j, q))) *
+                  values.JxW(q);
+              fe_load(i) += x.fields["density"][k] *
+                            (values[displacement].value(i, q) * weight) *
+                            values.JxW(q);
+            }
+        cell->get_dof_indices(indices);
+        constraints.distribute_local_to_global(Ke, fe_load, indices, K, f);
+      }
+    dealii::SparseDirectUMFPACK direct;
+    direct.initialize(K);
+    direct.vmult(solution, f);
+    constraints.distribute(solution);
+    double worst = 0;
+    for (unsigned int i = 0; i < dofs.n_dofs(); ++i)
+      worst =
+        std::max(worst, std::abs(solution(i) - u.local_element(entry[i])));
+    EXPECT_LT(worst, 1e-10 * solution.linfty_norm());
+    EXPECT_GT(solution.linfty_norm(), 1e-3);
+  }
+
   /// A load given at the nodes [N].
   template <int dim>
   struct NodalLoad : DeadLoad<dim>
@@ -397,6 +535,17 @@ TEST(Continuum, EqualsSms)
     {
       equals_sms<2>(degree);
       equals_sms<3>(degree);
+    }
+}
+
+TEST(Continuum, EqualsDealiiTutorial)
+{
+  if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)
+    GTEST_SKIP() << "a serial program is what it is compared with";
+  for (const unsigned int degree : {1, 2})
+    {
+      equals_dealii<2>(degree);
+      equals_dealii<3>(degree);
     }
 }
 

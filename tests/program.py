@@ -1570,6 +1570,12 @@ def parameter_files():
           "dissipated against lost energy")
     _, s, _ = run(files / "soft_drop.prm")
     close(s["alpha_Pa"]["global"] / 2e4, 1, 1e-3, "soft drop: E")
+    _, s, _ = run(files / "sliding_block.prm")
+    for name, value in (("ground_friction", 0.4), ("shear_viscosity", 10)):
+        close(s["unknowns"][name]["value"] / value, 1, 1e-4,
+              f"sliding block: {name}")
+    r, s, _ = run(files / "sliding_block_data.prm")
+    close(r["displacement"][-1, :, 0].mean(), 0.0332, 1e-4, "it stops")
     _, s, _ = run(files / "throw.prm")
     close(s["unknowns"]["initial_velocity x"]["value"], 2, 1e-6, "throw: v_x")
     close(s["unknowns"]["initial_velocity y"]["value"], 3.4525, 1e-6,

@@ -61,6 +61,10 @@ namespace
               {{"Relative", "false"}},
               {{"Norm", "L2"}, {"Relative epsilon", "0.1"}},
               {{"Component weights", "0.5, 1.5, 0"}}};
+    if (name == "Stress norm")
+      return {{}, {{"Exponent", "6"}}};
+    if (name == "Stress bound")
+      return {{{"Bound", "1"}}};
     if (name == "Stiffness log total variation")
       // An epsilon of the size of the jumps: with a small one the kink of the
       // total variation leaves less than three decades.
@@ -122,14 +126,26 @@ namespace
                     expect(verify_force<dim>(name, *force, context, seed),
                            where);
                 }
-            for (const auto &[name, item] : Registry<Objective<dim>>::items())
-              for (const auto &entries : variants(name, dim))
-                expect(verify_objective<dim>(
-                         name,
-                         *make_term<Objective<dim>>(name, entries),
-                         context,
-                         seed),
-                       where);
+            // Terms that look at a stress see that of every material.
+            for (const char *material :
+                 {"linear elastic", "neo-hookean", "sms finite strain"})
+              {
+                std::vector<std::unique_ptr<Force<dim>>> forces;
+                forces.push_back(make_term<Force<dim>>(material));
+                for (const auto &[name, item] :
+                     Registry<Objective<dim>>::items())
+                  for (const auto &entries : variants(name, dim))
+                    {
+                      const auto term =
+                        make_term<Objective<dim>>(name, entries);
+                      if (name.compare(0, 6, "Stress") == 0)
+                        term->use_forces(forces);
+                      else if (forces[0]->stiffness_key() == "alpha_k")
+                        continue; // once is enough
+                      expect(verify_objective<dim>(name, *term, context, seed),
+                             where + ", " + material);
+                    }
+              }
           }
         for (const auto &[name, item] :
              Registry<Parameterization<dim>>::items())
@@ -177,15 +193,21 @@ namespace
                                                              x.log);
       for (const auto &[name, item] : Registry<Objective<dim>>::items())
         {
-          if (name == "Material smoothing")
+          const bool of_stress = name.compare(0, 6, "Stress") == 0;
+          if (name == "Material smoothing" ||
+              (of_stress && test.model == "intersection springs"))
             continue; // not of springs
           auto entries = variants(name, dim)[0];
           if (name == "Displacement misfit")
             entries["Norm"] = test.norm;
           // The ridge is a sum of Pa^2.
           terms.push_back({make_term<Objective<dim>>(name, entries),
-                           name == "Stiffness ridge" ? 1e-9 : 0.3,
+                           name == "Stiffness ridge" ? 1e-9
+                           : of_stress               ? 1e-4
+                                                     : 0.3,
                            name});
+          if (of_stress)
+            terms.back().objective->use_forces(equilibrium->forces);
         }
       std::map<std::string, std::string> bounds = {{"Lower bound", "900"},
                                                    {"Upper bound", "1100"}};

@@ -397,6 +397,9 @@ namespace Palpate
   Problem<dim>::check_objective() const
   {
     for (const auto &term : terms)
+      if (term.weight > 0)
+        term.objective->use_forces(equilibrium->forces);
+    for (const auto &term : terms)
       if (term.weight > 0 && term.objective->needs_observation() &&
           registered.empty())
         throw InputError(data.source,

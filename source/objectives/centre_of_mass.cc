@@ -56,13 +56,14 @@ namespace Palpate
       const bool    with_density =
         c.fields.has("density") && dfields.has("density");
       // Changes of mass and centre.
+      const Density   density(c.fields);
       double          dmass = 0;
       T1              moment;
       std::vector<T1> u, d;
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
           D.gather(du, k, d);
-          moment += density(c.fields, k) * D.volume[k] * mean(D, d);
+          moment += density(k) * D.volume[k] * mean(D, d);
           if (with_density)
             {
               D.gather(c.state.u, k, u);
@@ -127,11 +128,19 @@ namespace Palpate
       T1     centre;   ///< [m]
     };
 
-    static double
-    density(const Fields &fields, const unsigned int k)
+    /// Of a cell.
+    struct Density
     {
-      return fields.has("density") ? fields["density"][k] : 1.;
-    }
+      explicit Density(const Fields &fields)
+        : field(fields.has("density") ? &fields["density"] : nullptr)
+      {}
+      double
+      operator()(const unsigned int k) const
+      {
+        return field != nullptr ? (*field)[k] : 1.;
+      }
+      const Field *field;
+    };
     static T1
     mean(const Discretization<dim> &D, const std::vector<T1> &u)
     {
@@ -165,12 +174,13 @@ namespace Palpate
     measure(const Context<dim> &c)
     {
       const auto     &D = c.discretization;
+      const Density   density(c.fields);
       Measure         m;
       std::vector<T1> u;
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
           D.gather(c.state.u, k, u);
-          const double mass = density(c.fields, k) * D.volume[k];
+          const double mass = density(k) * D.volume[k];
           m.mass += mass;
           m.centre += mass * position(D, k, u);
         }
@@ -187,11 +197,12 @@ namespace Palpate
               Vector             &g)
     {
       const auto     &D = c.discretization;
+      const Density   density(fields);
       std::vector<T1> out(D.nodes_per_cell);
       for (unsigned int k = 0; k < D.n_cells(); ++k)
         {
           for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
-            out[a] = density(fields, k) * D.volume[k] * D.mean_shape[a] * G;
+            out[a] = density(k) * D.volume[k] * D.mean_shape[a] * G;
           D.scatter(out, k, g);
         }
     }

@@ -25,9 +25,10 @@ namespace Palpate
     double
     value(const Context<dim> &c) const override
     {
-      double sum = 0, wrong = 0;
+      const auto m   = moduli(c);
+      double     sum = 0, wrong = 0;
       for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
-        wrong += !(moduli(c.fields, k).lambda > 0);
+        wrong += !(m[k].lambda > 0);
       if (c.discretization.sum(wrong) > 0)
         throw EntryError("Objective/Material smoothing",
                          "lambda is not positive everywhere, expected Poisson "
@@ -35,7 +36,7 @@ namespace Palpate
       for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
         if (t < c.discretization.n_owned_cells())
           {
-            const Lame<> a = moduli(c.fields, t), b = moduli(c.fields, other);
+            const Lame<> a = m[t], b = m[other];
             sum += std::pow(1 - b.lambda / a.lambda, 2) +
                    std::pow(1 - b.mu / a.mu, 2);
           }
@@ -61,12 +62,13 @@ namespace Palpate
             FieldDuals &g) const override
     {
       const auto         &D = c.discretization;
+      const auto          m = moduli(c);
+      const auto          f = in_cells(c, c.fields), df = in_cells(c, dfields);
       std::vector<Lame<>> dm(D.n_cells()), change(D.n_cells());
       for (unsigned int k = 0; k < D.n_cells(); ++k)
-        dm[k] =
-          ElasticModuli::derivative(in_cell(c.fields, k), in_cell(dfields, k));
+        dm[k] = ElasticModuli::derivative(f[k], df[k]);
       for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
-        const Lame<> a = moduli(c.fields, t), b = moduli(c.fields, other);
+        const Lame<> a = m[t], b = m[other];
         curve(a.lambda,
               b.lambda,
               dm[t].lambda,
@@ -89,24 +91,21 @@ namespace Palpate
           // By log E it is that of the linearized terms alone: callers add
           // g/E, for E is a logarithm's.
           if (g.has("stiffness") && dfields.has("stiffness"))
-            for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-              {
-                ElasticModuli::InCell<> sum{};
-                const auto              at = in_cell(c.fields, k);
-                ElasticModuli::add_vjp(at, by[k] * factor, sum);
-                g["stiffness"][k] -= sum[0] / at[0] * dfields["stiffness"][k];
-              }
+            {
+              Field &by_E = g["stiffness"];
+              for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+                {
+                  ElasticModuli::InCell<> sum{};
+                  ElasticModuli::add_vjp(f[k], by[k] * factor, sum);
+                  by_E[k] -= sum[0] / f[k][0] * df[k][0];
+                }
+            }
           return;
         }
+      std::vector<ElasticModuli::InCell<>> sums(D.n_owned_cells());
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-        {
-          ElasticModuli::InCell<> sum{};
-          ElasticModuli::add_second_vjp(in_cell(c.fields, k),
-                                        by[k] * factor,
-                                        in_cell(dfields, k),
-                                        sum);
-          add(k, sum, g);
-        }
+        ElasticModuli::add_second_vjp(f[k], by[k] * factor, df[k], sums[k]);
+      add(sums, g);
     }
 
     bool
@@ -126,19 +125,27 @@ namespace Palpate
     }
 
   private:
-    static ElasticModuli::InCell<>
-    in_cell(const Fields &f, const unsigned int k)
+    /// The fields of all local cells; 0 where there is none.
+    static std::vector<ElasticModuli::InCell<>>
+    in_cells(const Context<dim> &c, const Fields &f)
     {
-      ElasticModuli::InCell<> result{};
-      for (unsigned int i = 0; i < result.size(); ++i)
+      std::vector<ElasticModuli::InCell<>> all(c.discretization.n_cells());
+      for (unsigned int i = 0; i < ElasticModuli::field_names.size(); ++i)
         if (f.has(ElasticModuli::field_names[i]))
-          result[i] = f[ElasticModuli::field_names[i]][k];
-      return result;
+          {
+            const Field &field = f[ElasticModuli::field_names[i]];
+            for (unsigned int k = 0; k < all.size(); ++k)
+              all[k][i] = field[k];
+          }
+      return all;
     }
-    static Lame<>
-    moduli(const Fields &f, const unsigned int k)
+    static std::vector<Lame<>>
+    moduli(const Context<dim> &c)
     {
-      return ElasticModuli::values(in_cell(f, k));
+      std::vector<Lame<>> all;
+      for (const auto &f : in_cells(c, c.fields))
+        all.push_back(ElasticModuli::values(f));
+      return all;
     }
 
     /// f(t, t') for all faces between local cells of which one is owned.
@@ -183,9 +190,10 @@ namespace Palpate
     std::vector<Lame<>>
     by_moduli(const Context<dim> &c) const
     {
+      const auto          m = moduli(c);
       std::vector<Lame<>> by(c.discretization.n_cells());
       for_each_pair(c, [&](const unsigned int t, const unsigned int other) {
-        const Lame<> a = moduli(c.fields, t), b = moduli(c.fields, other);
+        const Lame<> a = m[t], b = m[other];
         slope(a.lambda, b.lambda, by[t].lambda, by[other].lambda);
         slope(a.mu, b.mu, by[t].mu, by[other].mu);
       });
@@ -199,19 +207,23 @@ namespace Palpate
         const double               factor,
         FieldDuals                &g)
     {
-      for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
-        {
-          ElasticModuli::InCell<> sum{};
-          ElasticModuli::add_vjp(in_cell(c.fields, k), by[k] * factor, sum);
-          add(k, sum, g);
-        }
+      const auto                           f = in_cells(c, c.fields);
+      std::vector<ElasticModuli::InCell<>> sums(
+        c.discretization.n_owned_cells());
+      for (unsigned int k = 0; k < sums.size(); ++k)
+        ElasticModuli::add_vjp(f[k], by[k] * factor, sums[k]);
+      add(sums, g);
     }
     static void
-    add(const unsigned int k, const ElasticModuli::InCell<> &sum, FieldDuals &g)
+    add(const std::vector<ElasticModuli::InCell<>> &sums, FieldDuals &g)
     {
-      for (unsigned int i = 0; i < sum.size(); ++i)
+      for (unsigned int i = 0; i < ElasticModuli::field_names.size(); ++i)
         if (g.has(ElasticModuli::field_names[i]))
-          g[ElasticModuli::field_names[i]][k] += sum[i];
+          {
+            Field &field = g[ElasticModuli::field_names[i]];
+            for (unsigned int k = 0; k < sums.size(); ++k)
+              field[k] += sums[k][i];
+          }
     }
   };
 

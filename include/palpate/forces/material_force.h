@@ -3,6 +3,7 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/forces/force.h>
+#include <palpate/forces/stress_law.h>
 #include <palpate/geometry/cell_batch.h>
 
 #include <array>
@@ -125,7 +126,9 @@ namespace Palpate
    * block of the element matrix per unit volume.
    */
   template <int dim, typename Material>
-  class MaterialForce : public Force<dim>
+  class MaterialForce
+    : public Force<dim>
+    , public StressLaw<dim>
   {
   public:
     using Tensor2 = dealii::Tensor<2, dim>;
@@ -421,6 +424,84 @@ namespace Palpate
     field_names() const override
     {
       return {Moduli::field_names.begin(), Moduli::field_names.end()};
+    }
+
+    bool
+    is_for_small_strain() const override
+    {
+      return Material::is_linear;
+    }
+    Tensor2
+    stress(const Context<dim> &c,
+           const unsigned int  k,
+           const Tensor2      &H) const override
+    {
+      return material.point(H, frame(c, k))
+        .stress(Moduli::values(InCells(c.fields)(k)));
+    }
+    Tensor2
+    stress_by_gradient(const Context<dim> &c,
+                       const unsigned int  k,
+                       const Tensor2      &H,
+                       const Tensor2      &dH) const override
+    {
+      return material.point(H, frame(c, k))
+        .derivative(dH, Moduli::values(InCells(c.fields)(k)));
+    }
+    Tensor2
+    stress_by_fields(const Context<dim> &c,
+                     const unsigned int  k,
+                     const Tensor2      &H,
+                     const Fields       &dfields) const override
+    {
+      return material.point(H, frame(c, k))
+        .stress(Moduli::derivative(InCells(c.fields)(k), InCells(dfields)(k)));
+    }
+    void
+    add_stress_vjp(const Context<dim> &c,
+                   const unsigned int  k,
+                   const Tensor2      &H,
+                   const Tensor2      &W,
+                   FieldDuals         &g) const override
+    {
+      typename Moduli::template InCell<> sum{};
+      Moduli::add_vjp(InCells(c.fields)(k),
+                      material.point(H, frame(c, k)).by_moduli(W),
+                      sum);
+      Duals(g).add(k, sum);
+    }
+    Tensor2
+    second_by_gradient(const Context<dim> &c,
+                       const unsigned int  k,
+                       const Tensor2      &H,
+                       const Tensor2      &W,
+                       const Tensor2      &dH,
+                       const Fields       &dfields) const override
+    {
+      const auto p     = InCells(c.fields)(k);
+      const auto point = material.point(H, frame(c, k));
+      return point.second_derivative(dH, W, Moduli::values(p)) +
+             point.derivative(W, Moduli::derivative(p, InCells(dfields)(k)));
+    }
+    void
+    add_second_by_fields(const Context<dim> &c,
+                         const unsigned int  k,
+                         const Tensor2      &H,
+                         const Tensor2      &W,
+                         const Tensor2      &dH,
+                         const Fields       &dfields,
+                         FieldDuals         &g) const override
+    {
+      const auto                         p     = InCells(c.fields)(k);
+      const auto                         point = material.point(H, frame(c, k));
+      typename Moduli::template InCell<> sum{};
+      Moduli::add_vjp(p,
+                      Moduli::by_unit([&](const auto &unit) {
+                        return scalar_product(point.derivative(dH, unit), W);
+                      }),
+                      sum);
+      Moduli::add_second_vjp(p, point.by_moduli(W), InCells(dfields)(k), sum);
+      Duals(g).add(k, sum);
     }
 
   private:

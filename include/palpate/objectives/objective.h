@@ -5,8 +5,13 @@
 #include <palpate/core/registry.h>
 #include <palpate/forces/context.h>
 
+#include <memory>
+
 namespace Palpate
 {
+  template <int dim>
+  class Force;
+
   /**
    * One term of J(u, fields). Values are global (collective calls); gradients
    * are added to owned nodes and owned cells. Weights are applied by the
@@ -20,6 +25,12 @@ namespace Palpate
 
     virtual void
     parse_parameters(Parameters &parameters) = 0;
+
+    /// The forces of the body, once, before anything else is asked of a term
+    /// that counts. @throw InputError if the term needs others
+    virtual void
+    use_forces(const std::vector<std::unique_ptr<Force<dim>>> &)
+    {}
 
     virtual double
     value(const Context<dim> &context) const = 0;

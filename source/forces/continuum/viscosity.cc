@@ -52,6 +52,7 @@ namespace Palpate
       {
         const auto                 &D   = c.discretization;
         double                      sum = 0;
+        const Points                point(c);
         std::vector<Tensor<1, dim>> u, v;
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
           {
@@ -59,7 +60,7 @@ namespace Palpate
             D.gather(c.state.v, k, v);
             for (unsigned int q = 0; q < D.n_q; ++q)
               {
-                const auto p = point(c, k, q, u, v);
+                const auto p = point(k, q, u, v);
                 sum +=
                   0.5 * D.JxW(k, q) * scalar_product(p.S, p.strain(p.F, p.G));
               }
@@ -114,6 +115,7 @@ namespace Palpate
       {
         const auto                 &D  = c.discretization;
         const unsigned int          nn = D.nodes_per_cell;
+        const Points                point(c);
         std::vector<Tensor<1, dim>> u, v;
         std::vector<Tensor<2, dim>> blocks(nn * nn);
         for (unsigned int k = 0; k < D.n_cells(); ++k)
@@ -123,7 +125,7 @@ namespace Palpate
             std::fill(blocks.begin(), blocks.end(), Tensor<2, dim>());
             for (unsigned int q = 0; q < D.n_q; ++q)
               {
-                const auto  p = point(c, k, q, u, v);
+                const auto  p = point(k, q, u, v);
                 const auto *g = D.gradients(k, q);
                 for (unsigned int b = 0; b < nn; ++b)
                   for (unsigned int j = 0; j < dim; ++j)
@@ -158,6 +160,7 @@ namespace Palpate
         for (unsigned int i = 0; i < 2; ++i)
           d[i] = direction.has(names[i]) ? direction[names[i]] : Field(n, 0.);
         const auto                 &D = c.discretization;
+        const Points                point(c);
         std::vector<Tensor<1, dim>> u, v, out(D.nodes_per_cell);
         for (unsigned int k = 0; k < D.n_cells(); ++k)
           {
@@ -166,7 +169,7 @@ namespace Palpate
             std::fill(out.begin(), out.end(), Tensor<1, dim>());
             for (unsigned int q = 0; q < D.n_q; ++q)
               {
-                const auto           p = point(c, k, q, u, v);
+                const auto           p = point(k, q, u, v);
                 const Point<double>  other{p.F, p.G, d[0][k], d[1][k]};
                 const Tensor<2, dim> P = D.JxW(k, q) * (other.F * other.S);
                 for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
@@ -184,6 +187,7 @@ namespace Palpate
         if (!g.has(names[0]) && !g.has(names[1]))
           return;
         const auto                 &D = c.discretization;
+        const Points                point(c);
         std::vector<Tensor<1, dim>> u, v, l;
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
           {
@@ -192,7 +196,7 @@ namespace Palpate
             D.gather(lambda, k, l);
             for (unsigned int q = 0; q < D.n_q; ++q)
               {
-                const auto           p    = point(c, k, q, u, v);
+                const auto           p    = point(k, q, u, v);
                 const Tensor<2, dim> rate = p.strain(p.F, p.G),
                                      L    = p.strain(
                                        p.F, D.displacement_gradient(l, k, q));
@@ -275,19 +279,28 @@ namespace Palpate
         }
       };
 
-      Point<double>
-      point(const Context<dim>                &c,
-            const unsigned int                 k,
-            const unsigned int                 q,
-            const std::vector<Tensor<1, dim>> &u,
-            const std::vector<Tensor<1, dim>> &v) const
+      /// Points of cells, by their nodal values u and v.
+      struct Points
       {
-        const auto &D = c.discretization;
-        return {D.deformation_gradient(u, k, q),
-                D.displacement_gradient(v, k, q),
-                c.fields[names[0]][k],
-                c.fields[names[1]][k]};
-      }
+        explicit Points(const Context<dim> &c)
+          : D(c.discretization)
+          , a(c.fields[names[0]])
+          , b(c.fields[names[1]])
+        {}
+        Point<double>
+        operator()(const unsigned int                 k,
+                   const unsigned int                 q,
+                   const std::vector<Tensor<1, dim>> &u,
+                   const std::vector<Tensor<1, dim>> &v) const
+        {
+          return {D.deformation_gradient(u, k, q),
+                  D.displacement_gradient(v, k, q),
+                  a[k],
+                  b[k]};
+        }
+        const Discretization<dim> &D;
+        const Field               &a, &b;
+      };
 
       /// result_a += integral of P(point, gradient of @p direction) g_a.
       template <typename Stress>
@@ -323,6 +336,7 @@ namespace Palpate
             });
             return;
           }
+        const Points                point(c);
         std::vector<Tensor<1, dim>> u, v, w, out(D.nodes_per_cell);
         for (unsigned int k = 0; k < D.n_cells(); ++k)
           {
@@ -333,8 +347,8 @@ namespace Palpate
             for (unsigned int q = 0; q < D.n_q; ++q)
               {
                 const Tensor<2, dim> P =
-                  D.JxW(k, q) * stress(point(c, k, q, u, v),
-                                       D.displacement_gradient(w, k, q));
+                  D.JxW(k, q) *
+                  stress(point(k, q, u, v), D.displacement_gradient(w, k, q));
                 for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
                   out[a] += P * D.gradients(k, q)[a];
               }

@@ -81,13 +81,14 @@ namespace Palpate
   {
     if (!g.has("density"))
       return;
-    const auto                 &D = c.discretization;
+    const auto                 &D          = c.discretization;
+    Field                      &by_density = g["density"];
     std::vector<Tensor<1, dim>> l;
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
       {
         D.gather(lambda, k, l);
         for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
-          g["density"][k] -= D.volume[k] * D.mean_shape[a] * (gravity * l[a]);
+          by_density[k] -= D.volume[k] * D.mean_shape[a] * (gravity * l[a]);
       }
   }
 
