@@ -1135,6 +1135,32 @@ end
                        "Boundary conditions/Prescribed values=zero"], code=2)
     check("act in motions only" in done.stderr, done.stderr)
 
+    # The same where multigrid has levels, and backwards.
+    fine = ["Case/Generated shape/Subdivisions=10, 10, 5", "Time/End=0.01",
+            "Loads/Ground stiffness=100"]
+    back = write("back.prm", text.replace("simulate", "evaluate").replace(
+        "  set Steps per output = 5\n", "") + """
+subsection Objective
+  subsection Displacement misfit
+    set Weight = 0
+  end
+  subsection Centre of mass
+    set Weight = 1
+  end
+end
+""")
+    results = [run(prm, fine + ["Linear solver/Relative tolerance=1e-10",
+                                "Newton/Relative tolerance=1e-9"] + more)[0]
+               for prm, more in ((slide, []),
+                                 (slide, ["Linear solver/Type=direct"]),
+                                 (back, []),
+                                 (back, ["Linear solver/Type=direct"]))]
+    check(relative(results[0]["displacement"][-1],
+                   results[1]["displacement"][-1]) < 1e-7,
+          "GMRES with levels against a direct solver")
+    check(relative(results[2]["gradient"], results[3]["gradient"]) < 1e-6,
+          "and its transposed solves")
+
     # Killed anywhere and resumed: the same bits. And a longer end.
     for integrator, ranks in (("bdf2", 1), ("bdf2", 2),
                               ("velocity verlet", 1)):
@@ -1146,6 +1172,7 @@ end
                                     rows)
             again, t, _ = run(slide, settings, ranks, options=["--resume"],
                               name="cut")
+            check(killed or rows > 2, "killed before its end")
             what = f"{integrator}, {ranks}, killed {killed} at {rows}: "
             for key in ("time", "displacement", "velocity"):
                 check((again[key] == whole[key]).all(), what + key)
@@ -1161,9 +1188,21 @@ end
     whole = run(slide, name="whole")[0]
     check((more["displacement"] == whole["displacement"]).all(),
           "a finished motion goes on to a later end")
-    done = run(slide, ["Model/Poisson ratio=0.3"], options=["--resume"],
-               name="longer", code=2)
-    check("does not belong to this run" in done.stderr, done.stderr)
+    for wrong, what, ranks in (
+            ("Model/Poisson ratio=0.3", "does not belong to this run", 1),
+            ("Time/End=0.1", "has come to", 1),
+            ("Time/End=0.2", "run with 2 rank(s)", 2)):
+        done = run(slide, [wrong], ranks, options=["--resume"], name="longer",
+                   code=2)
+        check(what in done.stderr, done.stderr)
+    check((OUT / "longer/result.npz").exists(),
+          "a refused --resume leaves the results alone")
+    # With outputs as many as are usual, too.
+    usual = ["Time/Steps per output=0"]
+    run(slide, usual + ["Time/End=0.1"], name="longer")
+    more, _, _ = run(slide, usual, options=["--resume"], name="longer")
+    check((more["displacement"][-1] == whole["displacement"][-1]).all(),
+          "a later end with automatic outputs")
 
     # Starts: by label, and where another motion ended.
     path, _ = pack("labels.npz", steps=1, n=3)

@@ -130,8 +130,7 @@ namespace
             for (const char *material :
                  {"linear elastic", "neo-hookean", "sms finite strain"})
               {
-                std::vector<std::unique_ptr<Force<dim>>> forces;
-                forces.push_back(make_term<Force<dim>>(material));
+                const auto force = make_term<Force<dim>>(material);
                 for (const auto &[name, item] :
                      Registry<Objective<dim>>::items())
                   for (const auto &entries : variants(name, dim))
@@ -139,8 +138,9 @@ namespace
                       const auto term =
                         make_term<Objective<dim>>(name, entries);
                       if (name.compare(0, 6, "Stress") == 0)
-                        term->use_forces(forces);
-                      else if (forces[0]->stiffness_key() == "alpha_k")
+                        term->use_material(
+                          dynamic_cast<const StressLaw<dim> *>(force.get()));
+                      else if (force->stiffness_key() == "alpha_k")
                         continue; // once is enough
                       expect(verify_objective<dim>(name, *term, context, seed),
                              where + ", " + material);
@@ -207,7 +207,9 @@ namespace
                                                      : 0.3,
                            name});
           if (of_stress)
-            terms.back().objective->use_forces(equilibrium->forces);
+            terms.back().objective->use_material(
+              dynamic_cast<const StressLaw<dim> *>(
+                equilibrium->forces[0].get()));
         }
       std::map<std::string, std::string> bounds = {{"Lower bound", "900"},
                                                    {"Upper bound", "1100"}};

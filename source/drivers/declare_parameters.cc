@@ -483,7 +483,8 @@ namespace Palpate
                           "[m], \"0; 0; -2\"" +
                             unit +
                             "; or a file .npz, such as the result.npz of a "
-                            "motion, whose last state it takes; empty: zero.");
+                            "motion, whose last values at the vertices it "
+                            "takes; empty: zero.");
         prm.declare_entry(std::string(name) + " by label",
                           "",
                           Patterns::Anything(),

@@ -59,11 +59,11 @@ namespace Palpate
     : directory(directory)
     , comm(comm)
   {
-    run_on_root(comm, [&]() {
-      if (!resume)
+    if (!resume)
+      run_on_root(comm, [&]() {
         std::filesystem::remove_all(directory);
-      create_output_directory(directory);
-    });
+        create_output_directory(directory);
+      });
     const std::string name = file_name("evaluations");
     const std::string mark = directory + "/fingerprint";
     if (!resume)

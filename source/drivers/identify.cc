@@ -234,9 +234,6 @@ namespace Palpate
     };
   } // namespace
 
-  namespace
-  {} // namespace
-
   template <int dim>
   int
   run_identify(Parameters               &parameters,
@@ -326,7 +323,12 @@ namespace Palpate
     }
     if (options.dry_run)
       return 0;
-    run_on_root(comm, [&]() { create_output_directory(directory); });
+    // What a refused --resume finds there must stay.
+    const auto create = [&]() {
+      run_on_root(comm, [&]() { create_output_directory(directory); });
+    };
+    if (!options.resume)
+      create();
     problem.check_zero_energy_modes(directory);
 
     ReducedFunctional<dim> J(problem.states(),
@@ -343,6 +345,8 @@ namespace Palpate
                                           "Optimizer/Maximum solves"}),
                               options.resume,
                               comm);
+    if (options.resume)
+      create();
     if (options.resume)
       log << "resuming: " << evaluations.size()
           << " evaluations are replayed from the checkpoint" << std::endl;

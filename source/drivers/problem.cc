@@ -384,6 +384,17 @@ namespace Palpate
         hash =
           EvaluationLog::checksum(discretization->gather_vertices(s.observed),
                                   hash);
+    if (prescribe_registered) // the times may follow Time/End
+      hash = EvaluationLog::checksum(snapshot_times, hash);
+    for (const char *name : {"initial_displacement", "initial_velocity"})
+      if (fixed_fields.has(name))
+        {
+          Vector v = discretization->make_vector();
+          for (unsigned int i = 0; i < fixed_fields[name].values.size(); ++i)
+            v.local_element(i) = fixed_fields[name][i];
+          hash =
+            EvaluationLog::checksum(discretization->gather_vertices(v), hash);
+        }
     return hash;
   }
 

@@ -396,9 +396,12 @@ namespace Palpate
   void
   Problem<dim>::check_objective() const
   {
+    // The material comes first.
+    const auto *law =
+      dynamic_cast<const StressLaw<dim> *>(equilibrium->forces[0].get());
     for (const auto &term : terms)
       if (term.weight > 0)
-        term.objective->use_forces(equilibrium->forces);
+        term.objective->use_material(law);
     for (const auto &term : terms)
       if (term.weight > 0 && term.objective->needs_observation() &&
           registered.empty())
@@ -426,31 +429,36 @@ namespace Palpate
 
   template <int dim>
   std::vector<double>
-  Problem<dim>::last_of_file(const std::string &file,
+  Problem<dim>::last_of_file(const std::string &entry,
+                             const std::string &file,
                              const std::string &key) const
   {
     const NpzArrays   arrays = read_npz(file);
     const std::size_t size   = data.mesh.vertices.size() * dim;
     const auto        it     = arrays.find(key);
     if (it == arrays.end())
-      throw InputError(file, "key '" + key + "' is missing");
+      throw InputError(file,
+                       "key '" + key + "' is missing, expected it because of " +
+                         entry);
     const auto                    &shape  = it->second.shape;
     const std::vector<std::size_t> wanted = {data.mesh.vertices.size(), dim};
     if (!(shape == wanted || (shape.size() == 3 && shape[0] > 0 &&
                               shape[1] == wanted[0] && shape[2] == wanted[1])))
       throw InputError(file,
-                       "key '" + key + "', expected shape (" +
+                       "key '" + key + "' (" + entry + "), expected shape (" +
                          std::to_string(wanted[0]) + ", " +
                          std::to_string(dim) +
-                         ") or that after a number of "
-                         "times");
+                         ") or that after a number of times, got " +
+                         it->second.shape_string());
     const auto         &values = it->second.values;
     std::vector<double> last(values.end() - size, values.end());
     for (std::size_t i = 0; i < size; ++i)
       if (!std::isfinite(last[i]))
         throw InputError(file,
-                         "key '" + key + "' is not finite at vertex " +
-                           std::to_string(i / dim));
+                         "key '" + key + "' (" + entry +
+                           ") is not finite at vertex " +
+                           std::to_string(i / dim) +
+                           ", expected finite values");
     return last;
   }
 
@@ -501,7 +509,8 @@ namespace Palpate
         if (std::filesystem::path(value).extension() == ".npz")
           {
             const Vector u = D.interpolate_vertices(
-              last_of_file(value,
+              last_of_file("Initial state/" + name,
+                           value,
                            name == "Velocity" ? "velocity" : "displacement"));
             for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
               field[i] = u.local_element(i);
@@ -539,6 +548,7 @@ namespace Palpate
   template void                Problem<dim>::read_frames();                    \
   template void                Problem<dim>::read_initial_state();             \
   template std::vector<double> Problem<dim>::last_of_file(const std::string &, \
+                                                          const std::string &, \
                                                           const std::string &) \
     const;                                                                     \
   template Vector Problem<dim>::mean_of_labels(const std::string &);           \

@@ -250,25 +250,41 @@ namespace Palpate
     if (options.dry_run)
       return 0;
 
-    run_on_root(comm, [&]() { create_output_directory(directory); });
+    if (!options.resume)
+      run_on_root(comm, [&]() { create_output_directory(directory); });
     std::vector<std::string> names = {"kinetic", "elastic"};
     for (const auto &load : body.energy(*past[0]).loads)
       names.push_back(load.first);
     MotionOutput<dim> output(problem, directory, names);
     // The outputs are a checkpoint, with what the next step looks back at.
-    EvaluationLog checkpoint(directory + "/checkpoint",
+    EvaluationLog      checkpoint(directory + "/checkpoint",
                              problem.fingerprint({"Time/End"}),
                              options.resume,
                              comm);
+    const unsigned int n            = time.n_steps();
+    unsigned int       output_every = time.output_every;
+    const std::size_t  n_known      = checkpoint.size();
+    if (options.resume)
+      {
+        if (time.automatic_output && n_known > 1)
+          output_every = checkpoint.question(1);
+        if (n_known > 0 && checkpoint.question(n_known - 1) > n)
+          throw EntryError("Time/End",
+                           "expected at least the " +
+                             std::to_string(checkpoint.question(n_known - 1) *
+                                            time.step) +
+                             " s that the checkpoint has come to");
+        // Only now: what a refused --resume finds there must stay.
+        run_on_root(comm, [&]() { create_output_directory(directory); });
+      }
     log << std::endl
         << "      time [s]   kinetic [J]   elastic [J]     loads [J]     "
            "total [J]   steps/s  remaining"
         << std::endl;
-    const unsigned int n     = time.n_steps();
-    unsigned int       first = 0; // step of the last output of the checkpoint
-    Timer              stepping;
-    double             inverted = 0; // most of any output
-    Row                last;
+    unsigned int first = 0; // step of the last output of the checkpoint
+    Timer        stepping;
+    double       inverted = 0; // most of any output
+    Row          last;
     // @param regular a longer run has this output too
     const auto report = [&](const unsigned int step, const bool regular) {
       const auto *known = regular ? checkpoint.next('S', step) : nullptr;
@@ -317,16 +333,8 @@ namespace Palpate
         }
       log << row.str() << std::endl;
     };
-    const std::size_t n_known = checkpoint.size();
-    for (unsigned int step = 0; output.n() < n_known; ++step)
-      {
-        if (step > n)
-          throw EntryError("Time/End",
-                           "expected at least the time that the checkpoint has "
-                           "come to");
-        if (step % time.output_every == 0)
-          report(step, true);
-      }
+    for (std::size_t i = 0; i < n_known; ++i)
+      report(i * output_every, true);
     if (n_known > 0)
       {
         past             = unpack(checkpoint.warm_start(), D);
@@ -341,6 +349,7 @@ namespace Palpate
     std::string failure;
     for (unsigned int step = first + 1; step <= n; ++step)
       {
+        const double lost = integrator->lost;
         try
           {
             integrator->advance(past);
@@ -348,15 +357,16 @@ namespace Palpate
         catch (const SolverError &e)
           {
             // The last good state is kept.
-            failure = "step " + std::to_string(step) + ", from " +
+            integrator->lost = lost;
+            failure          = "step " + std::to_string(step) + ", from " +
                       std::to_string(past[0]->time) + " s: " + e.what();
             if (output.last_time() < past[0]->time)
               report(step, false);
             summary["stop_reason"] = failure;
             break;
           }
-        if (step % time.output_every == 0 || step == n)
-          report(step, step % time.output_every == 0);
+        if (step % output_every == 0 || step == n)
+          report(step, step % output_every == 0);
       }
     const double seconds = stepping.wall_time();
     if (inverted > 0)

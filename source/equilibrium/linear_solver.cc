@@ -24,8 +24,9 @@ namespace Palpate
     prm.declare_entry("Type",
                       "cg amg",
                       Patterns::Selection("cg amg|direct"),
-                      "Conjugate gradients with algebraic multigrid on the "
-                      "rigid-body modes, or a sparse direct factorization.");
+                      "Conjugate gradients (GMRES with viscosity or friction) "
+                      "with algebraic multigrid on the rigid-body modes, or a "
+                      "sparse direct factorization.");
     prm.declare_entry("Relative tolerance",
                       "1e-8",
                       Patterns::Double(),
@@ -33,7 +34,7 @@ namespace Palpate
     prm.declare_entry("Maximum iterations",
                       "1000",
                       Patterns::Integer(1),
-                      "Of conjugate gradients, in one solve.");
+                      "Of conjugate gradients or GMRES, in one solve.");
     prm.declare_entry("Reuse limit",
                       "1.2",
                       Patterns::Double(),
@@ -86,11 +87,14 @@ namespace Palpate
 
   template <int dim>
   std::string
-  LinearSolver<dim>::description() const
+  LinearSolver<dim>::description(const bool is_symmetric) const
   {
-    return parameters.direct
-             ? "sparse direct (" + implementation->direct_name.substr(7) + ")"
-             : "conjugate gradients with AMG on rigid-body modes";
+    if (parameters.direct)
+      return "sparse direct (" +
+             (is_symmetric ? implementation->direct_name.substr(7) : "Klu") +
+             ")";
+    return std::string(is_symmetric ? "conjugate gradients" : "GMRES") +
+           " with AMG on rigid-body modes";
   }
 
   namespace

@@ -524,10 +524,21 @@ namespace Palpate
         u = 0;
         u.set_ghost_state(true);
         follow(state[s]);
-        residual(c, h);
-        for (const auto &force : forces)
-          force->apply_tangent(c, trial, h);
-        clear_constrained(h);
+        try
+          {
+            residual(c, h);
+            for (const auto &force : forces)
+              force->apply_tangent(c, trial, h);
+            clear_constrained(h);
+          }
+        catch (const SolverError &)
+          {
+            // A body may move where its undeformed shape cannot be.
+            if (!in_motion)
+              throw;
+            h.zero_out_ghost_values();
+            h = 0;
+          }
       }
     double size = norm_of(h);
     if (in_motion)
@@ -594,10 +605,20 @@ namespace Palpate
         {
           move(length);
           const double e = merit(); // infinite if cells are inverted
-          if (std::isfinite(e) &&
-              (e <= before + 1e-4 * length * slope ||
-               std::abs(length * slope) < 1e-12 * std::abs(before)))
+          if (!std::isfinite(e))
+            continue;
+          if (e <= before + 1e-4 * length * slope ||
+              std::abs(length * slope) < 1e-12 * std::abs(before))
             return true;
+          // With what is dissipated frozen, the lowest place is not quite the
+          // solution: a whole step that halves the residual is good, too.
+          if (depends.velocity && length == 1)
+            {
+              Vector there = discretization.make_vector();
+              residual(c, there);
+              if (norm_of(there) < 0.5 * norm_of(h))
+                return true;
+            }
         }
       return false;
     };

@@ -1,6 +1,4 @@
 #include <palpate/core/errors.h>
-#include <palpate/forces/force.h>
-#include <palpate/forces/stress_law.h>
 #include <palpate/objectives/objective.h>
 
 #include <cmath>
@@ -22,14 +20,9 @@ namespace Palpate
     using T2 = Tensor<2, dim>;
 
     void
-    use_forces(const std::vector<std::unique_ptr<Force<dim>>> &forces) override
+    use_material(const StressLaw<dim> *material) override
     {
-      for (const auto &force : forces)
-        if (const auto *found = dynamic_cast<const StressLaw<dim> *>(&*force))
-          {
-            law   = found;
-            names = force->field_names();
-          }
+      law = material;
       if (law == nullptr)
         throw EntryError("Objective/" + term_name(),
                          "expected a Model/Type with a stress, such as a "
@@ -117,7 +110,7 @@ namespace Palpate
     std::vector<std::string>
     field_names() const override
     {
-      return names;
+      return law != nullptr ? law->stress_fields() : std::vector<std::string>();
     }
 
   protected:
@@ -266,8 +259,7 @@ namespace Palpate
         }
     }
 
-    const StressLaw<dim>    *law = nullptr;
-    std::vector<std::string> names;
+    const StressLaw<dim> *law = nullptr;
   };
 
   namespace

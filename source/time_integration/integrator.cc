@@ -80,7 +80,8 @@ namespace Palpate
       p.fail("End", "expected a multiple of Step");
     is_explicit  = Registry<Integrator<3>>::create(integrator)->is_explicit();
     output_every = p.get_integer("Steps per output");
-    if (output_every == 0)
+    automatic_output = (output_every == 0);
+    if (automatic_output)
       output_every = std::max(1u, n_steps() / 50);
     const std::string mass = p.get("Mass");
     lumped                 = (mass == "lumped" || is_explicit);
@@ -267,13 +268,13 @@ namespace Palpate
                                     start,
                                     [&](const Vector &x, Vector &y) {
                                       for (const auto &force : forces)
-                                        force->velocity_vjp(context, x, y);
+                                        if (force->limits_explicit_steps())
+                                          force->velocity_vjp(context, x, y);
                                     });
       }
     // The iteration finds them from below.
-    if (w_2 > 0)
-      return 0.98 * (std::sqrt(c * c + 4 * w_2) - c) / w_2;
-    return c > 0 ? 0.98 * 2 / c : std::numeric_limits<double>::infinity();
+    const double sum = c + std::sqrt(c * c + 4 * w_2);
+    return sum > 0 ? 0.98 * 4 / sum : std::numeric_limits<double>::infinity();
   }
 
   template struct MovingBody<2>;

@@ -62,6 +62,12 @@ namespace Palpate
     {
       return n_records;
     }
+    /// What record @p i answers.
+    std::uint64_t
+    question(const std::size_t i) const
+    {
+      return records[i].question;
+    }
 
     static std::uint64_t
     checksum(const std::vector<double> &v, std::uint64_t start = 0);

@@ -203,7 +203,9 @@ namespace Palpate
   private:
     /// An array (N, dim) of a file, or the last of (T, N, dim).
     std::vector<double>
-    last_of_file(const std::string &file, const std::string &key) const;
+    last_of_file(const std::string &entry,
+                 const std::string &file,
+                 const std::string &key) const;
     /// At every node the mean over its cells of what an entry
     /// "label: a, b, c; ..." says, 0 for other labels.
     Vector

@@ -82,9 +82,9 @@ namespace Palpate
           const std::vector<double>         &tolerances,
           const bool                         transposed = false);
 
-    /// Name of what is used, for the log.
+    /// Name of what is used for such a matrix, for the log.
     std::string
-    description() const;
+    description(const bool symmetric) const;
 
   private:
     /// Conjugate gradients for up to most_columns vectors: dx from zero with

@@ -174,7 +174,7 @@ namespace Palpate
     std::string
     solver_description() const
     {
-      return systems[0]->solver.description();
+      return systems[0]->solver.description(symmetric);
     }
 
     const std::vector<std::unique_ptr<Force<dim>>> forces;

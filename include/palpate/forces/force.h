@@ -164,6 +164,13 @@ namespace Palpate
     virtual void
     velocity_vjp(const Context<dim> &, const Vector &, Vector &) const
     {}
+    /// False if explicit steps that are too long for dh/dv do no harm, as the
+    /// force is bounded.
+    virtual bool
+    limits_explicit_steps() const
+    {
+      return true;
+    }
     /// @}
 
     /// Largest degree of the displacements it works with.

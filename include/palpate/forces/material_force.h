@@ -426,6 +426,11 @@ namespace Palpate
       return {Moduli::field_names.begin(), Moduli::field_names.end()};
     }
 
+    std::vector<std::string>
+    stress_fields() const override
+    {
+      return field_names();
+    }
     bool
     is_for_small_strain() const override
     {

@@ -19,6 +19,10 @@ namespace Palpate
 
     virtual ~StressLaw() = default;
 
+    /// The fields it depends on.
+    virtual std::vector<std::string>
+    stress_fields() const = 0;
+
     /// True if P is Cauchy's stress, too.
     virtual bool
     is_for_small_strain() const = 0;

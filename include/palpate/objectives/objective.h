@@ -4,13 +4,10 @@
 #include <palpate/core/parameters.h>
 #include <palpate/core/registry.h>
 #include <palpate/forces/context.h>
-
-#include <memory>
+#include <palpate/forces/stress_law.h>
 
 namespace Palpate
 {
-  template <int dim>
-  class Force;
 
   /**
    * One term of J(u, fields). Values are global (collective calls); gradients
@@ -26,10 +23,11 @@ namespace Palpate
     virtual void
     parse_parameters(Parameters &parameters) = 0;
 
-    /// The forces of the body, once, before anything else is asked of a term
-    /// that counts. @throw InputError if the term needs others
+    /// The material of the body, null if it has no stress: once, before
+    /// anything else is asked of a term that counts. @throw InputError if the
+    /// term needs one
     virtual void
-    use_forces(const std::vector<std::unique_ptr<Force<dim>>> &)
+    use_material(const StressLaw<dim> *)
     {}
 
     virtual double

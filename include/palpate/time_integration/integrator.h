@@ -14,8 +14,9 @@ namespace Palpate
   {
     std::string  integrator = "bdf2";
     double       step = 0, end = 0; ///< [s]
-    unsigned int substeps     = 1;
-    unsigned int output_every = 1; ///< steps
+    unsigned int substeps         = 1;
+    unsigned int output_every     = 1;     ///< steps
+    bool         automatic_output = false; ///< that follows from the others
     bool         is_explicit = false, lumped = false;
     double       damping_rate = 0; ///< [1/s]
     std::string  checkpoints  = "automatic";

@@ -130,6 +130,12 @@ namespace Palpate
         });
       }
 
+      bool
+      limits_explicit_steps() const override
+      {
+        return false;
+      }
+
       // The force is mu k times something.
       void
       field_jvp(const Context<dim> &c,
