@@ -339,6 +339,14 @@ namespace Palpate
       const auto        &D = c.discretization;
       const InCells      p(c.fields);
       const unsigned int nn = D.nodes_per_cell;
+      if constexpr (Material::has_lanes && !Material::is_linear)
+        if (D.degree == 1 && kind == Tangent::consistent)
+          {
+            require_valid(c, lanes(c, [&](const auto &point, const auto &b) {
+                            b.add_tangent(point, K);
+                          }));
+            return;
+          }
       if constexpr (Material::is_linear)
         {
           (void)kind; // a linear material's tangent is positive
@@ -601,6 +609,35 @@ namespace Palpate
       moduli() const
       {
         return Moduli::values(in_cell);
+      }
+      template <typename Point>
+      void
+      add_tangent(const Point &point, TangentMatrix<dim> &K) const
+      {
+        constexpr unsigned int                             nn = dim + 1;
+        std::array<dealii::Tensor<2, dim, Lanes>, nn * nn> blocks;
+        const auto                                         m = moduli();
+        for (unsigned int b = 0; b < nn; ++b)
+          for (unsigned int j = 0; j < dim; ++j)
+            {
+              dealii::Tensor<2, dim, Lanes> dH;
+              dH[j]         = batch.g[b];
+              const auto dP = batch.volume * point.derivative(dH, m);
+              for (unsigned int a = 0; a < nn; ++a)
+                for (unsigned int i = 0; i < dim; ++i)
+                  for (unsigned int d = 0; d < dim; ++d)
+                    blocks[a * nn + b][i][j] += dP[i][d] * batch.g[a][d];
+            }
+        for (unsigned int l = 0; l < batch.count; ++l)
+          for (unsigned int a = 0; a < nn; ++a)
+            for (unsigned int b = 0; b < nn; ++b)
+              {
+                Tensor2 block;
+                for (unsigned int i = 0; i < dim; ++i)
+                  for (unsigned int j = 0; j < dim; ++j)
+                    block[i][j] = blocks[a * nn + b][i][j][l];
+                K.add_block(batch.cell[l], a, b, block);
+              }
       }
       template <typename Point>
       void

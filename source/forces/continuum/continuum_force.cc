@@ -11,38 +11,51 @@ namespace Palpate
 
   template <int dim, template <typename> class Volume>
   template <typename Number>
+  const typename NeoHookean<dim, Volume>::template Point<Number>::Spectrum &
+  NeoHookean<dim, Volume>::Point<Number>::spectrum(const Lame<> &p) const
+  {
+    if (known && known->p.lambda == p.lambda && known->p.mu == p.mu)
+      return *known;
+    known.emplace();
+    Spectrum &s = *known;
+    s.p         = p;
+    // F^T F = V diag(sigma^2) V^T.
+    const T2   F = Deformation::plus_identity(H);
+    const auto C = eigenvectors(symmetrize(transpose(F) * F),
+                                SymmetricTensorEigenvectorMethod::jacobi);
+    for (unsigned int i = 0; i < dim; ++i)
+      {
+        s.sigma[i]             = std::sqrt(std::max(1e-300, C[i].first));
+        const Tensor<1, dim> u = F * C[i].second / s.sigma[i];
+        for (unsigned int d = 0; d < dim; ++d)
+          {
+            s.V[d][i] = C[i].second[d];
+            s.U[d][i] = u[d];
+          }
+      }
+    const double            c = p.lambda * W.first - p.mu;
+    SymmetricTensor<2, dim> A;
+    for (unsigned int i = 0; i < dim; ++i)
+      for (unsigned int j = 0; j <= i; ++j)
+        A[i][j] = p.lambda * W.second / (s.sigma[i] * s.sigma[j]) +
+                  (i == j ? p.mu - c / (s.sigma[i] * s.sigma[i]) : 0.);
+    s.diagonal = eigenvectors(A, SymmetricTensorEigenvectorMethod::jacobi);
+    return s;
+  }
+
+  template <int dim, template <typename> class Volume>
+  template <typename Number>
   Tensor<2, dim, Number>
   NeoHookean<dim, Volume>::Point<Number>::positive_derivative(
     const Tensor2      &dH,
     const Lame<Number> &p) const
   {
     static_assert(std::is_same_v<Number, double>);
-    // F = U diag(sigma) V^T from F^T F = V diag(sigma^2) V^T.
-    const T2                F = Deformation::plus_identity(H);
-    const auto              C = eigenvectors(symmetrize(transpose(F) * F),
-                                SymmetricTensorEigenvectorMethod::jacobi);
-    T2                      U, V;
-    std::array<double, dim> sigma;
-    for (unsigned int i = 0; i < dim; ++i)
-      {
-        sigma[i]               = std::sqrt(std::max(1e-300, C[i].first));
-        const Tensor<1, dim> u = F * C[i].second / sigma[i];
-        for (unsigned int d = 0; d < dim; ++d)
-          {
-            V[d][i] = C[i].second[d];
-            U[d][i] = u[d];
-          }
-      }
-    const T2                D = transpose(U) * dH * V;
-    const double            c = p.lambda * W.first - p.mu;
-    T2                      P;
-    SymmetricTensor<2, dim> A;
-    for (unsigned int i = 0; i < dim; ++i)
-      for (unsigned int j = 0; j <= i; ++j)
-        A[i][j] = p.lambda * W.second / (sigma[i] * sigma[j]) +
-                  (i == j ? p.mu - c / (sigma[i] * sigma[i]) : 0.);
-    for (const auto &[value, e] :
-         eigenvectors(A, SymmetricTensorEigenvectorMethod::jacobi))
+    const Spectrum &s = spectrum(p);
+    const T2        D = transpose(s.U) * dH * s.V;
+    const double    c = p.lambda * W.first - p.mu;
+    T2              P;
+    for (const auto &[value, e] : s.diagonal)
       {
         double along = 0;
         for (unsigned int i = 0; i < dim; ++i)
@@ -53,14 +66,14 @@ namespace Palpate
     for (unsigned int i = 0; i < dim; ++i)
       for (unsigned int j = 0; j < i; ++j)
         {
-          const double r = c / (sigma[i] * sigma[j]);
+          const double r = c / (s.sigma[i] * s.sigma[j]);
           const double even =
             0.5 * std::max(0., p.mu - r) * (D[i][j] + D[j][i]);
           const double odd = 0.5 * std::max(0., p.mu + r) * (D[i][j] - D[j][i]);
           P[i][j] += even + odd;
           P[j][i] += even - odd;
         }
-    return U * P * transpose(V);
+    return s.U * P * transpose(s.V);
   }
 
   template <int dim, typename Material>

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 namespace Palpate
 {
@@ -241,10 +242,22 @@ namespace Palpate
         return -1. * (B * transpose(dH) * B);
       }
 
-      const Tensor2        H;
-      const Number         change; ///< J - 1
-      const Volume<Number> W;
-      Tensor2              B;
+      /// F = U diag(sigma) V^T, and the matrix of the diagonal for moduli p.
+      struct Spectrum
+      {
+        T2                                                         U, V;
+        std::array<double, dim>                                    sigma;
+        Lame<>                                                     p;
+        std::array<std::pair<double, dealii::Tensor<1, dim>>, dim> diagonal;
+      };
+      const Spectrum &
+      spectrum(const Lame<> &p) const;
+
+      const Tensor2                   H;
+      const Number                    change; ///< J - 1
+      const Volume<Number>            W;
+      Tensor2                         B;
+      mutable std::optional<Spectrum> known; ///< of the last moduli
     };
 
     template <typename Number>
