@@ -890,7 +890,7 @@ bad_motion("friction_speed_unused", "a speed of no friction",
            ["Loads/Friction speed", "no effect"],
            {"Loads/Friction speed": "0.1"})
 row("viscosity_static", "viscosity without a motion", 2,
-    ["Time/Integrator", "motions only"],
+    ["Model/Shear viscosity", "motions only"],
     entries={"Model/Shear viscosity": "1"})
 bad_motion("state_missing", "an initial velocity from a file that is not there",
            ["nothing.npz"], {"Initial state/Velocity": "nothing.npz"})

@@ -552,7 +552,10 @@ namespace Palpate
                       Patterns::Selection("constant|pack|per label|function"),
                       "alpha per cell: Value, the pack's alpha_k, Values by "
                       "label, or Function of position.");
-    prm.declare_entry("Value", "2236", Patterns::Double(), "alpha [Pa].");
+    prm.declare_entry("Value",
+                      "2236",
+                      Patterns::Double(),
+                      "alpha [Pa]; Young's modulus of continuum materials.");
     prm.declare_entry("Values",
                       "",
                       Patterns::Anything(),
@@ -589,11 +592,14 @@ namespace Palpate
                       "Young's modulus and Poisson ratio; damping_rate, "
                       "ground_stiffness, ground_friction: global; "
                       "initial_displacement, initial_velocity: translation, "
-                      "rigid, per vertex.");
+                      "rigid, per vertex. They start from the model's "
+                      "entries. Small influences need an Optimizer/Gradient "
+                      "tolerance well below the default.");
     prm.declare_entry("Initial value",
                       "2236",
                       Patterns::Anything(),
-                      "alpha [Pa], or pack (its alpha_k).");
+                      "alpha [Pa], or pack (its alpha_k); Young's modulus of "
+                      "continuum materials, so the bounds.");
     prm.declare_entry(
       "Reference stiffness",
       "",

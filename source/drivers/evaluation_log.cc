@@ -82,9 +82,9 @@ namespace Palpate
                              " rank(s), expected one to resume");
         if (read_file(mark) != std::to_string(fingerprint))
           throw InputError(directory,
-                           "does not belong to this run: the case, the model "
-                           "or the objective is another one, expected those of "
-                           "the interrupted run");
+                           "does not belong to this run: the case or a "
+                           "parameter is another one, expected those of the "
+                           "interrupted run");
         const std::string text = read_file(name);
         while (good + sizeof(Header) <= text.size())
           {

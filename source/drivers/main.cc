@@ -245,9 +245,8 @@ namespace
       throw InputError(
         "command line",
         "--resume goes with Task = identify, train or simulate only");
-    const dealii::ConditionalOStream log(std::cout,
-                                         root && parameters.get("Verbosity") !=
-                                                   "quiet");
+    const bool quiet = parameters.get("Verbosity") == "quiet";
+    const dealii::ConditionalOStream log(std::cout, root && !quiet);
     try
       {
         if (task == "phantom")

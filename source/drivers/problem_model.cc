@@ -137,11 +137,15 @@ namespace Palpate
           fixed_fields["density"] = D.scatter_cells(rho);
         }
     }
-    for (const auto &force : forces)
-      if (!time && force->tangent_depends_on().velocity)
-        throw EntryError("Time/Integrator",
-                         "static: viscosity and friction act in motions only, "
-                         "expected an integrator or none of them");
+    for (unsigned int i = 0; i < forces.size(); ++i)
+      if (!time && forces[i]->tangent_depends_on().velocity)
+        throw EntryError(force_names[i] == "viscosity"
+                           ? "Model/Shear viscosity"
+                           : "Loads/Ground friction",
+                         force_names[i] +
+                           " acts in motions only, expected none in an "
+                           "equilibrium (Task = forward, or no "
+                           "Time/Integrator)");
     if (time)
       {
         auto force = std::make_unique<InertiaForce<dim>>(D, time->lumped);
@@ -317,7 +321,8 @@ namespace Palpate
                                                             : "More unknowns",
                           "identifies the field " + name +
                             ", which the model does not have, expected "
-                            "another one or another Model/Type");
+                            "another one or another Model/Type; friction and "
+                            "viscosities start from their entries, above 0");
         }
     if (all["stiffness"].values != stiffness.values) // the springs are given
       {
@@ -408,7 +413,7 @@ namespace Palpate
         throw InputError(data.source,
                          "has no displacement_field or displacement_steps, "
                          "expected one because of Objective/" +
-                           term.name);
+                           term.name + " (or its Weight = 0)");
     const Fields fields = initial_fields();
     for (const auto &term : terms)
       if (term.weight > 0)

@@ -429,6 +429,9 @@ namespace Palpate
                   I.problem.SetRHS(&rhs);
                   I.direct->SetUseTranspose(transposed && !symmetric);
                   const int ierr = I.direct->Solve();
+                  // The next set-up looks at them.
+                  I.problem.SetLHS(nullptr);
+                  I.problem.SetRHS(nullptr);
                   if (ierr != 0)
                     throw SolverError("the sparse direct solve failed (code " +
                                       std::to_string(ierr) + "): " + remedy);

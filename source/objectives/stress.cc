@@ -10,7 +10,8 @@ namespace Palpate
   /**
    * Functions of Cauchy's stress sigma = P F^T / det F (of P, for materials of
    * small strain): (integral of phi(|sigma|))^(1/root) over the undeformed body
-   * (doc/theory.md 12), |.| Frobenius' norm.
+   * (doc/theory.md 12), |.| Frobenius' norm; in 2D of the stresses in the
+   * plane.
    */
   template <int dim>
   class Stress : public Objective<dim>
@@ -272,10 +273,12 @@ namespace Palpate
       static void
       declare_parameters(ParameterHandler &prm)
       {
-        prm.declare_entry("Exponent",
-                          "2",
-                          Patterns::Double(),
-                          "p of (integral of |sigma|^p)^(1/p), at least 2.");
+        prm.declare_entry(
+          "Exponent",
+          "2",
+          Patterns::Double(),
+          "p of (integral of |sigma|^p)^(1/p), at least 2; the unit is "
+          "Pa m^(dim/p). 2D: stresses in the plane.");
       }
       void
       parse_parameters(Parameters &parameters) override

@@ -119,10 +119,13 @@ namespace Palpate
     if (!(contact.distance > 0))
       {
         const auto &v = c.discretization.node_vertices[contact.node];
-        throw SolverError("vertex " + std::to_string(v[0]) + " is " +
-                          std::to_string(-contact.distance) +
-                          " m below the ground: try smaller steps or more "
-                          "Loads/Ground stiffness");
+        throw SolverError(
+          "vertex " + std::to_string(v[0]) +
+          (contact.distance < 0 ? " is " + std::to_string(-contact.distance) +
+                                    " m below the ground"
+                                : " touches the ground") +
+          ": a body starts above it, and stays there with smaller steps or more "
+          "Loads/Ground stiffness");
       }
     return Barrier(contact.distance, reach);
   }
