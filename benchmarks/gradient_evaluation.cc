@@ -162,8 +162,8 @@ namespace
   Field
   stiffness(const Discretization<dim> &D)
   {
-    Point<dim> lower = D.serial_mesh.vertices[0], upper = lower;
-    for (const auto &v : D.serial_mesh.vertices)
+    Point<dim> lower = D.mesh.vertices[0], upper = lower;
+    for (const auto &v : D.mesh.vertices)
       for (unsigned int d = 0; d < dim; ++d)
         {
           lower[d] = std::min(lower[d], v[d]);
@@ -173,8 +173,8 @@ namespace
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
         Point<dim> b;
-        for (const unsigned int v : D.serial_mesh.cells[D.cell_id[k]])
-          b += D.serial_mesh.vertices[v] / (dim + 1.);
+        for (const unsigned int v : D.mesh.cells[D.cell_id[k]])
+          b += D.mesh.vertices[v] / (dim + 1.);
         const double x = (b[0] - lower[0]) / (upper[0] - lower[0]),
                      y = (b[1] - lower[1]) / (upper[1] - lower[1]);
         alpha[k]       = std::exp(std::log(500.) +

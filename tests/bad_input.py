@@ -317,7 +317,7 @@ row("prm_empty", "empty parameter file", 2, ["case.prm", "empty"], text="")
 row("prm_garbage", "binary garbage as parameter file", 2, ["case.prm", "Line"],
     text=bytes((7 * i * i + 13 * i) % 256 for i in range(1, 4000)))
 row("prm_blank", "parameter file of comments only: no task", 2,
-    ["case.prm", "Task", "expected forward, simulate, evaluate, identify, verify, pack, train, predict or phantom"],
+    ["case.prm", "Task", "expected forward, simulate, evaluate, identify, verify, pack, partition, train, predict or phantom"],
     text="# nothing\n\n")
 row("task_empty", "`Task` empty", 2,
     ["case.prm", "line 1", "Task", "expected forward"], entries={"Task": ""})

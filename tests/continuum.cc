@@ -402,7 +402,7 @@ namespace
     std::vector<Tensor<1, dim>> dN(nn);
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
-        const auto &vertices = D.serial_mesh.cells[D.cell_id[k]];
+        const auto &vertices = D.mesh.cells[D.cell_id[k]];
         const auto  dl       = D.barycentric_gradients(k);
         for (unsigned int q = 0; q < rule.size(); ++q)
           {
@@ -415,7 +415,7 @@ namespace
               }
             dealii::Point<dim> x;
             for (unsigned int a = 0; a < dim + 1; ++a)
-              x += l[a] * D.serial_mesh.vertices[vertices[a]];
+              x += l[a] * D.mesh.vertices[vertices[a]];
             for (unsigned int a = 0; a < nn; ++a)
               {
                 const auto  &ends = D.node_vertices[D.cell_nodes[k * nn + a]];

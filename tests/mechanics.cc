@@ -391,16 +391,16 @@ namespace Palpate
         const auto               &fe = D.dof_handler().get_fe().base_element(0);
         for (unsigned int k = 0; k < D.n_cells(); ++k)
           {
-            const auto &cell = D.serial_mesh.cells[D.cell_id[k]];
+            const auto &cell = D.mesh.cells[D.cell_id[k]];
             for (auto &o : out)
               o = Tensor<1, 2>();
             for (unsigned int q = 0; q < quadrature.size(); ++q)
               {
                 const auto xi = quadrature.point(q);
                 Point<2>   p;
-                p += (1 - xi[0] - xi[1]) * D.serial_mesh.vertices[cell[0]];
-                p += xi[0] * D.serial_mesh.vertices[cell[1]];
-                p += xi[1] * D.serial_mesh.vertices[cell[2]];
+                p += (1 - xi[0] - xi[1]) * D.mesh.vertices[cell[0]];
+                p += xi[0] * D.mesh.vertices[cell[1]];
+                p += xi[1] * D.mesh.vertices[cell[2]];
                 for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
                   out[a] -= 2 * D.volume[k] * quadrature.weight(q) *
                             fe.shape_value(a, xi) * f(p);

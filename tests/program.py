@@ -191,10 +191,7 @@ def command_line():
     check(not (OUT / "run").exists(), "--dry-run writes nothing")
 
 
-def ranks():
-    """1, 2 and 3 ranks: the same numbers to 1e-10 (tolerance 1e-13)."""
-    path, arrays = pack("case.npz", steps=2, n=4)
-    prm = write("evaluate.prm", """
+EVALUATE = """
 set Task = evaluate
 subsection Case
   set File = %s
@@ -224,7 +221,13 @@ end
 subsection Evaluate
   set Hessian product = true
 end
-""" % path)
+"""
+
+
+def ranks():
+    """1, 2 and 3 ranks: the same numbers to 1e-10 (tolerance 1e-13)."""
+    path, arrays = pack("case.npz", steps=2, n=4)
+    prm = write("evaluate.prm", EVALUATE % path)
     for extra in ([], ["Linear solver/Type=direct", "Model/Degree=2"],
                   ["Model/Type=sms finite strain", "Newton/Relative tolerance=1e-12",
                    "Boundary conditions/Prescribed scale=0.2"]):
@@ -285,6 +288,162 @@ end
     slope = (totals[0] - totals[1]) / 2e-4
     close(base["gradient"] @ direction / slope, 1, 1e-6,
           "gradient against central differences of two runs")
+
+
+def partition():
+    """Ranks that read their parts alone find what they find with the whole."""
+    path, arrays = pack("case.npz", steps=2, n=4)
+    arrays.update(observation_weight=np.linspace(0.5, 1, len(arrays["boundary_nodes"])),
+                  mass=np.linspace(1e-3, 2e-3, len(arrays["boundary_nodes"])))
+    # One cell the wrong way round, as segmentations bring them.
+    arrays["tetrahedra"] = arrays["tetrahedra"].copy()
+    arrays["tetrahedra"][7, :2] = arrays["tetrahedra"][7, 1::-1]
+    np.savez(path, **arrays)
+
+    def cut(case, n, name, code=0, ranks=1):
+        out = OUT / name
+        command = ([MPIRUN, "--quiet", "-np", str(ranks)] if ranks > 1 else []) + [
+            PALPATE, str(write(name + ".prm", f"""
+set Task = partition
+set Output directory = {out}
+{case}
+subsection Partition
+  set Number of parts = {n}
+end
+"""))]
+        done = subprocess.run(command, cwd=ROOT, timeout=100, text=True,
+                              capture_output=True)
+        check(done.returncode == code,
+              f"partition {name}: exit code {done.returncode} {done.stderr}")
+        return out / "case.json" if code == 0 else done.stderr
+
+    def file(name):
+        return f"subsection Case\n  set File = {name}\nend"
+
+    parts = cut(file(path), 5, "parts")
+    path.unlink()  # nobody needs it any more
+    first = np.load(parts.parent / "part_0000.npz")
+    check(len(first["tetrahedra"]) < 0.8 * 384 and
+          len(first["mesh_points"]) < 125 and
+          first["displacement_steps"].shape == (2, len(first["mesh_points"]), 3),
+          "a part holds a part")
+    owned = sum((np.load(parts.parent / f"part_{p:04d}.npz")["cell_part"] == p).sum()
+                for p in range(5))
+    check(owned == 384, "every cell has one owner")
+    np.savez(path, **arrays)
+    prm = write("evaluate.prm", EVALUATE % path)
+    for extra in (["Observation/Noise=0.01", "Observation/Held out fraction=0.2"],
+                  ["Linear solver/Type=direct", "Model/Degree=2",
+                   "Loads/Density=pack",
+                   "Boundary conditions/Constrained vertices=surface"],
+                  ["Model/Type=intersection springs", "Model/Frames=coordinate axes",
+                   "Model/Shear springs=true", "Newton/Relative tolerance=1e-12",
+                   "Boundary conditions/Prescribed scale=0.2"]):
+        whole = run(prm, extra, name="whole")
+        for n in (1, 2, 3, 5):
+            result = run(prm, extra + [f"Case/File={parts}"], ranks=n, name="run")
+            for key in whole[0].files:
+                if key == "residual_norm":
+                    continue  # at round-off
+                d = relative(result[0][key], whole[0][key])
+                check(d < 1e-10, f"{extra[0]}: {key} of parts on {n} ranks: {d:.1e}")
+            check(result[0]["displacement"].shape == (2, 125, 3),
+                  "input numbering")
+            for key in ("sizes", "frames", "volume", "scale_identified", "strain"):
+                if key in whole[1] and key not in ("strain", "volume"):
+                    check(result[1][key] == whole[1][key], f"summary: {key}")
+            close(result[1]["objective"]["total"], whole[1]["objective"]["total"],
+                  1e-10, "objective")
+    # Faces with ids, labels by formula, two components, a motion in time.
+    shape = """
+subsection Case
+  set Shape = box
+  subsection Generated shape
+    set Lower corner = 0, 0, 0
+    set Upper corner = 0.1, 0.1, 0.2
+    set Subdivisions = 3, 3, 5
+  end
+end"""
+    box = cut(shape, 4, "box")
+    motion = """
+set Task = simulate
+%s
+subsection Model
+  set Type = neo-hookean
+end
+subsection Stiffness
+  set Source = per label
+  set Values = 1: 4000; 2: 9000
+end
+subsection Boundary conditions
+  set Constrained vertices = boundary ids
+  set Boundary ids = 4
+  set Prescribed values = zero
+end
+subsection Loads
+  set Gravity = 0, 0, -9.81
+  set Density = 1000
+end
+subsection Time
+  set Integrator = bdf2
+  set Step = 0.01
+  set End = 0.05
+end
+"""
+    label = ["Case/Label function=if(z < 0.09, 1, 2)"]
+    whole = run(write("motion.prm", motion % shape), label, name="whole")[0]
+    for n in (1, 2, 4):
+        result = run(write("motion.prm", motion % file(box)), label, ranks=n)[0]
+        for key in ("displacement", "velocity"):
+            d = relative(result[key], whole[key])
+            check(d < 1e-8, f"{key} of a motion of parts on {n} ranks: {d:.1e}")
+    # identify, killed and resumed, by parts.
+    prm = write("identify.prm", IDENTIFY.format(
+        file=parts, weight=0.05, optimizer="set Maximum iterations = 8\n"
+        "  set Gradient tolerance = 1e-12"))
+    whole = run(prm, ranks=2, name="whole")[0]
+    out, killed = interrupt(prm, [], 2, "history.csv", 3)
+    run(prm, ranks=2, name="cut", options=["--resume"])
+    check(np.array_equal(np.load(out / "result.npz")["alpha_k"], whole["alpha_k"]),
+          f"resumed by parts, bit by bit (killed: {killed})")
+
+    # Wrong input.
+    def refused(text, case, ranks=1, *settings):
+        done = run(prm, [f"Case/File={case}", *settings], ranks=ranks, code=2)
+        lines = [l for l in done.stderr.splitlines() if "error" in l]
+        check(len(lines) == 1 and text in lines[0], f"refused: {done.stderr}")
+
+    refused("has 4 parts, expected at most as many ranks", box, 5)
+    refused("Case/Length unit", parts, 1, "Case/Length unit=mm")
+    refused("is a partitioned pack, expected the whole case for Task = pack", parts, 1,
+            "Task=pack", "Images/CT=ct.nii")
+    error = cut(file(parts), 2, "again", code=2)
+    check("is a partitioned pack" in error, error)
+    error = cut(file(path), 2, "ranks", code=2, ranks=2)
+    check("expected one rank" in error, error)
+    error = cut(file(path), 385, "many", code=2)
+    check("expected at most the number of cells, 384" in error, error)
+    other = cut(file(path), 4, "other").parent
+    third = parts.parent / "part_0002.npz"
+    good = third.read_bytes()
+    for content, text in (((other / "part_0002.npz").read_bytes(), "'partition'"),
+                          (good[:len(good) // 2], "part_0002.npz")):
+        third.write_bytes(content)
+        for n in (1, 3):
+            refused(text, parts, n)
+    changed = dict(np.load(other / "part_0002.npz"))
+    for key, value, text in (("cell_number", changed["cell_number"][::-1],
+                              "ascending whole numbers below 384"),
+                             ("cell_part", changed["cell_part"] + 4, "below 4"),
+                             ("surface_vertex", None, "is missing"),
+                             ("alpha_k", None, "other arrays than case.json")):
+        wrong = dict(changed, **{key: value})
+        if value is None:
+            del wrong[key]
+        np.savez(other / "part_0002.npz", **wrong)
+        refused(text, other / "case.json")
+    (other / "case.json").write_text('{"format": 1}')
+    refused("is no partitioned pack", other / "case.json")
 
 
 def interrupt(prm, settings, ranks, file, rows):

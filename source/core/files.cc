@@ -75,12 +75,12 @@ namespace Palpate
       std::remove((directory + "/" + name).c_str());
   }
 
-  void
-  run_on_root(const MPI_Comm &comm, const std::function<void()> &work)
+  namespace
   {
-    std::string message;
-    int         code = 0;
-    if (dealii::Utilities::MPI::this_mpi_process(comm) == 0)
+    /// The exit code of what @p work throws (0: nothing), and its message.
+    int
+    code_of(const std::function<void()> &work, std::string &message)
+    {
       try
         {
           work();
@@ -88,24 +88,56 @@ namespace Palpate
       catch (const Error &e)
         {
           message = e.what();
-          code    = e.exit_code;
+          return e.exit_code;
         }
       catch (const std::bad_alloc &)
         {
           message = "out of memory";
-          code    = 1;
+          return 1;
         }
       catch (const std::exception &e)
         {
           message = std::string("internal error: ") + e.what();
-          code    = 1;
+          return 1;
         }
-    code = dealii::Utilities::MPI::broadcast(comm, code, 0);
-    if (code == 0)
-      return;
-    message = dealii::Utilities::MPI::broadcast(comm, message, 0);
-    if (code == 2)
-      throw InputError(message);
-    throw ComputationError(message);
+      return 0;
+    }
+
+    void
+    throw_of_rank(const MPI_Comm    &comm,
+                  const unsigned int rank,
+                  const int          code,
+                  const std::string &message)
+    {
+      const int         c = dealii::Utilities::MPI::broadcast(comm, code, rank);
+      const std::string m =
+        dealii::Utilities::MPI::broadcast(comm, message, rank);
+      if (c == 2)
+        throw InputError(m);
+      throw ComputationError(m);
+    }
+  } // namespace
+
+  void
+  run_on_root(const MPI_Comm &comm, const std::function<void()> &work)
+  {
+    std::string message;
+    int         code = 0;
+    if (dealii::Utilities::MPI::this_mpi_process(comm) == 0)
+      code = code_of(work, message);
+    if (dealii::Utilities::MPI::broadcast(comm, code, 0) != 0)
+      throw_of_rank(comm, 0, code, message);
+  }
+
+  void
+  run_on_all(const MPI_Comm &comm, const std::function<void()> &work)
+  {
+    std::string        message;
+    const int          code  = code_of(work, message);
+    const unsigned int n     = dealii::Utilities::MPI::n_mpi_processes(comm);
+    const unsigned int first = dealii::Utilities::MPI::min(
+      code == 0 ? n : dealii::Utilities::MPI::this_mpi_process(comm), comm);
+    if (first < n)
+      throw_of_rank(comm, first, code, message);
   }
 } // namespace Palpate

@@ -48,10 +48,13 @@ namespace Palpate
     void
     declare_case(ParameterHandler &prm)
     {
-      prm.declare_entry("File",
-                        "",
-                        Patterns::Anything(),
-                        "Case pack (.npz) or mesh (.msh, .vtk, .vtu).");
+      prm.declare_entry(
+        "File",
+        "",
+        Patterns::Anything(),
+        "Case pack (.npz), mesh (.msh, .vtk, .vtu) or the "
+        "case.json of Task = partition, of which a rank reads its "
+        "parts only.");
       prm.declare_entry("Length unit",
                         "m",
                         Patterns::Selection("m|cm|mm"),
@@ -339,13 +342,14 @@ namespace Palpate
     prm.declare_entry("Task",
                       "",
                       Patterns::Selection(
-                        "|forward|simulate|evaluate|identify|verify|pack|train|"
-                        "predict|phantom"),
+                        "|forward|simulate|evaluate|identify|verify|pack|"
+                        "partition|train|predict|phantom"),
                       "What to do: forward solves for the displacement, "
                       "simulate computes a motion in time, "
                       "evaluate gives objective and gradient, identify "
                       "recovers the stiffness, verify runs Taylor tests, pack "
-                      "makes a case pack of a mesh and images, train "
+                      "makes a case pack of a mesh and images, partition "
+                      "cuts a case into parts for as many ranks, train "
                       "fits the graph network to a cohort, predict applies it, "
                       "phantom writes "
                       "a synthetic 4D CT.");
@@ -365,6 +369,14 @@ namespace Palpate
 
     prm.enter_subsection("Case");
     declare_case(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Partition");
+    prm.declare_entry("Number of parts",
+                      "2",
+                      Patterns::Integer(1, 9999),
+                      "Task = partition: as many ranks can share the case, or "
+                      "fewer.");
     prm.leave_subsection();
 
     prm.enter_subsection("Observation");

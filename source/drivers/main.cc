@@ -124,6 +124,8 @@ namespace
       return run_forward<dim>(parameters, options, comm, log);
     if (task == "simulate")
       return run_simulate<dim>(parameters, options, comm, log);
+    if (task == "partition")
+      return run_partition<dim>(parameters, options, comm, log);
     if (task == "evaluate")
       return run_evaluate<dim>(parameters, options, comm, log);
     if (task == "identify")
@@ -236,7 +238,7 @@ namespace
     if (task.empty())
       parameters.fail("Task",
                       "expected forward, simulate, evaluate, identify, verify, "
-                      "pack, train, predict or phantom");
+                      "pack, partition, train, predict or phantom");
     RunOptions options;
     options.dry_run = given.count("dry-run") > 0;
     options.resume  = given.count("resume") > 0;

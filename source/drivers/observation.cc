@@ -3,6 +3,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/geometry/point_location.h>
+#include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/simplex.h>
 
 #include <boost/random/mersenne_twister.hpp>
@@ -84,7 +85,8 @@ namespace Palpate
           }
         states = run.states();
       }
-    const PointLocation<dim>         locator(other.data.mesh);
+    const SerialMesh<dim>            whole = whole_mesh(other.data.mesh, comm);
+    const PointLocation<dim>         locator(whole);
     std::vector<std::vector<double>> result;
     for (const Vector &state : states)
       {
@@ -105,31 +107,54 @@ namespace Palpate
   void
   add_noise(std::vector<std::vector<double>> &displacements,
             const double                      fraction,
-            const unsigned int                seed)
+            const unsigned int                seed,
+            const Discretization<dim>        &D)
   {
     boost::random::mt19937                     generator(seed);
     boost::random::normal_distribution<double> normal;
+    const std::size_t                          N = D.mesh.n_all_vertices();
     for (auto &u : displacements)
       {
         double square = 0;
-        for (const double v : u)
-          square += v * v;
+        for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+          if (D.is_vertex(n))
+            for (unsigned int d = 0; d < dim; ++d)
+              square += std::pow(u[D.node_places[n][0] * dim + d], 2);
         const double deviation =
-          fraction * std::sqrt(square / (u.size() / dim)) / std::sqrt(dim);
-        for (double &v : u)
-          v += deviation * normal(generator);
+          fraction * std::sqrt(D.sum(square) / N) / std::sqrt(dim);
+        // Every rank draws all numbers and uses those of its vertices.
+        unsigned int place = 0;
+        for (std::size_t v = 0; v < N; ++v)
+          {
+            const bool here = place < D.mesh.vertices.size() &&
+                              D.mesh.vertex_number(place) == v;
+            for (unsigned int d = 0; d < dim; ++d)
+              {
+                const double x = deviation * normal(generator);
+                if (here)
+                  u[place * dim + d] += x;
+              }
+            place += here;
+          }
       }
   }
 
+  template <int dim>
   std::vector<char>
-  choose(const std::size_t n, const double fraction, const unsigned int seed)
+  choose_vertices(const SerialMesh<dim> &mesh,
+                  const double           fraction,
+                  const unsigned int     seed)
   {
     boost::random::mt19937            generator(seed);
     boost::random::uniform_01<double> uniform;
-    std::vector<char>                 chosen(n, 0);
-    if (fraction > 0)
-      for (char &c : chosen)
-        c = uniform(generator) < fraction;
+    std::vector<char>                 chosen(mesh.vertices.size(), 0);
+    unsigned int                      place = 0;
+    for (std::size_t v = 0; fraction > 0 && v < mesh.n_all_vertices(); ++v)
+      {
+        const bool is_chosen = uniform(generator) < fraction;
+        if (place < chosen.size() && mesh.vertex_number(place) == v)
+          chosen[place++] = is_chosen;
+      }
     return chosen;
   }
 
@@ -215,7 +240,8 @@ namespace Palpate
     std::vector<Tensor<2, dim>> frames(D.n_cells());
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
-        const std::size_t id = D.cell_id[k];
+        const std::size_t place = D.cell_place[k];
+        const std::string cell  = std::to_string(D.cell_id[k]);
         Tensor<2, dim>    from_rows;
         if (rows != data.arrays.end())
           for (unsigned int l = 0; l < dim; ++l)
@@ -227,15 +253,15 @@ namespace Palpate
                   Tensor<1, dim> r;
                   for (unsigned int d = 0; d < dim; ++d)
                     r[d] =
-                      rows->second
-                        .values[(id * dim + l) * dim * (dim + 1) + a * dim + d];
+                      rows->second.values[(place * dim + l) * dim * (dim + 1) +
+                                          a * dim + d];
                   if (r.norm() > best.norm())
                     best = r;
                 }
               if (!(best.norm() > 0))
                 throw InputError(data.source,
                                  "key 'r_axis': row " + std::to_string(l) +
-                                   " of cell " + std::to_string(id) +
+                                   " of cell " + cell +
                                    " is zero, expected an axial row");
               for (unsigned int d = 0; d < dim; ++d)
                 from_rows[d][l] = best[d] / best.norm();
@@ -246,7 +272,7 @@ namespace Palpate
         for (unsigned int d = 0; d < dim; ++d)
           for (unsigned int l = 0; l < dim; ++l)
             frames[k][d][l] =
-              axes->second.values[offset + (id * dim + d) * dim + l];
+              axes->second.values[offset + (place * dim + d) * dim + l];
         // The rows are of one timestamp, the first.
         if (rows != data.arrays.end() && snapshot == 0)
           for (unsigned int l = 0; l < dim; ++l)
@@ -258,8 +284,7 @@ namespace Palpate
                 throw InputError(data.source,
                                  "keys 'anisotropy_axes' and 'r_axis' disagree "
                                  "at cell " +
-                                   std::to_string(id) + ", axis " +
-                                   std::to_string(l) +
+                                   cell + ", axis " + std::to_string(l) +
                                    ", expected the same directions");
             }
       }
@@ -300,9 +325,13 @@ namespace Palpate
   template std::vector<double> values_at_barycentres(const std::string &,      \
                                                      Parameters &,             \
                                                      const SerialMesh<dim> &); \
-  template void add_noise<dim>(std::vector<std::vector<double>> &,             \
-                               const double,                                   \
-                               const unsigned int);                            \
+  template void                add_noise(std::vector<std::vector<double>> &,   \
+                                         const double,                         \
+                                         const unsigned int,                   \
+                                         const Discretization<dim> &);         \
+  template std::vector<char>   choose_vertices(const SerialMesh<dim> &,        \
+                                               const double,                   \
+                                               const unsigned int);            \
   template std::vector<Tensor<2, dim>> pack_frames(                            \
     const CaseData<dim> &, const Discretization<dim> &, const std::size_t);    \
   template std::vector<double> density_from_mass(const SerialMesh<dim> &,      \

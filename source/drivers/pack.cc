@@ -529,8 +529,9 @@ namespace Palpate
       read_pack_parameters(parameters, !images.ct.empty());
     QualityReport<3>  quality;
     const CaseData<3> data = load_case<3>(parameters, comm, log, quality);
-    const auto       &mesh = data.mesh;
-    auto landmarks = read_landmarks(parameters, images.displacements.size());
+    refuse_parts(data, "pack");
+    const auto &mesh = data.mesh;
+    auto landmarks   = read_landmarks(parameters, images.displacements.size());
     if (!landmarks.empty())
       {
         const PointLocation<3> locator(mesh);

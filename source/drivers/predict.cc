@@ -45,6 +45,7 @@ namespace Palpate
     }
     QualityReport<3>  quality;
     const CaseData<3> data = load_case<3>(parameters, comm, log, quality);
+    refuse_parts(data, "predict");
     parameters.refuse_unused("predict");
     const auto hu = data.arrays.find("hu_tetra_mean");
     if (hu == data.arrays.end())

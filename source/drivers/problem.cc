@@ -2,7 +2,9 @@
 #include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/equilibrium/together.h>
+#include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/read_case.h>
+#include <palpate/mesh/readers.h>
 
 #include <cmath>
 
@@ -86,6 +88,8 @@ namespace Palpate
           }
       }
     data = load_case<dim>(parameters, comm, log, quality);
+    if (data.mesh.is_whole() && Utilities::MPI::n_mpi_processes(comm) > 1)
+      keep_part(data, quality, comm);
     {
       const Parameters::Section section(parameters, "Model");
       degree = parameters.get_integer("Degree");
@@ -101,10 +105,11 @@ namespace Palpate
           landmarks = read_landmarks(parameters, snapshots.size());
           if (!landmarks.empty())
             {
-              const PointLocation<3> locator(data.mesh);
+              const SerialMesh<3>    whole = whole_mesh(data.mesh, comm);
+              const PointLocation<3> locator(whole);
               const double           size = std::cbrt(quality.volume);
               check_landmarks(landmarks,
-                              data.mesh.vertices,
+                              whole.vertices,
                               [&](const Point<3> &x) {
                                 return locator.locate(x).distance < 1e-9 * size;
                               });
@@ -264,7 +269,7 @@ namespace Palpate
   {
     const auto             &D = *discretization;
     SerialDisplacement<dim> result;
-    result.mesh     = data.mesh;
+    result.mesh     = whole_mesh(data.mesh, comm);
     result.vertices = D.gather_vertices(u);
     if (degree == 2)
       {
@@ -368,33 +373,76 @@ namespace Palpate
         json[entry.substr(0, slash)].erase(entry.substr(slash + 1));
       }
     std::uint64_t hash = EvaluationLog::checksum(json.dump());
-    for (const auto &v : data.mesh.vertices)
-      hash =
-        EvaluationLog::checksum(std::vector<double>(v.begin_raw(), v.end_raw()),
-                                hash);
-    for (const auto &cell : data.mesh.cells)
-      hash =
-        EvaluationLog::checksum(std::vector<double>(cell.begin(), cell.end()),
-                                hash);
+    // Sums over vertices and cells, as these are spread over the ranks.
+    const auto   &D   = *discretization;
+    std::uint64_t sum = 0;
+    const auto    add = [&](const std::string         &name,
+                         const unsigned int         number,
+                         const std::vector<double> &values) {
+      sum += EvaluationLog::checksum(values,
+                                     EvaluationLog::checksum(name) +
+                                       0x9e3779b97f4a7c15ull * number);
+    };
+    const auto rows_of = [&](const NpyArray    &array,
+                             const std::size_t  axis,
+                             const unsigned int row) {
+      std::size_t after = 1, before = 1;
+      for (std::size_t i = 0; i < array.shape.size(); ++i)
+        (i < axis ? before : after) *= (i == axis ? 1 : array.shape[i]);
+      std::vector<double> values;
+      for (std::size_t b = 0; b < before; ++b)
+        {
+          const auto at =
+            array.values.begin() + (b * array.shape[axis] + row) * after;
+          values.insert(values.end(), at, at + after);
+        }
+      return values;
+    };
+    const auto nodal = [&](const std::string &name, const auto &values) {
+      for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+        if (D.is_vertex(n))
+          {
+            std::vector<double> here;
+            for (unsigned int d = 0; d < dim; ++d)
+              here.push_back(values(n * dim + d));
+            add(name, D.node_vertices[n][0], here);
+          }
+    };
+    nodal("vertices", [&](const unsigned int i) {
+      return D.node_position(i / dim)[i % dim];
+    });
+    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+      {
+        std::vector<double> cell;
+        for (const unsigned int v : data.mesh.cells[D.cell_place[k]])
+          cell.push_back(data.mesh.vertex_number(v));
+        add("cells", D.cell_id[k], cell);
+      }
     for (const auto &[name, array] : data.arrays)
-      hash = EvaluationLog::checksum(array.values,
-                                     hash ^ EvaluationLog::checksum(name));
-    for (const auto &s : snapshots)
-      if (s.has_observation())
-        hash =
-          EvaluationLog::checksum(discretization->gather_vertices(s.observed),
-                                  hash);
-    if (prescribe_registered) // the times may follow Time/End
-      hash = EvaluationLog::checksum(snapshot_times, hash);
+      {
+        const auto rows = Readers::rows_of_key(name, array);
+        if (rows.what == Readers::RowsOf::cells)
+          for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+            add(name, D.cell_id[k], rows_of(array, rows.axis, D.cell_place[k]));
+        else if (rows.what == Readers::RowsOf::vertices)
+          for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+            if (D.is_vertex(n))
+              add(name,
+                  D.node_vertices[n][0],
+                  rows_of(array, rows.axis, D.node_places[n][0]));
+      }
+    for (std::size_t s = 0; s < snapshots.size(); ++s)
+      if (snapshots[s].has_observation())
+        nodal("observed" + std::to_string(s), [&](const unsigned int i) {
+          return snapshots[s].observed.local_element(i);
+        });
     for (const char *name : {"initial_displacement", "initial_velocity"})
       if (fixed_fields.has(name))
-        {
-          Vector v = discretization->make_vector();
-          for (unsigned int i = 0; i < fixed_fields[name].values.size(); ++i)
-            v.local_element(i) = fixed_fields[name][i];
-          hash =
-            EvaluationLog::checksum(discretization->gather_vertices(v), hash);
-        }
+        nodal(name,
+              [&](const unsigned int i) { return fixed_fields[name][i]; });
+    hash ^= Utilities::MPI::sum(sum, comm);
+    if (prescribe_registered) // the times may follow Time/End
+      hash = EvaluationLog::checksum(snapshot_times, hash);
     return hash;
   }
 

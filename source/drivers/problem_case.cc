@@ -6,6 +6,7 @@
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
 #include <palpate/mesh/generate.h>
+#include <palpate/mesh/partitioned_pack.h>
 #include <palpate/mesh/read_case.h>
 
 #include <algorithm>
@@ -31,7 +32,10 @@ namespace Palpate
     if (!shape.empty() && parameters.is_set("File") &&
         !parameters.get("File").empty())
       parameters.fail("Shape", "expected either Case/File or Case/Shape");
-    if (shape.empty())
+    const bool parts = shape.empty() && is_partitioned(parameters.get("File"));
+    if (parts)
+      data = read_partitioned_pack<dim>(parameters.get("File"), quality, comm);
+    else if (shape.empty())
       {
         const std::string unit = parameters.get("Length unit");
         data                   = Palpate::read_case<dim>(parameters.get("File"),
@@ -86,26 +90,40 @@ namespace Palpate
         run_on_root(comm, [&]() { data.mesh = generate_shape<dim>(d); });
         broadcast_mesh(data.mesh, comm);
       }
-    const bool repair = parameters.get_bool("Repair orientation");
-    quality           = check_and_repair(data, repair);
+    if (!parts) // those are whole already, and in metres
+      quality =
+        check_and_repair(data, parameters.get_bool("Repair orientation"));
     if (!parameters.get("Label function").empty())
       {
         const auto values =
           values_at_barycentres<dim>("Label function", parameters, data.mesh);
-        for (std::size_t k = 0; k < values.size(); ++k)
-          {
-            if (!(std::abs(values[k]) < 1e6) ||
-                values[k] != std::round(values[k]))
-              parameters.fail("Label function",
-                              "is not a whole number at cell " +
-                                std::to_string(k) +
-                                ", expected labels such as 1 and 2");
-            data.mesh.labels[k] = static_cast<int>(values[k]);
-          }
+        run_on_all(comm, [&]() {
+          for (std::size_t k = 0; k < values.size(); ++k)
+            {
+              if (!(std::abs(values[k]) < 1e6) ||
+                  values[k] != std::round(values[k]))
+                parameters.fail("Label function",
+                                "is not a whole number at cell " +
+                                  std::to_string(data.mesh.cell_number(k)) +
+                                  ", expected labels such as 1 and 2");
+              data.mesh.labels[k] = static_cast<int>(values[k]);
+            }
+        });
       }
     for (const auto &note : data.notes)
       log << "note: " << data.source << ": " << note << std::endl;
     return data;
+  }
+
+  template <int dim>
+  void
+  refuse_parts(const CaseData<dim> &data, const std::string &task)
+  {
+    if (!data.mesh.is_whole())
+      throw InputError(data.source,
+                       "is a partitioned pack, expected the whole case for "
+                       "Task = " +
+                         task);
   }
 
   template <int dim>
@@ -143,9 +161,10 @@ namespace Palpate
         {
           const double noise = parameters.get_double("Noise");
           if (noise > 0)
-            add_noise<dim>(registered,
-                           noise,
-                           parameters.get_integer("Noise seed"));
+            add_noise(registered,
+                      noise,
+                      parameters.get_integer("Noise seed"),
+                      *discretization);
         }
     }
     {
@@ -162,18 +181,22 @@ namespace Palpate
     double extent = 0;
     for (const auto &v : data.mesh.vertices)
       extent = std::max(extent, (v - data.mesh.vertices[0]).norm());
-    for (std::size_t s = 0; s < registered.size(); ++s)
-      for (std::size_t i = 0; i < n; ++i)
-        if (!(std::abs(registered[s][i]) < 1e6 * extent))
-          throw InputError(data.source,
-                           (data.arrays.count("displacement_steps")
-                              ? "key 'displacement_steps'"
-                              : "key 'displacement_field'") +
-                             std::string(": the displacement of vertex ") +
-                             std::to_string(i / dim) + " in snapshot " +
-                             std::to_string(s) +
-                             " is more than 1e6 times the size of the body, "
-                             "expected a motion in the file's length unit");
+    extent = Utilities::MPI::max(extent, comm);
+    run_on_all(comm, [&]() {
+      for (std::size_t s = 0; s < registered.size(); ++s)
+        for (std::size_t i = 0; i < n; ++i)
+          if (!(std::abs(registered[s][i]) < 1e6 * extent))
+            throw InputError(data.source,
+                             (data.arrays.count("displacement_steps")
+                                ? "key 'displacement_steps'"
+                                : "key 'displacement_field'") +
+                               std::string(": the displacement of vertex ") +
+                               std::to_string(
+                                 data.mesh.vertex_number(i / dim)) +
+                               " in snapshot " + std::to_string(s) +
+                               " is more than 1e6 times the size of the body, "
+                               "expected a motion in the file's length unit");
+    });
     if (time && !registered.empty() &&
         registered.size() != snapshot_times.size())
       {
@@ -233,7 +256,7 @@ namespace Palpate
           all = ids.count(face.id) > 0;
         else
           for (const unsigned int a : face.nodes)
-            for (const unsigned int v : D.node_vertices[nodes[a]])
+            for (const unsigned int v : D.node_places[nodes[a]])
               all = all && vertex[v];
         if (all)
           for (const unsigned int a : face.nodes)
@@ -247,7 +270,7 @@ namespace Palpate
                           "no face of " + data.source + " has id " +
                             std::to_string(id));
     for (unsigned int i = 0; i < D.n_nodes(); ++i)
-      if (D.is_vertex(i) && vertex[D.node_vertices[i][0]])
+      if (D.is_vertex(i) && vertex[D.node_places[i][0]])
         node[i] = 1;
 
     // A rank may see a node only through ghost cells: owners decide.
@@ -255,12 +278,10 @@ namespace Palpate
     for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
       flags.local_element(i) = node[i];
     flags.update_ghost_values();
-    std::vector<double> held_vertex(n, 0.);
-    for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
-      if (D.is_vertex(i) && node[i])
-        held_vertex[D.node_vertices[i][0]] = 1;
-    Utilities::MPI::sum(held_vertex, comm, held_vertex);
-    vertex_constrained.assign(held_vertex.begin(), held_vertex.end());
+    vertex_constrained.assign(n, 0);
+    for (unsigned int i = 0; i < D.n_nodes(); ++i)
+      if (D.is_vertex(i))
+        vertex_constrained[D.node_places[i][0]] = flags.local_element(i) > 0.5;
     constrained.resize(D.n_nodes() * dim);
     for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
       constrained[i] = flags.local_element(i / dim) > 0.5;
@@ -329,14 +350,15 @@ namespace Palpate
     const auto          it = data.arrays.find("observation_weight");
     if (it != data.arrays.end())
       weight = it->second.values;
-    const std::vector<char> held = choose(n, held_fraction, held_seed);
+    const std::vector<char> held =
+      choose_vertices(data.mesh, held_fraction, held_seed);
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       {
         snapshots[s].observation_weight.assign(D.n_nodes(), 0.);
         for (unsigned int i = 0; i < D.n_nodes(); ++i)
           {
             double w = 1e300;
-            for (const unsigned int v : D.node_vertices[i])
+            for (const unsigned int v : D.node_places[i])
               w =
                 std::min(w, held[v] && !vertex_constrained[v] ? 0. : weight[v]);
             snapshots[s].observation_weight[i] = w;
@@ -442,15 +464,19 @@ namespace Palpate
       {
         formula->set_time(t);
         result.emplace_back();
-        for (std::size_t v = 0; v < data.mesh.vertices.size(); ++v)
-          for (unsigned int d = 0; d < dim; ++d)
-            {
-              result.back().push_back(formula->value(data.mesh.vertices[v], d));
-              if (!std::isfinite(result.back().back()))
-                parameters.fail("Formula",
-                                "is not finite at vertex " + std::to_string(v) +
-                                  ", expected finite displacements");
-            }
+        run_on_all(comm, [&]() {
+          for (std::size_t v = 0; v < data.mesh.vertices.size(); ++v)
+            for (unsigned int d = 0; d < dim; ++d)
+              {
+                result.back().push_back(
+                  formula->value(data.mesh.vertices[v], d));
+                if (!std::isfinite(result.back().back()))
+                  parameters.fail("Formula",
+                                  "is not finite at vertex " +
+                                    std::to_string(data.mesh.vertex_number(v)) +
+                                    ", expected finite displacements");
+              }
+        });
       }
     return result;
   }
@@ -473,43 +499,84 @@ namespace Palpate
                        "vertices), expected something to solve for");
     // Every component must be held against rigid motion: its constrained
     // vertices must span dim - 1 directions.
-    std::vector<std::set<unsigned int>> held(quality.n_components);
-    std::vector<unsigned int>           first(quality.n_components, no_cell);
-    for (std::size_t k = 0; k < data.mesh.cells.size(); ++k)
+    const auto               &D = *discretization;
+    const auto               &m = data.mesh;
+    const unsigned int        C = quality.n_components;
+    std::vector<char>         mine(m.vertices.size(), 0);
+    std::vector<unsigned int> first(C, no_cell), count(C), lowest(C, no_cell);
+    for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+      if (D.is_vertex(n))
+        mine[D.node_places[n][0]] = 1;
+    // Places of this rank's vertices that hold a component.
+    std::vector<std::set<unsigned int>> held(C);
+    for (std::size_t k = 0; k < m.cells.size(); ++k)
       {
         const unsigned int c = quality.component_of_cell[k];
-        first[c]             = std::min<unsigned int>(first[c], k);
-        for (const unsigned int v : data.mesh.cells[k])
-          if (vertex_constrained[v])
+        first[c]             = std::min(first[c], m.cell_number(k));
+        for (const unsigned int v : m.cells[k])
+          if (mine[v] && vertex_constrained[v])
             held[c].insert(v);
       }
-    for (unsigned int c = 0; c < quality.n_components; ++c)
+    for (unsigned int c = 0; c < C; ++c)
+      {
+        count[c] = held[c].size();
+        if (!held[c].empty())
+          lowest[c] = m.vertex_number(*held[c].begin());
+      }
+    Utilities::MPI::min(first, comm, first);
+    Utilities::MPI::min(lowest, comm, lowest);
+    Utilities::MPI::sum(count, comm, count);
+    // Positions of one vertex of each component, by number.
+    const auto positions = [&](const std::vector<unsigned int> &numbers) {
+      std::vector<double> x(C * dim, 0.);
+      for (unsigned int c = 0; c < C; ++c)
+        for (const unsigned int v : held[c])
+          if (m.vertex_number(v) == numbers[c])
+            std::copy(m.vertices[v].begin_raw(),
+                      m.vertices[v].end_raw(),
+                      x.begin() + c * dim);
+      Utilities::MPI::sum(x, comm, x);
+      std::vector<Point<dim>> points(C);
+      for (unsigned int c = 0; c < C; ++c)
+        std::copy(x.begin() + c * dim,
+                  x.begin() + (c + 1) * dim,
+                  points[c].begin_raw());
+      return points;
+    };
+    const auto                p0 = positions(lowest);
+    std::vector<double>       length(C, 0.), span(C, 0.);
+    std::vector<unsigned int> farthest(C, no_cell);
+    for (unsigned int c = 0; c < C; ++c)
+      for (const unsigned int v : held[c])
+        length[c] = std::max(length[c], (m.vertices[v] - p0[c]).norm());
+    Utilities::MPI::max(length, comm, length);
+    for (unsigned int c = 0; c < C; ++c)
+      for (const unsigned int v : held[c])
+        if ((m.vertices[v] - p0[c]).norm() == length[c])
+          farthest[c] = std::min(farthest[c], m.vertex_number(v));
+    Utilities::MPI::min(farthest, comm, farthest);
+    const auto p1 = positions(farthest);
+    for (unsigned int c = 0; c < C; ++c)
+      if (length[c] > 0)
+        for (const unsigned int v : held[c])
+          {
+            const Tensor<1, dim> d = m.vertices[v] - p0[c],
+                                 e = (p1[c] - p0[c]) / length[c];
+            span[c] = std::max(span[c], (d - (d * e) * e).norm());
+          }
+    Utilities::MPI::max(span, comm, span);
+    for (unsigned int c = 0; c < C; ++c)
       {
         const std::string name = "component " + std::to_string(c) +
                                  " (the one of cell " +
                                  std::to_string(first[c]) + ")";
-        if (held[c].empty())
+        if (count[c] == 0)
           throw InputError(where,
                            name + " has no constrained vertex: it is free to "
                                   "move, expected every component to be held");
-        const Point<dim> p0 = data.mesh.vertices[*held[c].begin()];
-        Tensor<1, dim>   e;
-        double           span = 0, length = 0;
-        for (const unsigned int v : held[c])
-          if ((data.mesh.vertices[v] - p0).norm() > e.norm())
-            e = data.mesh.vertices[v] - p0;
-        length = e.norm();
-        if (dim == 3 && length > 0)
-          for (const unsigned int v : held[c])
-            {
-              const Tensor<1, dim> d = data.mesh.vertices[v] - p0;
-              span =
-                std::max(span, (d - (d * e) / (length * length) * e).norm());
-            }
-        if (length == 0 || (dim == 3 && span < 1e-9 * length))
+        if (length[c] == 0 || (dim == 3 && span[c] < 1e-9 * length[c]))
           throw InputError(where,
-                           name + " is held by " +
-                             std::to_string(held[c].size()) +
+                           name + " is held by " + std::to_string(count[c]) +
                              " vertices in one line: it is free to rotate, "
                              "expected more constrained vertices");
       }
@@ -575,18 +642,19 @@ namespace Palpate
            " cells (det F <= 0)");
   }
 
-#define INSTANTIATE(dim)                                                        \
-  template CaseData<dim> load_case(Parameters &,                                \
-                                   const MPI_Comm &,                            \
-                                   const ConditionalOStream &,                  \
-                                   QualityReport<dim> &);                       \
-  template void          Problem<dim>::read_snapshots(const bool);              \
-  template void          Problem<dim>::constrain();                             \
-  template void          Problem<dim>::check_constraints() const;               \
-  template void          Problem<dim>::prescribe(const double, Vector &) const; \
-  template void          Problem<dim>::check_strain();                          \
-  template void          Problem<dim>::read_snapshot_times();                   \
-  template std::vector<unsigned int> Problem<dim>::steps_of(                    \
+#define INSTANTIATE(dim)                                                  \
+  template CaseData<dim> load_case(Parameters &,                          \
+                                   const MPI_Comm &,                      \
+                                   const ConditionalOStream &,            \
+                                   QualityReport<dim> &);                 \
+  template void refuse_parts(const CaseData<dim> &, const std::string &); \
+  template void Problem<dim>::read_snapshots(const bool);                 \
+  template void Problem<dim>::constrain();                                \
+  template void Problem<dim>::check_constraints() const;                  \
+  template void Problem<dim>::prescribe(const double, Vector &) const;    \
+  template void Problem<dim>::check_strain();                             \
+  template void Problem<dim>::read_snapshot_times();                      \
+  template std::vector<unsigned int> Problem<dim>::steps_of(              \
     const std::vector<double> &) const;
 
   INSTANTIATE(2)

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/files.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/parameterizations/field_unknowns.h>
@@ -55,8 +56,10 @@ namespace Palpate
         return;
       }
     if (frames_kind == "pack")
-      for (std::size_t s = 0; s < snapshots.size(); ++s)
-        snapshots[s].frames = pack_frames<dim>(data, D, time ? 0 : s);
+      run_on_all(comm, [&]() {
+        for (std::size_t s = 0; s < snapshots.size(); ++s)
+          snapshots[s].frames = pack_frames<dim>(data, D, time ? 0 : s);
+      });
     else
       for (auto &s : snapshots)
         s.frames = frames;
@@ -135,6 +138,7 @@ namespace Palpate
               rho.assign(M, value);
             }
           fixed_fields["density"] = D.scatter_cells(rho);
+          D.update_ghosts(fixed_fields["density"]);
         }
     }
     for (unsigned int i = 0; i < forces.size(); ++i)
@@ -200,6 +204,9 @@ namespace Palpate
       source = parameters.get("Source");
     const std::size_t   M = data.mesh.cells.size();
     std::vector<double> alpha(M);
+    const auto          cell = [&](const std::size_t k) {
+      return "cell " + std::to_string(data.mesh.cell_number(k));
+    };
     if (source == "constant")
       {
         const double value = parameters.get_double(entry);
@@ -212,40 +219,46 @@ namespace Palpate
     else if (source == "per label")
       {
         const auto values = parameters.get_map("Values", 1);
-        for (std::size_t k = 0; k < M; ++k)
-          {
-            const auto it = values.find(data.mesh.labels[k]);
-            if (it == values.end() || !(it->second[0] > 0))
-              parameters.fail("Values",
-                              "expected a positive stiffness for label " +
-                                std::to_string(data.mesh.labels[k]) +
-                                " of cell " + std::to_string(k));
-            alpha[k] = it->second[0];
-          }
+        run_on_all(comm, [&]() {
+          for (std::size_t k = 0; k < M; ++k)
+            {
+              const auto it = values.find(data.mesh.labels[k]);
+              if (it == values.end() || !(it->second[0] > 0))
+                parameters.fail("Values",
+                                "expected a positive stiffness for label " +
+                                  std::to_string(data.mesh.labels[k]) + " of " +
+                                  cell(k));
+              alpha[k] = it->second[0];
+            }
+        });
       }
     else
       {
         alpha = values_at_barycentres<dim>("Function", parameters, data.mesh);
-        for (std::size_t k = 0; k < M; ++k)
-          if (!(alpha[k] > 0) || !std::isfinite(alpha[k]))
-            parameters.fail("Function",
-                            "is not positive at cell " + std::to_string(k) +
-                              ", expected a stiffness > 0 everywhere");
+        run_on_all(comm, [&]() {
+          for (std::size_t k = 0; k < M; ++k)
+            if (!(alpha[k] > 0) || !std::isfinite(alpha[k]))
+              parameters.fail("Function",
+                              "is not positive at " + cell(k) +
+                                ", expected a stiffness > 0 everywhere");
+        });
       }
-    for (std::size_t k = 0; k < M; ++k)
-      if (!(alpha[k] > 1e-20 && alpha[k] < 1e20))
-        {
-          const std::string expected =
-            "the stiffness of cell " + std::to_string(k) +
-            " is out of range, expected a value between 1e-20 and 1e20 Pa";
-          if (source == "pack")
-            throw InputError(data.source,
-                             "key '" + stiffness_key() + "': " + expected);
-          parameters.fail(source == "constant"    ? entry
-                          : source == "per label" ? "Values"
-                                                  : "Function",
-                          expected);
-        }
+    run_on_all(comm, [&]() {
+      for (std::size_t k = 0; k < M; ++k)
+        if (!(alpha[k] > 1e-20 && alpha[k] < 1e20))
+          {
+            const std::string expected =
+              "the stiffness of " + cell(k) +
+              " is out of range, expected a value between 1e-20 and 1e20 Pa";
+            if (source == "pack")
+              throw InputError(data.source,
+                               "key '" + stiffness_key() + "': " + expected);
+            parameters.fail(source == "constant"    ? entry
+                            : source == "per label" ? "Values"
+                                                    : "Function",
+                            expected);
+          }
+    });
     return D.scatter_cells(alpha);
   }
 
@@ -439,14 +452,14 @@ namespace Palpate
                              const std::string &key) const
   {
     const NpzArrays   arrays = read_npz(file);
-    const std::size_t size   = data.mesh.vertices.size() * dim;
+    const std::size_t N      = data.mesh.n_all_vertices();
     const auto        it     = arrays.find(key);
     if (it == arrays.end())
       throw InputError(file,
                        "key '" + key + "' is missing, expected it because of " +
                          entry);
     const auto                    &shape  = it->second.shape;
-    const std::vector<std::size_t> wanted = {data.mesh.vertices.size(), dim};
+    const std::vector<std::size_t> wanted = {N, dim};
     if (!(shape == wanted || (shape.size() == 3 && shape[0] > 0 &&
                               shape[1] == wanted[0] && shape[2] == wanted[1])))
       throw InputError(file,
@@ -455,16 +468,22 @@ namespace Palpate
                          std::to_string(dim) +
                          ") or that after a number of times, got " +
                          it->second.shape_string());
-    const auto         &values = it->second.values;
-    std::vector<double> last(values.end() - size, values.end());
-    for (std::size_t i = 0; i < size; ++i)
+    const auto &values = it->second.values;
+    const auto  last   = values.end() - N * dim;
+    for (std::size_t i = 0; i < N * dim; ++i)
       if (!std::isfinite(last[i]))
         throw InputError(file,
                          "key '" + key + "' (" + entry +
                            ") is not finite at vertex " +
                            std::to_string(i / dim) +
                            ", expected finite values");
-    return last;
+    std::vector<double> here;
+    for (unsigned int v = 0; v < data.mesh.vertices.size(); ++v)
+      {
+        const auto at = last + std::size_t(data.mesh.vertex_number(v)) * dim;
+        here.insert(here.end(), at, at + dim);
+      }
+    return here;
   }
 
   template <int dim>
@@ -473,17 +492,15 @@ namespace Palpate
   {
     const auto         &D      = *discretization;
     const auto          values = parameters.get_map(entry, dim);
-    std::set<int>       known;
-    Vector              sum = D.make_vector();
+    Vector              sum    = D.make_vector();
     std::vector<double> count(D.n_nodes(), 0.);
-    known.insert(data.mesh.labels.begin(), data.mesh.labels.end());
     for (const auto &[label, v] : values)
-      if (known.count(label) == 0)
+      if (!std::binary_search(D.labels.begin(), D.labels.end(), label))
         parameters.fail(entry, "no cell has label " + std::to_string(label));
     // All cells of an owned node are here.
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
-        const auto it = values.find(data.mesh.labels[D.cell_id[k]]);
+        const auto it = values.find(D.label(k));
         for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
           {
             const unsigned int n = D.cell_nodes[k * D.nodes_per_cell + a];

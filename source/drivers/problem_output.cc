@@ -2,6 +2,7 @@
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/geometry/stretch.h>
+#include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
 #include <palpate/output/vtu.h>
 #include <palpate/sampling/rasterize.h>
@@ -188,7 +189,7 @@ namespace Palpate
       {
         const IntersectionSprings<dim> points(D.barycentric_gradients(c),
                                               snapshots[s].frames[c]);
-        const auto &vertices = D.serial_mesh.cells[D.cell_id[c]];
+        const auto                    &vertices = D.mesh.cells[D.cell_place[c]];
         D.gather(u, c, values);
         for (unsigned int l = 0; l < dim; ++l)
           {
@@ -198,7 +199,7 @@ namespace Palpate
               for (unsigned int a = 0; a < dim + 1; ++a)
                 {
                   const double w = points.C[2 * l + end][a];
-                  x[end] += w * D.serial_mesh.vertices[vertices[a]];
+                  x[end] += w * D.mesh.vertices[vertices[a]];
                   moved[end] += w * values[a];
                 }
             lines.points.push_back(x);
@@ -252,16 +253,18 @@ namespace Palpate
     nlohmann::json result;
     if constexpr (dim == 3)
       {
-        const PointLocation<3> locator(data.mesh);
+        const SerialMesh<3>    whole = whole_mesh(data.mesh, comm);
+        const PointLocation<3> locator(whole);
         for (const Landmarks &marks : landmarks)
           {
             const unsigned int s = marks.timestamp;
             const auto         simulated =
               serial_displacement(states().context(s).state.u);
             SerialDisplacement<3> input;
-            input.mesh = data.mesh;
+            input.mesh = whole;
             if (!registered.empty())
-              input.vertices = registered[s];
+              input.vertices = discretization->gather_vertices(
+                discretization->interpolate_vertices(registered[s]));
             std::vector<Tensor<1, 3>> of_input, of_simulation;
             for (const Point<3> &x : marks.points)
               {
@@ -299,18 +302,23 @@ namespace Palpate
         strain[k]              = largest_strain<dim>(principal_stretches(F));
       }
     std::vector<std::pair<std::string, std::vector<double>>> all;
-    all.emplace_back(stiffness_name(), D.gather_cells(alpha));
-    all.emplace_back("observable", D.gather_cells(observable));
-    all.emplace_back("alpha_relative", D.gather_cells(alpha_relative));
-    all.emplace_back("largest_principal_strain", D.gather_cells(strain));
-    all.emplace_back("jacobian", D.gather_cells(jacobian));
+    const auto add = [&](const std::string &name, const Field &field) {
+      all.emplace_back(name,
+                       D.gather_cells(field, Discretization<dim>::To::root));
+    };
+    add(stiffness_name(), alpha);
+    add("observable", observable);
+    add("alpha_relative", alpha_relative);
+    add("largest_principal_strain", strain);
+    add("jacobian", jacobian);
     std::vector<SerialDisplacement<dim>> displacements;
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       displacements.push_back(serial_displacement(states().context(s).state.u));
     run_on_root(comm, [&]() {
       if constexpr (dim == 3)
         {
-          const auto cells = rasterize_cells(data.mesh, *raster_grid);
+          const auto cells =
+            rasterize_cells(displacements[0].mesh, *raster_grid);
           for (std::size_t s = 0; s < displacements.size(); ++s)
             write_nifti(directory + "/" +
                           displacement_image(s, displacements.size()),
@@ -428,7 +436,7 @@ namespace Palpate
              << lowest.eigenvalues[n_zero - 1] << " of the largest); vertices ";
         // Those that move most in one of the modes.
         std::vector<std::pair<double, unsigned int>> moves(
-          data.mesh.vertices.size());
+          data.mesh.n_all_vertices());
         for (unsigned int m = 0; m < n_zero; ++m)
           {
             const auto values = D.gather_vertices(lowest.modes[m]);
@@ -456,20 +464,19 @@ namespace Palpate
   {
     if (data.source.compare(0, 9, "generated") != 0)
       return;
-    const std::size_t N = data.mesh.vertices.size(), M = data.mesh.cells.size();
-
     // Nobody else has this mesh.
+    const SerialMesh<dim>     whole = whole_mesh(data.mesh, comm);
+    const std::size_t         N = whole.vertices.size(), M = whole.cells.size();
     std::vector<double>       points;
     std::vector<std::int64_t> cells;
-    for (const auto &v : data.mesh.vertices)
+    for (const auto &v : whole.vertices)
       points.insert(points.end(), v.begin_raw(), v.end_raw());
-    for (const auto &cell : data.mesh.cells)
+    for (const auto &cell : whole.cells)
       cells.insert(cells.end(), cell.begin(), cell.end());
     arrays["mesh_points"] = NpyArray({N, dim}, points);
     arrays["tetrahedra"]  = NpyArray::integers({M, dim + 1}, cells);
     arrays["labels"] =
-      NpyArray::integers({M},
-                         {data.mesh.labels.begin(), data.mesh.labels.end()});
+      NpyArray::integers({M}, {whole.labels.begin(), whole.labels.end()});
   }
 
   template <int dim>
@@ -501,16 +508,16 @@ namespace Palpate
     const long          n_negative = check_stability();
     // Whole or not at all: a failure takes back what this call wrote.
     CleanUp           written;
-    const std::size_t N = data.mesh.vertices.size(), M = data.mesh.cells.size(),
+    const std::size_t N = data.mesh.n_all_vertices(), M = D.n_global_cells(),
                       S = snapshots.size();
 
     // Geometric mean of alpha over every label.
     std::map<int, std::pair<double, double>> labels;
-    for (const int label : data.mesh.labels)
+    for (const int label : D.labels)
       labels[label] = {0., 0.};
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
       {
-        auto &[volume, sum] = labels[data.mesh.labels[D.cell_id[k]]];
+        auto &[volume, sum] = labels[D.label(k)];
         volume += D.volume[k];
         sum += D.volume[k] * std::log(alpha[k]);
       }
@@ -528,40 +535,45 @@ namespace Palpate
     for (const auto &[label, sums] : labels)
       summary["alpha_Pa_mean_by_label"][std::to_string(label)] =
         scale * std::exp(D.sum(sums.second) / D.sum(sums.first));
-    const auto as_integers = [](const std::vector<double> &v) {
-      return std::vector<std::int64_t>(v.begin(), v.end());
+    // Rank 0, which writes them, gets their values.
+    const auto root     = Discretization<dim>::To::root;
+    const auto of_cells = [&](const Field                    &field,
+                              const std::vector<std::size_t> &shape) {
+      NpyArray array;
+      array.shape  = shape;
+      array.values = D.gather_cells(field, root);
+      return array;
     };
     const auto stacked = [&](const auto &vector_of) {
-      std::vector<double> all;
+      NpyArray all;
+      // A pack with displacement_steps gets (S,N,dim) back, S = 1 included.
+      all.shape = {N, dim};
+      if (S > 1 || data.arrays.count("displacement_steps"))
+        all.shape.insert(all.shape.begin(), S);
       for (std::size_t s = 0; s < S; ++s)
         {
-          const auto one = D.gather_vertices(vector_of(s));
-          all.insert(all.end(), one.begin(), one.end());
+          const auto one = D.gather_vertices(vector_of(s), root);
+          all.values.insert(all.values.end(), one.begin(), one.end());
         }
-      // A pack with displacement_steps gets (S,N,dim) back, S = 1 included.
-      return S > 1 || data.arrays.count("displacement_steps")
-               ? NpyArray({S, N, dim}, all)
-               : NpyArray({N, dim}, all);
+      return all;
     };
     arrays["displacement"] =
       stacked([&](const std::size_t s) { return states().context(s).state.u; });
     if (!adjoints.empty())
       arrays["adjoint"] =
         stacked([&](const std::size_t s) { return adjoints[s]; });
-    arrays[stiffness_key()]    = NpyArray({M}, D.gather_cells(scaled));
-    arrays["alpha_relative"]   = NpyArray({M}, D.gather_cells(relative));
+    arrays[stiffness_key()]    = of_cells(scaled, {M});
+    arrays["alpha_relative"]   = of_cells(relative, {M});
     arrays["scale_identified"] = NpyArray::integers({}, {scale_identified});
-    arrays["observable"] =
-      NpyArray::integers({M}, as_integers(D.gather_cells(observable)));
+    arrays["observable"]       = of_cells(observable, {M});
+    arrays["observable"].is_integer = true;
     if (J)
-      arrays["gradient"] = NpyArray({M}, D.gather_cells(gradient));
+      arrays["gradient"] = of_cells(gradient, {M});
     if (!springs.stiffness.values.empty())
       {
-        arrays["spring_stiffness"] =
-          NpyArray({M, dim}, D.gather_cells(springs.stiffness));
+        arrays["spring_stiffness"] = of_cells(springs.stiffness, {M, dim});
         if (J)
-          arrays["gradient_spring"] =
-            NpyArray({M, dim}, D.gather_cells(springs.gradient));
+          arrays["gradient_spring"] = of_cells(springs.gradient, {M, dim});
       }
     add_generated_mesh(arrays);
     std::vector<double> norms;
@@ -583,11 +595,15 @@ namespace Palpate
                         field.values.begin() + D.n_owned_nodes() * dim,
                         nodal.begin());
             nodal.update_ghost_values();
-            arrays[name] = field.place == Place::cells
-                             ? NpyArray({M}, D.gather_cells(field))
-                           : field.place == Place::nodes
-                             ? NpyArray({N, dim}, D.gather_vertices(nodal))
-                             : NpyArray({}, field.values);
+            if (field.place == Place::cells)
+              arrays[name] = of_cells(field, {M});
+            else if (field.place == Place::nodes)
+              {
+                arrays[name].shape  = {N, dim};
+                arrays[name].values = D.gather_vertices(nodal, root);
+              }
+            else
+              arrays[name] = NpyArray({}, field.values);
           }
 
     // ParaView.
@@ -618,7 +634,7 @@ namespace Palpate
         add("observable", observable);
         Field label(D.n_cells());
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          label[k] = data.mesh.labels[D.cell_id[k]];
+          label[k] = D.label(k);
         add("label", label);
         if (J)
           add("gradient", gradient);

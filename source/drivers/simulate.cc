@@ -85,7 +85,7 @@ namespace Palpate
         out.nodal.emplace_back("velocity", state.v);
         std::vector<double> label(D.n_owned_cells());
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          label[k] = problem.data.mesh.labels[D.cell_id[k]];
+          label[k] = D.label(k);
         out.cell.emplace_back("label", label);
         for (const auto &[field, values] : problem.initial_fields())
           if (values.n_components == 1 && values.place == Place::cells)
@@ -123,14 +123,14 @@ namespace Palpate
       void
       finish() const
       {
+        NpzArrays arrays;
+        problem.add_generated_mesh(arrays);
         run_on_root(problem.comm, [&]() {
-          const std::size_t T = times.size(),
-                            N = problem.data.mesh.vertices.size();
-          NpzArrays arrays;
+          const std::size_t T    = times.size(),
+                            N    = problem.data.mesh.n_all_vertices();
           arrays["time"]         = NpyArray({T}, times);
           arrays["displacement"] = NpyArray({T, N, dim}, u);
           arrays["velocity"]     = NpyArray({T, N, dim}, v);
-          problem.add_generated_mesh(arrays);
           write_npz(directory + "/result.npz", arrays);
         });
       }
@@ -305,10 +305,9 @@ namespace Palpate
           last.lost       = integrator->lost;
           last.dissipated = D.sum(last.lost);
           last.inverted   = n_inverted(D, state);
-          last.u          = D.gather_vertices(state.u);
-          last.v          = D.gather_vertices(state.v);
-          if (Utilities::MPI::this_mpi_process(comm) > 0)
-            last.u = last.v = {};
+          const auto root = Discretization<dim>::To::root;
+          last.u          = D.gather_vertices(state.u, root);
+          last.v          = D.gather_vertices(state.v, root);
           output.write(state);
         }
       inverted = std::max(inverted, last.inverted);
@@ -380,7 +379,7 @@ namespace Palpate
     const auto &counts = problem.equilibrium->counts;
     summary["task"]    = "simulate";
     summary["case"]    = problem.data.source;
-    summary["sizes"]   = {{"vertices", problem.data.mesh.vertices.size()},
+    summary["sizes"]   = {{"vertices", problem.data.mesh.n_all_vertices()},
                           {"cells", D.n_global_cells()},
                           {"degrees_of_freedom", D.dof_handler().n_dofs()},
                           {"steps", n},

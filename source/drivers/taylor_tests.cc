@@ -29,7 +29,7 @@ namespace Palpate
                 const double               size)
   {
     Vector              v = D.make_vector();
-    const unsigned long N = D.serial_mesh.vertices.size();
+    const unsigned long N = D.mesh.n_all_vertices();
     for (unsigned int n = 0; n < D.n_nodes(); ++n)
       for (unsigned int d = 0; d < dim; ++d)
         v.local_element(n * dim + d) =

@@ -29,9 +29,18 @@ namespace Palpate
     {
       const auto            &D = matrix.discretization;
       constexpr unsigned int m = dim * (dim + 1) / 2;
-      Point<dim>             centre;
-      for (const auto &v : D.serial_mesh.vertices)
-        centre += v / static_cast<double>(D.serial_mesh.vertices.size());
+      std::vector<double>    sums(dim + 1, 0.); // positions, their number
+      for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+        if (D.is_vertex(n))
+          {
+            for (unsigned int d = 0; d < dim; ++d)
+              sums[d] += D.node_position(n)[d];
+            ++sums[dim];
+          }
+      Utilities::MPI::sum(sums, D.comm, sums);
+      Point<dim> centre;
+      for (unsigned int d = 0; d < dim; ++d)
+        centre[d] = sums[d] / sums[dim];
       std::vector<double> modes(std::size_t(D.n_owned_nodes()) * dim * m, 0.);
       for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
         {

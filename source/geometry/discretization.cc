@@ -18,32 +18,44 @@ namespace Palpate
                                       const MPI_Comm        &comm)
     : degree(degree)
     , comm(comm)
-    , serial_mesh(mesh)
+    , mesh(mesh)
     , nodes_per_cell(degree == 1 ? dim + 1 : (dim + 1) * (dim + 2) / 2)
     , triangulation(comm)
     , fe(FE_SimplexP<dim>(degree), dim)
   {
-    const auto input_number = distribute_mesh(mesh, triangulation);
+    SerialMesh<dim> part;
+    if (mesh.is_whole())
+      part = part_of_this_rank(mesh, comm);
+    const SerialMesh<dim> &mine = mesh.is_whole() ? part : mesh;
+    create_triangulation(mine, triangulation);
     handler.reinit(triangulation);
     handler.distribute_dofs(fe);
-    build_cells(input_number);
+    build_cells(mine.part);
+    build_labels();
     build_nodes();
     build_quadrature();
-    build_faces();
+    build_faces(mine);
   }
 
   template <int dim>
   void
-  Discretization<dim>::build_cells(
-    const std::vector<unsigned int> &input_number)
+  Discretization<dim>::build_cells(const PartOfMesh &part)
   {
     for (const bool owned : {true, false})
       {
         for (const auto &cell : handler.active_cell_iterators())
           if (owned ? cell->is_locally_owned() : cell->is_ghost())
             {
+              const unsigned int number = cell->id().get_coarse_cell_id();
+              const unsigned int place =
+                std::lower_bound(part.cell_number.begin(),
+                                 part.cell_number.end(),
+                                 number) -
+                part.cell_number.begin();
               iterators.push_back(cell);
-              cell_id.push_back(input_number[cell->id().get_coarse_cell_id()]);
+              cell_id.push_back(number);
+              place_in_part.push_back(place);
+              cell_place.push_back(mesh.is_whole() ? number : place);
               volume.push_back(cell->measure());
             }
         if (owned)
@@ -55,17 +67,50 @@ namespace Palpate
     if (Utilities::MPI::this_mpi_process(comm) == 0)
       offset = 0; // MPI leaves it undefined there
     owned.add_range(offset, offset + n_owned);
-    // Ghost cells learn their number in this rank-contiguous numbering through
-    // the input number, which everybody knows.
-    std::vector<unsigned int> number(n_global_cells(), 0);
+    // Owners tell the numbers of ghost cells in this rank-contiguous numbering.
+    std::map<unsigned int, std::vector<unsigned int>> asked, answered;
+    for (unsigned int k = n_owned; k < n_cells(); ++k)
+      asked[iterators[k]->subdomain_id()].push_back(cell_id[k]);
+    std::map<unsigned int, unsigned int> number;
     for (unsigned int k = 0; k < n_owned; ++k)
       number[cell_id[k]] = offset + k;
-    Utilities::MPI::sum(number, comm, number);
+    for (const auto &[rank, ids] : Utilities::MPI::some_to_some(comm, asked))
+      for (const unsigned int id : ids)
+        answered[rank].push_back(number.at(id));
+    const auto answers = Utilities::MPI::some_to_some(comm, answered);
+    for (const auto &[rank, ids] : asked)
+      for (unsigned int i = 0; i < ids.size(); ++i)
+        number[ids[i]] = answers.at(rank)[i];
     for (unsigned int k = n_owned; k < n_cells(); ++k)
       ghosts.add_index(number[cell_id[k]]);
     cells = std::make_shared<Utilities::MPI::Partitioner>(owned, ghosts, comm);
     for (unsigned int k = 0; k < n_cells(); ++k)
       ghost_of_cell.push_back(cells->global_to_local(number[cell_id[k]]));
+  }
+
+  template <int dim>
+  void
+  Discretization<dim>::build_labels()
+  {
+    std::set<int> all;
+    for (unsigned int k = 0; k < n_owned; ++k)
+      all.insert(label(k));
+    for (const auto &of_rank :
+         Utilities::MPI::all_gather(comm,
+                                    std::vector<int>(all.begin(), all.end())))
+      all.insert(of_rank.begin(), of_rank.end());
+    labels.assign(all.begin(), all.end());
+  }
+
+  template <int dim>
+  unsigned int
+  Discretization<dim>::first_cell_of(const int wanted) const
+  {
+    unsigned int first = no_cell;
+    for (unsigned int k = 0; k < n_owned; ++k)
+      if (label(k) == wanted)
+        first = std::min(first, cell_id[k]);
+    return Utilities::MPI::min(first, comm);
   }
 
   template <int dim>
@@ -81,6 +126,7 @@ namespace Palpate
     const unsigned int n_node = n_owned_node + dofs->n_ghost_indices() / dim;
     node_vertices.resize(
       n_node, {{numbers::invalid_unsigned_int, numbers::invalid_unsigned_int}});
+    node_places = node_vertices;
     IndexSet owned_nodes(handler.n_dofs() / dim),
       ghost_nodes(handler.n_dofs() / dim);
     if (n_owned_node > 0)
@@ -124,17 +170,20 @@ namespace Palpate
             AssertThrow(local % dim == component, ExcInternalError());
             cell_nodes[k * nodes_per_cell + a] = local / dim;
           }
-        const auto &cell = serial_mesh.cells[cell_id[k]];
+        const auto &cell = mesh.cells[cell_place[k]];
         for (unsigned int v = 0; v < dim + 1; ++v)
           AssertThrow(iterators[k]->vertex(v).distance(
-                        serial_mesh.vertices[cell[v]]) == 0,
+                        mesh.vertices[cell[v]]) == 0,
                       ExcInternalError());
         for (unsigned int a = 0; a < nodes_per_cell; ++a)
           {
-            auto &n = node_vertices[cell_nodes[k * nodes_per_cell + a]];
-            n       = {{cell[ends[a][0]], cell[ends[a][1]]}};
-            if (n[1] < n[0])
+            const unsigned int node = cell_nodes[k * nodes_per_cell + a];
+            auto              &n    = node_places[node];
+            n                       = {{cell[ends[a][0]], cell[ends[a][1]]}};
+            if (n[1] < n[0]) // places ascend with the numbers
               std::swap(n[0], n[1]);
+            node_vertices[node] = {
+              {mesh.vertex_number(n[0]), mesh.vertex_number(n[1])}};
           }
       }
   }
@@ -143,12 +192,12 @@ namespace Palpate
   std::array<Tensor<1, dim>, dim + 1>
   Discretization<dim>::barycentric_gradients(const unsigned int cell) const
   {
-    const auto    &vertices = serial_mesh.cells[cell_id[cell]];
+    const auto    &vertices = mesh.cells[cell_place[cell]];
     Tensor<2, dim> J; // columns: edges from vertex 0
     for (unsigned int j = 0; j < dim; ++j)
       for (unsigned int i = 0; i < dim; ++i)
-        J[i][j] = serial_mesh.vertices[vertices[j + 1]][i] -
-                  serial_mesh.vertices[vertices[0]][i];
+        J[i][j] =
+          mesh.vertices[vertices[j + 1]][i] - mesh.vertices[vertices[0]][i];
     const Tensor<2, dim>                inverse = invert(J);
     std::array<Tensor<1, dim>, dim + 1> g;
     for (unsigned int a = 0; a < dim; ++a)
@@ -234,43 +283,54 @@ namespace Palpate
 
   template <int dim>
   void
-  Discretization<dim>::build_faces()
+  Discretization<dim>::build_faces(const SerialMesh<dim> &part)
   {
-    const auto neighbors = cell_neighbors(serial_mesh, "mesh");
+    const auto neighbors = cell_neighbors(part, "mesh");
     std::map<std::array<unsigned int, dim>, unsigned int> ids;
-    for (auto face : serial_mesh.boundary_faces)
+    for (auto face : part.boundary_faces)
       {
         std::sort(face.vertices.begin(), face.vertices.end());
         ids[face.vertices] = face.id;
       }
-    std::map<unsigned int, unsigned int> local;
+    std::vector<unsigned int> local(part.cells.size(), no_cell);
     for (unsigned int k = 0; k < n_cells(); ++k)
-      local[cell_id[k]] = k;
+      local[place_in_part[k]] = k;
 
-    std::set<std::array<unsigned int, 2>> surface;
-    for (unsigned int k = 0; k < serial_mesh.cells.size(); ++k)
+    std::vector<std::array<bool, dim + 1>> on_face(nodes_per_cell);
+    for (unsigned int a = 0; a < nodes_per_cell; ++a)
+      {
+        const auto p = fe.base_element(0).unit_support_point(a);
+        double     l = 1;
+        for (unsigned int d = 0; d < dim; ++d)
+          l -= p[d];
+        for (unsigned int f = 0; f < dim + 1; ++f)
+          on_face[a][f] = (f == 0 ? l : p[f - 1]) <= 1e-12;
+      }
+
+    // An owner sees all cells of a node.
+    LinearAlgebra::distributed::Vector<double> surface(nodes);
+    for (unsigned int k = 0; k < n_cells(); ++k)
       for (unsigned int f = 0; f < dim + 1; ++f)
-        if (neighbors[k][f] == no_cell)
-          {
-            const auto v = sorted_face<dim>(serial_mesh.cells[k], f);
-            for (unsigned int i = 0; i < dim; ++i)
-              for (unsigned int j = i; j < dim; ++j)
-                surface.insert({{v[i], v[j]}});
-          }
+        if (part.part.surface_faces[place_in_part[k]] >> f & 1)
+          for (unsigned int a = 0; a < nodes_per_cell; ++a)
+            if (on_face[a][f])
+              surface.local_element(cell_nodes[k * nodes_per_cell + a]) = 1;
+    surface.update_ghost_values();
     surface_node.resize(n_nodes());
     for (unsigned int n = 0; n < n_nodes(); ++n)
-      surface_node[n] = surface.count(node_vertices[n]) > 0;
+      surface_node[n] = surface.local_element(n) > 0.5;
 
     for (unsigned int k = 0; k < n_cells(); ++k)
       {
-        const auto &cell = serial_mesh.cells[cell_id[k]];
-        const auto  g    = barycentric_gradients(k);
+        const unsigned int place = place_in_part[k];
+        const auto        &cell  = part.cells[place];
+        const auto         g     = barycentric_gradients(k);
         for (unsigned int f = 0; f < dim + 1; ++f)
           {
             // |face| = dim * V * |grad N_f|, outward normal -grad N_f.
             const double       area     = dim * volume[k] * g[f].norm();
-            const unsigned int neighbor = neighbors[cell_id[k]][f];
-            if (neighbor == no_cell)
+            const unsigned int neighbor = neighbors[place][f];
+            if (part.part.surface_faces[place] >> f & 1)
               {
                 Face       face;
                 const auto it = ids.find(sorted_face<dim>(cell, f));
@@ -280,14 +340,8 @@ namespace Palpate
                 face.normal   = -1. / g[f].norm() * g[f];
                 for (unsigned int a = 0; a < nodes_per_cell; ++a)
                   {
-                    const auto p = fe.base_element(0).unit_support_point(a);
-                    double     l = 1;
-                    for (unsigned int d = 0; d < dim; ++d)
-                      l -= p[d];
-                    if (f > 0)
-                      l = p[f - 1];
-                    if (l > 1e-12)
-                      continue; // not on the face
+                    if (!on_face[a][f])
+                      continue;
                     // Integral of shape functions over a face: linear 1/dim
                     // each; quadratic triangle 0 and 1/3, edge 1/6 and 2/3.
                     const double weight = degree == 1 ? 1. / dim
@@ -299,12 +353,11 @@ namespace Palpate
                   }
                 boundary_faces.push_back(face);
               }
-            else
+            else if (neighbor != no_cell && place < neighbor)
               {
-                const auto other = local.find(neighbor);
-                if (other != local.end() && cell_id[k] < neighbor &&
-                    (k < n_owned || other->second < n_owned))
-                  interior_faces.push_back({{{k, other->second}}, area});
+                const unsigned int other = local[neighbor];
+                if (other != no_cell && (k < n_owned || other < n_owned))
+                  interior_faces.push_back({{{k, other}}, area});
               }
           }
       }
@@ -335,28 +388,62 @@ namespace Palpate
 
   template <int dim>
   std::vector<double>
-  Discretization<dim>::gather_cells(const Field &field) const
+  Discretization<dim>::gather(const std::vector<unsigned int> &numbers,
+                              const std::vector<double>       &values,
+                              const std::size_t                size,
+                              const To                         to) const
   {
-    std::vector<double> all(n_global_cells() * field.n_components, 0.);
-    for (unsigned int k = 0; k < n_owned; ++k)
-      for (unsigned int c = 0; c < field.n_components; ++c)
-        all[cell_id[k] * field.n_components + c] =
-          field[k * field.n_components + c];
-    Utilities::MPI::sum(all, comm, all);
+    std::vector<double> all;
+    if (to == To::all)
+      {
+        all.assign(size, 0.);
+        for (std::size_t i = 0; i < numbers.size(); ++i)
+          for (std::size_t c = 0, n = values.size() / numbers.size(); c < n;
+               ++c)
+            all[numbers[i] * n + c] = values[i * n + c];
+        Utilities::MPI::sum(all, comm, all);
+        return all;
+      }
+    const auto of_ranks = Utilities::MPI::gather(comm, numbers, 0);
+    const auto v        = Utilities::MPI::gather(comm, values, 0);
+    if (!of_ranks.empty())
+      all.assign(size, 0.);
+    for (std::size_t r = 0; r < of_ranks.size(); ++r)
+      for (std::size_t i = 0; i < of_ranks[r].size(); ++i)
+        {
+          const std::size_t n = v[r].size() / of_ranks[r].size();
+          std::copy(v[r].begin() + i * n,
+                    v[r].begin() + (i + 1) * n,
+                    all.begin() + of_ranks[r][i] * n);
+        }
     return all;
   }
 
   template <int dim>
   std::vector<double>
-  Discretization<dim>::gather_vertices(const Vector &u) const
+  Discretization<dim>::gather_cells(const Field &field, const To to) const
   {
-    std::vector<double> all(serial_mesh.vertices.size() * dim, 0.);
+    return gather({cell_id.begin(), cell_id.begin() + n_owned},
+                  {field.values.begin(),
+                   field.values.begin() + n_owned * field.n_components},
+                  n_global_cells() * field.n_components,
+                  to);
+  }
+
+  template <int dim>
+  std::vector<double>
+  Discretization<dim>::gather_vertices(const Vector &u, const To to) const
+  {
+    std::vector<unsigned int> numbers;
+    std::vector<double>       values;
     for (unsigned int n = 0; n < n_owned_node; ++n)
       if (is_vertex(n))
-        for (unsigned int d = 0; d < dim; ++d)
-          all[node_vertices[n][0] * dim + d] = u.local_element(n * dim + d);
-    Utilities::MPI::sum(all, comm, all);
-    return all;
+        {
+          numbers.push_back(node_vertices[n][0]);
+          for (unsigned int d = 0; d < dim; ++d)
+            values.push_back(u.local_element(n * dim + d));
+        }
+    return gather(numbers, values, mesh.n_all_vertices() * dim, to);
   }
 
   template <int dim>
@@ -364,11 +451,11 @@ namespace Palpate
   Discretization<dim>::scatter_cells(const std::vector<double> &values,
                                      const unsigned int n_components) const
   {
-    AssertDimension(values.size(), n_global_cells() * n_components);
+    AssertDimension(values.size(), mesh.cells.size() * n_components);
     Field field(n_cells(), 0., n_components);
     for (unsigned int k = 0; k < n_cells(); ++k)
       for (unsigned int c = 0; c < n_components; ++c)
-        field[k * n_components + c] = values[cell_id[k] * n_components + c];
+        field[k * n_components + c] = values[cell_place[k] * n_components + c];
     return field;
   }
 
@@ -377,13 +464,13 @@ namespace Palpate
   Discretization<dim>::interpolate_vertices(
     const std::vector<double> &values) const
   {
-    AssertDimension(values.size(), serial_mesh.vertices.size() * dim);
+    AssertDimension(values.size(), mesh.vertices.size() * dim);
     Vector u = make_vector();
     for (unsigned int n = 0; n < n_nodes(); ++n)
       for (unsigned int d = 0; d < dim; ++d)
         u.local_element(n * dim + d) =
-          0.5 * (values[node_vertices[n][0] * dim + d] +
-                 values[node_vertices[n][1] * dim + d]);
+          0.5 * (values[node_places[n][0] * dim + d] +
+                 values[node_places[n][1] * dim + d]);
     u.set_ghost_state(true);
     return u;
   }

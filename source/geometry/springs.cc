@@ -138,12 +138,11 @@ namespace Palpate
             mean += u[a] / (dim + 1.);
           }
         edges.clear();
-        const auto &cell =
-          discretization.serial_mesh.cells[discretization.cell_id[k]];
+        const auto &mesh = discretization.mesh;
+        const auto &cell = mesh.cells[discretization.cell_place[k]];
         for (unsigned int a = 0; a < dim + 1; ++a)
           for (unsigned int b = a + 1; b < dim + 1; ++b)
-            edges.push_back(discretization.serial_mesh.vertices[cell[b]] -
-                            discretization.serial_mesh.vertices[cell[a]]);
+            edges.push_back(mesh.vertices[cell[b]] - mesh.vertices[cell[a]]);
         frames[k] =
           registered_frame(H,
                            mean,

@@ -323,6 +323,9 @@ namespace Palpate
             if (dim == 3)
               report.surface_vertex[keys[i].low >> 32] = 1;
           }
+      report.n_surface_vertices = std::count(report.surface_vertex.begin(),
+                                             report.surface_vertex.end(),
+                                             1);
     }
 
     const unsigned int none = std::numeric_limits<unsigned int>::max();
@@ -383,10 +386,7 @@ namespace Palpate
     text += std::string("\n") +
             (dim == 3 ? "dihedral angles " : "interior angles ") +
             number(report.min_angle) + " to " + number(report.max_angle) +
-            " degrees, " +
-            std::to_string(std::count(report.surface_vertex.begin(),
-                                      report.surface_vertex.end(),
-                                      1)) +
+            " degrees, " + std::to_string(report.n_surface_vertices) +
             " surface vertices";
     return text;
   }

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/mesh/partitioned_pack.h>
 #include <palpate/mesh/read_case.h>
 #include <palpate/mesh/readers.h>
 
@@ -271,6 +272,8 @@ namespace Palpate
   int
   mesh_dimension(const std::string &filename)
   {
+    if (is_partitioned(filename))
+      return partitioned_dimension(filename);
     switch (file_format(filename))
       {
         case Format::pack:

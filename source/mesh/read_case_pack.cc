@@ -383,13 +383,39 @@ namespace Palpate
 
 
 
+    Rows
+    rows_of_key(const std::string &key, const NpyArray &array)
+    {
+      // Sizes that no step or component has tell vertices, cells and others.
+      constexpr std::size_t N = 1000003, M = 1000033;
+      for (const KnownArray &known : known_arrays<3>(N, M))
+        if (known.key == key)
+          for (const Shape &shape : known.shapes)
+            if (shape.size() == array.shape.size())
+              for (std::size_t axis = 0; axis < shape.size(); ++axis)
+                if (shape[axis] == N || shape[axis] == M)
+                  return {shape[axis] == N ? RowsOf::vertices : RowsOf::cells,
+                          axis};
+      return {};
+    }
+
+
+
     template <int dim>
     CaseData<dim>
     read_pack(const std::string &filename)
     {
+      return pack_from_arrays<dim>(filename, read_npz(filename));
+    }
+
+
+
+    template <int dim>
+    CaseData<dim>
+    pack_from_arrays(const std::string &filename, NpzArrays arrays)
+    {
       CaseData<dim> data;
-      data.source      = filename;
-      NpzArrays arrays = read_npz(filename);
+      data.source = filename;
 
       const std::string point_shape = "(N, " + std::to_string(dim) + ")";
       const NpyArray   &points =
@@ -457,6 +483,10 @@ namespace Palpate
     validate_arrays<2>(const CaseData<2> &);
     template void
     validate_arrays<3>(const CaseData<3> &);
+    template CaseData<2>
+    pack_from_arrays<2>(const std::string &, NpzArrays);
+    template CaseData<3>
+    pack_from_arrays<3>(const std::string &, NpzArrays);
     template CaseData<2>
     read_pack<2>(const std::string &);
     template CaseData<3>

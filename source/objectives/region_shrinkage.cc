@@ -42,17 +42,16 @@ namespace Palpate
                  const Field               &x,
                  Field                     &g) const override
     {
-      std::map<int, unsigned int> index;
-      for (const int label : D.serial_mesh.labels)
-        index.emplace(label, 0);
-      unsigned int n = 0;
-      for (auto &[label, i] : index)
-        i = n++;
+      const unsigned int n     = D.labels.size();
+      const auto         index = [&](const unsigned int k) {
+        return std::lower_bound(D.labels.begin(), D.labels.end(), D.label(k)) -
+               D.labels.begin();
+      };
       std::vector<double> sums(2 * n, 0.);
       double              total = 0;
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
-          const unsigned int i = index[D.serial_mesh.labels[D.cell_id[k]]];
+          const unsigned int i = index(k);
           sums[2 * i] += D.volume[k];
           sums[2 * i + 1] += D.volume[k] * x[k];
         }
@@ -61,7 +60,7 @@ namespace Palpate
         total += sums[2 * i];
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
         {
-          const unsigned int i = index[D.serial_mesh.labels[D.cell_id[k]]];
+          const unsigned int i = index(k);
           g[k] += D.volume[k] / total * (x[k] - sums[2 * i + 1] / sums[2 * i]);
         }
     }

@@ -52,8 +52,7 @@ namespace Palpate
   std::set<int>
   StiffnessBounds::free_labels(const Discretization<dim> &D) const
   {
-    const std::set<int> all(D.serial_mesh.labels.begin(),
-                            D.serial_mesh.labels.end());
+    const std::set<int> all(D.labels.begin(), D.labels.end());
     std::set<int>       labels = all;
     for (const int label : fixed_labels)
       {

@@ -162,14 +162,11 @@ namespace Palpate
     label.clear();
     if (spread == "per label")
       {
-        std::set<int> all(D->serial_mesh.labels.begin(),
-                          D->serial_mesh.labels.end());
-        labels.assign(all.begin(), all.end());
-        for (const unsigned int id : D->cell_id)
-          label.push_back(std::lower_bound(labels.begin(),
-                                           labels.end(),
-                                           D->serial_mesh.labels[id]) -
-                          labels.begin());
+        labels = D->labels;
+        for (unsigned int k = 0; k < D->n_cells(); ++k)
+          label.push_back(
+            std::lower_bound(labels.begin(), labels.end(), D->label(k)) -
+            labels.begin());
       }
     n_groups        = own                       ? 0
                       : spread == "per label"   ? labels.size()

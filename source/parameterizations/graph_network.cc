@@ -84,7 +84,7 @@ namespace Palpate
     start_log.resize(n);
     for (unsigned int k = 0; k < n; ++k)
       {
-        free_cell[k] = labels.count(D->serial_mesh.labels[D->cell_id[k]]) > 0;
+        free_cell[k] = labels.count(D->label(k)) > 0;
         start_log[k] = std::log(initial["stiffness"][k]);
       }
 

@@ -73,7 +73,7 @@ namespace Palpate
     n_free_cells = 0;
     for (unsigned int k = 0; k < n; ++k)
       {
-        const int label = D->serial_mesh.labels[D->cell_id[k]];
+        const int label = D->label(k);
         cell_start[k]   = std::log(start[k]);
         free_cell[k]    = (labels.count(label) > 0);
         if (!free_cell[k])

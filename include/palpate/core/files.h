@@ -33,6 +33,11 @@ namespace Palpate
    */
   void
   run_on_root(const MPI_Comm &comm, const std::function<void()> &work);
+
+  /// The same on every rank: if one throws, all throw the error of the first
+  /// that did. @p work communicates with nobody. Collective.
+  void
+  run_on_all(const MPI_Comm &comm, const std::function<void()> &work);
 } // namespace Palpate
 
 #endif

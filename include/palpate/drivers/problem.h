@@ -24,13 +24,20 @@ namespace Palpate
   case_dimension(Parameters &parameters);
 
   /// Read or generate the mesh and arrays that Case describes, check and repair
-  /// them. Collective. @throw InputError
+  /// them: the whole case on every rank or, of a partitioned pack, this rank's
+  /// part. Collective. @throw InputError
   template <int dim>
   CaseData<dim>
   load_case(Parameters                       &parameters,
             const MPI_Comm                   &comm,
             const dealii::ConditionalOStream &log,
             QualityReport<dim>               &quality);
+
+  /// @throw InputError if the case is one of parts, for tasks that need all of
+  /// it
+  template <int dim>
+  void
+  refuse_parts(const CaseData<dim> &data, const std::string &task);
 
   /// Write summary.json, with version, ranks and parameters, and
   /// parameters.prm. To be called on one rank.
@@ -144,6 +151,7 @@ namespace Palpate
                   NpzArrays                     more_arrays = {});
 
     /// mesh_points, tetrahedra and labels, if the program made the mesh.
+    /// Collective.
     void
     add_generated_mesh(NpzArrays &arrays) const;
 

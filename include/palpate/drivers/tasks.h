@@ -55,6 +55,14 @@ namespace Palpate
            const MPI_Comm                   &comm,
            const dealii::ConditionalOStream &log);
 
+  /// Cut a case into parts that ranks read alone. On one rank.
+  template <int dim>
+  int
+  run_partition(Parameters                       &parameters,
+                const RunOptions                 &options,
+                const MPI_Comm                   &comm,
+                const dealii::ConditionalOStream &log);
+
   /// Train the graph network on a cohort (3D).
   int
   run_train(Parameters                       &parameters,

@@ -30,7 +30,8 @@ namespace Palpate
   {
   public:
     /**
-     * @param mesh the whole mesh, on every rank; kept by reference.
+     * @param mesh this rank's part of a mesh, or the whole of it on every rank;
+     * kept by reference.
      * @param degree 1 or 2.
      * Collective.
      */
@@ -38,9 +39,12 @@ namespace Palpate
                    const unsigned int     degree,
                    const MPI_Comm        &comm);
 
-    const unsigned int     degree;
-    const MPI_Comm         comm;
-    const SerialMesh<dim> &serial_mesh;
+    const unsigned int degree;
+    const MPI_Comm     comm;
+    /// Vertices and cells have *places* here, and numbers in the input.
+    const SerialMesh<dim> &mesh;
+    /// All labels of the whole mesh, ascending.
+    std::vector<int> labels;
 
     /// Changes whenever the reference geometry changes (shape will be a field).
     unsigned int geometry_version = 1;
@@ -61,10 +65,20 @@ namespace Palpate
     std::size_t
     n_global_cells() const
     {
-      return serial_mesh.cells.size();
+      return mesh.n_all_cells();
     }
     /// Input number of local cells.
     std::vector<unsigned int> cell_id;
+    /// Their places in `mesh` and in the arrays that came with it.
+    std::vector<unsigned int> cell_place;
+    int
+    label(const unsigned int cell) const
+    {
+      return mesh.labels[cell_place[cell]];
+    }
+    /// Lowest input number of the cells with a label. Collective.
+    unsigned int
+    first_cell_of(const int label) const;
     /// Volume of local cells [m^dim] (area in 2D).
     std::vector<double> volume;
     /// deal.II's cells, for boundary faces and output.
@@ -90,6 +104,8 @@ namespace Palpate
     /// Input numbers of the two vertices a node lies between (twice the same
     /// number for a vertex).
     std::vector<std::array<unsigned int, 2>> node_vertices;
+    /// The same two as places in `mesh`.
+    std::vector<std::array<unsigned int, 2>> node_places;
     bool
     is_vertex(const unsigned int node) const
     {
@@ -99,8 +115,8 @@ namespace Palpate
     dealii::Point<dim>
     node_position(const unsigned int node) const
     {
-      return 0.5 * (serial_mesh.vertices[node_vertices[node][0]] +
-                    serial_mesh.vertices[node_vertices[node][1]]);
+      return 0.5 * (mesh.vertices[node_places[node][0]] +
+                    mesh.vertices[node_places[node][1]]);
     }
     /// @}
 
@@ -206,20 +222,30 @@ namespace Palpate
     }
     /// @}
 
-    /// @name Input numbering (collective; every rank gets the whole array)
+    /// @name Whole arrays in input numbering (collective)
     /// @{
+    /// Who gets them; the others get nothing.
+    enum class To
+    {
+      all,
+      root
+    };
     /// One or more values per cell, (M * components).
     std::vector<double>
-    gather_cells(const Field &field) const;
+    gather_cells(const Field &field, const To to = To::all) const;
     /// Values at the vertices, (N * dim).
     std::vector<double>
-    gather_vertices(const Vector &u) const;
-    /// The field of an input array of (M * components).
+    gather_vertices(const Vector &u, const To to = To::all) const;
+    /// @}
+
+    /// @name Arrays of the vertices and cells of `mesh`, by place
+    /// @{
+    /// The field of (M * components) values.
     Field
     scatter_cells(const std::vector<double> &values,
                   const unsigned int         n_components = 1) const;
-    /// The nodal vector of an input array (N * dim): edge nodes get the mean of
-    /// their two ends (linear interpolation).
+    /// The nodal vector of (N * dim) values: edge nodes get the mean of their
+    /// two ends (linear interpolation).
     Vector
     interpolate_vertices(const std::vector<double> &values) const;
     /// @}
@@ -256,13 +282,21 @@ namespace Palpate
 
   private:
     void
-    build_cells(const std::vector<unsigned int> &input_number);
+    build_cells(const PartOfMesh &part);
+    void
+    build_labels();
     void
     build_nodes();
     void
     build_quadrature();
     void
-    build_faces();
+    build_faces(const SerialMesh<dim> &part);
+    /// Values of given entries (in components) of all ranks.
+    std::vector<double>
+    gather(const std::vector<unsigned int> &numbers,
+           const std::vector<double>       &values,
+           const std::size_t                size,
+           const To                         to) const;
 
     dealii::parallel::fullydistributed::Triangulation<dim> triangulation;
     dealii::FESystem<dim>                                  fe;
@@ -273,6 +307,7 @@ namespace Palpate
     std::shared_ptr<const dealii::Utilities::MPI::Partitioner> dofs, nodes,
       cells;
     std::vector<unsigned int>           ghost_of_cell; ///< local cell -> entry
+    std::vector<unsigned int>           place_in_part; ///< of local cells
     std::vector<double>                 weights;
     std::vector<dealii::Tensor<1, dim>> gradient_cache;
   };

@@ -23,6 +23,7 @@ namespace Palpate
     unsigned int              n_components = 0;
     /// 1 for vertices on the surface (of a face with one owner).
     std::vector<char> surface_vertex;
+    std::size_t       n_surface_vertices = 0;
   };
 
   /**

@@ -16,6 +16,11 @@ namespace Palpate
     CaseData<dim>
     read_pack(const std::string &filename);
 
+    /// The same of arrays that were read. @param filename for messages
+    template <int dim>
+    CaseData<dim>
+    pack_from_arrays(const std::string &filename, NpzArrays arrays);
+
     /// 3 or 2, from the shape of mesh_points.
     int
     pack_dimension(const std::string &filename);
@@ -24,6 +29,22 @@ namespace Palpate
     template <int dim>
     void
     validate_arrays(const CaseData<dim> &data);
+
+    /// What the rows of an array of a pack belong to, and which of its
+    /// dimensions counts them.
+    enum class RowsOf
+    {
+      vertices,
+      cells,
+      neither ///< lists of neighbours, unknown keys
+    };
+    struct Rows
+    {
+      RowsOf      what = RowsOf::neither;
+      std::size_t axis = 0;
+    };
+    Rows
+    rows_of_key(const std::string &key, const NpyArray &array);
 
     /**
      * Arrays that repeat what the mesh says must agree with it: volume, r_vol,

@@ -20,9 +20,26 @@ namespace Palpate
   };
 
   /**
+   * What a rank must know of the rest of the mesh when it holds a part of it:
+   * the cells it owns and all that share a vertex with them, in the order of
+   * their numbers in the input. Nothing here for a whole mesh.
+   */
+  struct PartOfMesh
+  {
+    std::size_t n_all_vertices = 0, n_all_cells = 0;
+    /// Input numbers of the vertices and cells that are here, ascending.
+    std::vector<unsigned int> vertex_number, cell_number;
+    std::vector<unsigned int> owner; ///< rank (or part) of every cell here
+    /// Bit f: the face opposite to vertex f is on the surface of the whole
+    /// mesh.
+    std::vector<unsigned char> surface_faces;
+  };
+
+  /**
    * A simplex mesh (triangles in 2D, tetrahedra in 3D) as it was read or
-   * generated, in input numbering, in metres. Positively oriented after
-   * check_and_repair().
+   * generated, in input numbering, in metres; or a part of one, whose vertices
+   * and cells have places from 0 on and input numbers. Positively oriented
+   * after check_and_repair().
    */
   template <int dim>
   struct SerialMesh
@@ -32,11 +49,41 @@ namespace Palpate
     std::vector<int>                               labels;   ///< (M)
     /// Faces that carry an id; boundary faces not listed have id 0.
     std::vector<BoundaryFace<dim>> boundary_faces;
+    PartOfMesh                     part;
+
+    bool
+    is_whole() const
+    {
+      return part.n_all_cells == 0;
+    }
+    /// Sizes of the whole mesh.
+    std::size_t
+    n_all_vertices() const
+    {
+      return is_whole() ? vertices.size() : part.n_all_vertices;
+    }
+    std::size_t
+    n_all_cells() const
+    {
+      return is_whole() ? cells.size() : part.n_all_cells;
+    }
+    /// Input numbers.
+    unsigned int
+    vertex_number(const unsigned int place) const
+    {
+      return is_whole() ? place : part.vertex_number[place];
+    }
+    unsigned int
+    cell_number(const unsigned int place) const
+    {
+      return is_whole() ? place : part.cell_number[place];
+    }
   };
 
   /**
    * One mesh with the arrays that came with it: the content of a case pack, or
-   * just a mesh. All lengths in metres.
+   * just a mesh. All lengths in metres. With a part of a mesh the arrays hold
+   * the rows of its vertices and cells only.
    */
   template <int dim>
   struct CaseData

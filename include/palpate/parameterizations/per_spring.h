@@ -55,7 +55,7 @@ namespace Palpate
       total_volume = 0;
       for (unsigned int k = 0; k < D->n_cells(); ++k)
         {
-          free_cell[k] = labels.count(D->serial_mesh.labels[D->cell_id[k]]);
+          free_cell[k] = labels.count(D->label(k));
           if (k < D->n_owned_cells())
             {
               n_free += dim * free_cell[k];

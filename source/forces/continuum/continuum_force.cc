@@ -119,14 +119,13 @@ namespace Palpate
   ContinuumForce<dim, Material>::check(const Discretization<dim> &D,
                                        const Parameters &parameters) const
   {
-    const auto &labels = D.serial_mesh.labels;
     if (!ratio_of_label.empty())
-      for (std::size_t k = 0; k < labels.size(); ++k)
-        if (ratio_of_label.count(labels[k]) == 0)
+      for (const int label : D.labels)
+        if (ratio_of_label.count(label) == 0)
           parameters.fail("Poisson ratios",
                           "expected a value for label " +
-                            std::to_string(labels[k]) + " of cell " +
-                            std::to_string(k));
+                            std::to_string(label) + " of cell " +
+                            std::to_string(D.first_cell_of(label)));
   }
 
   template <int dim, typename Material>
@@ -151,7 +150,7 @@ namespace Palpate
     nu = Field(D.n_cells(), ratio);
     if (!ratio_of_label.empty())
       for (unsigned int k = 0; k < D.n_cells(); ++k)
-        nu[k] = ratio_of_label.at(D.serial_mesh.labels[D.cell_id[k]]);
+        nu[k] = ratio_of_label.at(D.label(k));
   }
 
   namespace
