@@ -1639,8 +1639,13 @@ end
     unknowns = ("Parameterization/More unknowns=poisson_ratio: per cell; density:"
                 " per label; ground_stiffness: global; initial_velocity: rigid; "
                 "initial_displacement: per vertex")
+    # A root of a mean over times, divided by another mean.
+    ratio = ["Objective/Displacement misfit/Power=0.5",
+             "Objective/Centre of mass/Power=-2",
+             "Objective/Centre of mass/Enters as=factor"]
     for file, settings in (
             (prm, [unknowns]),
+            (prm, [unknowns] + ratio),
             (explicit, ["Time/Integrator=symplectic euler",
                         unknowns + "; damping_rate: global"] + substeps)):
         for n in (1, 2):
@@ -1651,6 +1656,17 @@ end
                 cwd=ROOT, timeout=300, text=True, capture_output=True)
             check(done.returncode == 0 and "derivatives passed" in done.stdout,
                   f"verify on {n} rank(s): " + done.stdout[-300:] + done.stderr)
+
+    evaluate = without(prm, "evaluate_motion.prm", "Parameterization")
+    task = ["Task=evaluate", "Stiffness/Value=9000"]
+    A = run(evaluate, task)[1]["objective"]
+    J = run(evaluate, task + ratio)[1]["objective"]
+    close(J["total"] / ((A["displacement_misfit"] ** 0.5 + A["height"]) /
+                        A["centre_of_mass"] ** 2), 1, 1e-12,
+          "a root of a mean, divided by the square of another")
+    done = run(evaluate, task + ["Objective/Height/Power=0.5"], code=1)
+    check("Objective/Height is -" in done.stderr and
+          "expected a value above 0" in done.stderr, done.stderr)
 
     # The same gradient from any checkpoints and ranks.
     for file, more in ((prm, []), (explicit, substeps + [

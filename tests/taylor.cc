@@ -378,6 +378,47 @@ TEST(Taylor, ReducedSprings)
                    0.3});
 }
 
+// Roots, products and ratios of the terms, against the formula by hand.
+TEST(Taylor, ReducedWithOuterFunction)
+{
+  for (const unsigned int n_snapshots : {1u, 2u})
+    {
+      Body<3> body({"sms", "per cell", n_snapshots});
+      for (auto &term : body.terms)
+        {
+          const auto &name = term.name;
+          term.power       = name == "Displacement misfit"             ? 0.5
+                             : name == "Stiffness log total variation" ? -1
+                             : name == "Centre of mass"                ? 1.5
+                                                                       : 1;
+          term.is_factor =
+            name == "Stiffness log total variation" || name == "Centre of mass";
+          term.weight = 0.3;
+        }
+      auto q = body.p->initial();
+      for (unsigned int i = 0; i < q.size(); ++i)
+        q[i] += 0.3 * random_number(1, i);
+      expect(verify_reduced<3>(*body.J, q, MPI_COMM_WORLD, 10),
+             "outer function");
+      const double J   = body.J->value(q);
+      double       sum = 0, product = 1;
+      for (const auto &term : body.terms)
+        {
+          const unsigned int n =
+            term.objective->depends_on_state() ? n_snapshots : 1;
+          double mean = 0;
+          for (unsigned int s = 0; s < n; ++s)
+            mean += term.objective->value(body.equilibrium->context(s)) / n;
+          const double part = 0.3 * std::pow(mean, term.power);
+          if (term.is_factor)
+            product *= part;
+          else
+            sum += term.power == 1 ? 0.3 * mean : part;
+        }
+      EXPECT_NEAR(J / (sum * product), 1, 1e-12);
+    }
+}
+
 // A test that cannot fail proves nothing: a wrong derivative must be refused.
 TEST(Taylor, WrongDerivativeIsRefused)
 {

@@ -1,5 +1,6 @@
 // Gradients through all steps of a motion, by everything a motion depends on.
 
+#include <palpate/inverse/reduced_functional.h>
 #include <palpate/time_integration/trajectory.h>
 
 #include <gtest/gtest.h>
@@ -29,12 +30,23 @@ namespace
              const double       memory_limit = 4)
       : moving(moving)
     {
-      terms.push_back(
-        make_term<Objective<dim>>("Displacement misfit",
-                                  {{"Relative", "false"}, {"Norm", "L2"}}));
-      terms.push_back(make_term<Objective<dim>>("Centre of mass",
-                                                {{"Target", "0.3, 0.1, 0.2"}}));
-      terms.push_back(make_term<Objective<dim>>("Height"));
+      const auto add = [&](const double                             weight,
+                           const std::string                       &name,
+                           const std::map<std::string, std::string> entries) {
+        terms.push_back(
+          {make_term<Objective<dim>>(name, entries), weight, name});
+      };
+      add(1, "Displacement misfit", {{"Relative", "false"}, {"Norm", "L2"}});
+      add(1, "Centre of mass", {{"Target", "0.3, 0.1, 0.2"}});
+      add(1, "Height", {});
+      if (const auto *law = dynamic_cast<const StressLaw<dim> *>(
+            moving.body->equilibrium.forces[0].get()))
+        {
+          add(1e-4, "Stress norm", {{"Exponent", "4"}});
+          add(1e-6, "Stress bound", {{"Bound", "20"}});
+          for (auto &term : terms)
+            term.objective->use_material(law);
+        }
       time.integrator                       = integrator;
       time.step                             = step;
       time.end                              = n_steps * step;
@@ -60,7 +72,7 @@ namespace
       double sum = 0;
       for (unsigned int s = 0; s < snapshots.size(); ++s)
         for (const auto &term : terms)
-          sum += term->value(trajectory->context(s));
+          sum += term.weight * term.objective->value(trajectory->context(s));
       return sum;
     }
 
@@ -75,19 +87,20 @@ namespace
           rhs[s] = moving.x.D.make_vector();
           for (const auto &term : terms)
             {
-              term->state_gradient(trajectory->context(s), 1., rhs[s]);
-              term->field_gradient(trajectory->context(s), 1., g);
+              const auto context = trajectory->context(s);
+              term.objective->state_gradient(context, term.weight, rhs[s]);
+              term.objective->field_gradient(context, term.weight, g);
             }
         }
       trajectory->add_gradient(rhs, none, g);
       return g;
     }
 
-    Moving<dim>                                 &moving;
-    std::vector<std::unique_ptr<Objective<dim>>> terms;
-    TimeParameters                               time;
-    std::vector<Snapshot<dim>>                   snapshots;
-    std::unique_ptr<Trajectory<dim>>             trajectory;
+    Moving<dim>                     &moving;
+    std::vector<WeightedTerm<dim>>   terms;
+    TimeParameters                   time;
+    std::vector<Snapshot<dim>>       snapshots;
+    std::unique_ptr<Trajectory<dim>> trajectory;
   };
 
   /// Everything a motion depends on.

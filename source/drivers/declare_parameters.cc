@@ -36,6 +36,18 @@ namespace Palpate
                         name == "Displacement misfit" ? "1" : "0",
                         Patterns::Double(0),
                         "Weight of: " + description + ".");
+      prm.declare_entry(
+        "Power",
+        "1",
+        Patterns::Double(-10, 10),
+        "p of Weight * A^p, what the term contributes; A is its "
+        "mean over snapshots or Times. Not 0.");
+      prm.declare_entry(
+        "Enters as",
+        "summand",
+        Patterns::Selection("summand|factor"),
+        "factor: multiplies the sum of the summands (1 if there "
+        "are none); -1 as Power divides.");
       prm.declare_entry("Times",
                         "all",
                         Patterns::Anything(),

@@ -375,6 +375,10 @@ namespace Palpate
         term.objective->parse_parameters(parameters);
         term.weight = parameters.get_double("Weight");
         term.name   = name;
+        term.power  = parameters.get_double("Power");
+        if (term.power == 0)
+          parameters.fail("Power", "expected a number that is not 0");
+        term.is_factor = (parameters.get("Enters as") == "factor");
         if (time && term.objective->depends_on_state())
           term.share = shares_of_snapshots();
         terms.push_back(std::move(term));

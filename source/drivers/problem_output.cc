@@ -100,13 +100,9 @@ namespace Palpate
   Problem<dim>::objective_json(const std::vector<double> &parts) const
   {
     nlohmann::json result;
-    double         total = 0;
     for (unsigned int i = 0; i < terms.size(); ++i)
-      {
-        result[terms[i].objective->column_name()] = parts[i];
-        total += parts[i];
-      }
-    result["total"] = total;
+      result[terms[i].objective->column_name()] = parts[i];
+    result["total"] = OuterFunction<dim>(terms).value(parts);
     return result;
   }
 

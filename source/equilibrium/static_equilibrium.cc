@@ -201,11 +201,15 @@ namespace Palpate
   void
   StaticEquilibrium<dim>::assemble_blend(const unsigned int  s,
                                          const Context<dim> &c,
-                                         const double        share)
+                                         const double        share,
+                                         const bool          keep)
   {
     if (share == 1 || share == 0)
       {
-        assemble(s, c, share == 1 ? Tangent::consistent : Tangent::positive);
+        assemble(s,
+                 c,
+                 share == 1 ? Tangent::consistent : Tangent::positive,
+                 keep);
         return;
       }
     System &sys = system(s);
@@ -219,7 +223,7 @@ namespace Palpate
       force->add_tangent(c, Tangent::positive, sys.matrix);
     sys.matrix.scale(1 - share);
     this->counts.seconds_assembly += timer.wall_time();
-    set_up(sys);
+    set_up(sys, keep);
   }
 
   template <int dim>
@@ -551,16 +555,22 @@ namespace Palpate
       }
     const double tolerance = newton_parameters.relative_tolerance * size;
 
-    System     &sys = system(s);
-    std::string trouble; // of the last linear solve
-    const auto  solve = [&](const double wanted) {
+    // Levels of multigrid that were made for an earlier matrix of this solve
+    // are kept while they serve; what came before must not matter (a step in
+    // time can be repeated, bit by bit).
+    constexpr double longer     = 1.3; ///< than with levels of its own
+    bool             has_levels = false;
+    System          &sys        = system(s);
+    std::string      trouble; // of the last linear solve
+    const auto       solve = [&](const double wanted) {
       // Direction with the assembled matrix; false where it is no use.
       du = 0;
       try
         {
           Vector rhs = h;
           rhs *= -1;
-          this->counts.linear_iterations += sys.solver.solve(du, rhs, wanted);
+          this->counts.linear_iterations +=
+            solve_linear_systems(sys, {&du}, {&rhs}, {wanted}, false);
         }
       catch (const SolverError &e)
         {
@@ -698,7 +708,13 @@ namespace Palpate
               --blend;
             for (; blend < shares.size(); ++blend)
               {
-                assemble_blend(s, c, shares[blend]);
+                assemble_blend(s,
+                               c,
+                               shares[blend],
+                               has_levels &&
+                                 sys.solver.service.last <
+                                   longer * sys.solver.service.first);
+                has_levels = true;
                 if (solve(wanted) && backtrack(e0))
                   break;
                 move(0);

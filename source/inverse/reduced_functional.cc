@@ -1,8 +1,123 @@
+#include <palpate/core/errors.h>
 #include <palpate/inverse/reduced_functional.h>
+
+#include <cmath>
 
 namespace Palpate
 {
   using namespace dealii;
+
+  template <int dim>
+  OuterFunction<dim>::OuterFunction(const std::vector<WeightedTerm<dim>> &terms)
+    : terms(terms)
+  {}
+
+  template <int dim>
+  bool
+  OuterFunction<dim>::is_linear() const
+  {
+    for (const auto &term : terms)
+      if (term.weight != 0 && (term.power != 1 || term.is_factor))
+        return false;
+    return true;
+  }
+
+  template <int dim>
+  std::vector<double>
+  OuterFunction<dim>::parts(const std::vector<double> &A) const
+  {
+    std::vector<double> result(terms.size(), 0.);
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      if (terms[i].weight != 0)
+        {
+          const double p = terms[i].power;
+          if ((A[i] < 0 && p != std::round(p)) || (A[i] == 0 && p < 1))
+            throw SolverError("Objective/" + terms[i].name + " is " +
+                              std::to_string(A[i]) + ", where its Power " +
+                              std::to_string(p) +
+                              " has no derivative; expected a value above 0");
+          result[i] = terms[i].weight * (p == 1 ? A[i] : std::pow(A[i], p));
+        }
+    return result;
+  }
+
+  template <int dim>
+  double
+  OuterFunction<dim>::value(const std::vector<double> &parts) const
+  {
+    double sum = 0, product = 1;
+    bool   has_sum = false;
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      if (terms[i].weight != 0 && terms[i].is_factor)
+        product *= parts[i];
+      else if (terms[i].weight != 0)
+        {
+          sum += parts[i];
+          has_sum = true;
+        }
+    return (has_sum ? sum : 1.) * product;
+  }
+
+  template <int dim>
+  double
+  OuterFunction<dim>::slope(const unsigned int i, const double A) const
+  {
+    const double p = terms[i].power;
+    return p == 1 ? terms[i].weight : terms[i].weight * p * std::pow(A, p - 1);
+  }
+
+  template <int dim>
+  double
+  OuterFunction<dim>::bend(const unsigned int i, const double A) const
+  {
+    const double p = terms[i].power;
+    return p == 1 ? 0. : terms[i].weight * p * (p - 1) * std::pow(A, p - 2);
+  }
+
+  template <int dim>
+  std::vector<double>
+  OuterFunction<dim>::gradient(const std::vector<double> &A) const
+  {
+    // The derivative by part i: the value with 1 in its place, a sum of it.
+    std::vector<double> result(terms.size(), 0.);
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      if (terms[i].weight != 0)
+        {
+          auto without = parts(A);
+          if (!terms[i].is_factor)
+            for (unsigned int j = 0; j < terms.size(); ++j)
+              if (!terms[j].is_factor)
+                without[j] = 0;
+          without[i] = 1;
+          result[i]  = slope(i, A[i]) * value(without);
+        }
+    return result;
+  }
+
+  template <int dim>
+  std::vector<double>
+  OuterFunction<dim>::hessian(const std::vector<double> &A,
+                              const std::vector<double> &dA) const
+  {
+    std::vector<double> result(terms.size(), 0.);
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      for (unsigned int j = 0; j < terms.size(); ++j)
+        {
+          const bool sums = !terms[i].is_factor && !terms[j].is_factor;
+          if (terms[i].weight == 0 || terms[j].weight == 0 || (sums && i != j))
+            continue;
+          auto without = parts(A);
+          if (!terms[i].is_factor || !terms[j].is_factor)
+            for (unsigned int k = 0; k < terms.size(); ++k)
+              if (!terms[k].is_factor)
+                without[k] = 0;
+          without[i] = without[j] = 1;
+          result[i] +=
+            (i == j ? bend(i, A[i]) : slope(i, A[i]) * slope(j, A[j])) *
+            value(without) * dA[j];
+        }
+    return result;
+  }
 
   template <int dim>
   ReducedFunctional<dim>::ReducedFunctional(
@@ -14,6 +129,7 @@ namespace Palpate
     : problem(problem)
     , parameterization(parameterization)
     , terms(terms)
+    , outer(terms)
     , fixed_fields(fixed_fields)
     , comm(comm)
   {}
@@ -80,8 +196,7 @@ namespace Palpate
   ReducedFunctional<dim>::measure()
   {
     const unsigned int S = problem.n_snapshots();
-    current.parts.assign(terms.size(), 0.);
-    current.value = 0;
+    current.means.assign(terms.size(), 0.);
     for (unsigned int i = 0; i < terms.size(); ++i)
       {
         if (terms[i].weight == 0)
@@ -91,11 +206,12 @@ namespace Palpate
           {
             const double share = each ? terms[i].share_of(s, S) : 1.;
             if (share != 0)
-              current.parts[i] += terms[i].weight * share *
-                                  terms[i].objective->value(problem.context(s));
+              current.means[i] +=
+                share * terms[i].objective->value(problem.context(s));
           }
-        current.value += current.parts[i];
       }
+    current.parts = outer.parts(current.means);
+    current.value = outer.value(current.parts);
   }
 
   template <int dim>
@@ -117,18 +233,20 @@ namespace Palpate
     current.duals             = std::make_shared<FieldDuals>(current.fields);
     current.direct_duals      = std::make_shared<FieldDuals>(current.fields);
     current.adjoints.resize(S);
+    const auto          slopes = outer.gradient(current.means);
     std::vector<Vector> rhs(S);
     for (unsigned int s = 0; s < S; ++s)
       {
         const Context<dim> c       = problem.context(s);
         Vector             sum     = c.discretization.make_vector();
         bool               adjoint = false;
-        for (const auto &term : terms)
-          if (term.weight != 0)
+        for (unsigned int i = 0; i < terms.size(); ++i)
+          if (terms[i].weight != 0)
             {
+              const auto  &term = terms[i];
               const bool   each = term.objective->depends_on_state();
               const double factor =
-                term.weight * (each ? term.share_of(s, S) : 1.);
+                slopes[i] * (each ? term.share_of(s, S) : 1.);
               if (factor == 0)
                 continue;
               adjoint = adjoint || each;
@@ -162,6 +280,46 @@ namespace Palpate
   }
 
   template <int dim>
+  std::vector<double>
+  ReducedFunctional<dim>::changes_of_means(const std::vector<Vector> &du,
+                                           const Fields &dfields) const
+  {
+    std::vector<double> changes(terms.size(), 0.);
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      for (unsigned int s = 0; terms[i].weight != 0 && s < du.size(); ++s)
+        {
+          const auto  &term  = terms[i];
+          const bool   each  = term.objective->depends_on_state();
+          const double share = each ? term.share_of(s, du.size()) : 1.;
+          if ((!each && s > 0) || share == 0)
+            continue;
+          const Context<dim> c        = problem.context(s);
+          const auto        &D        = c.discretization;
+          Vector             by_state = D.make_vector();
+          FieldDuals         by_fields(dfields);
+          if (each)
+            {
+              term.objective->state_gradient(c, share, by_state);
+              changes[i] += by_state * du[s];
+            }
+          term.objective->field_gradient(c, share, by_fields);
+          double sum = 0;
+          for (const auto &[name, d] : dfields)
+            {
+              // Entries of owned cells and nodes; parts of those of the body.
+              const std::size_t n =
+                d.place == Place::cells   ? D.n_owned_cells() * d.n_components
+                : d.place == Place::nodes ? D.n_owned_nodes() * dim
+                                          : d.values.size();
+              for (std::size_t k = 0; k < n; ++k)
+                sum += by_fields[name][k] * d[k];
+            }
+          changes[i] += D.sum(sum);
+        }
+    return changes;
+  }
+
+  template <int dim>
   void
   ReducedFunctional<dim>::hessian(const Q   &q,
                                   const Q   &v,
@@ -173,37 +331,56 @@ namespace Palpate
     const unsigned int S = problem.n_snapshots();
     Fields             dfields;
     parameterization.jvp(q, v, dfields);
-    FieldDuals result(current.fields);
+    FieldDuals          result(current.fields);
+    std::vector<Vector> du(S);
+    for (unsigned int s = 0; s < S; ++s)
+      {
+        // K u' = -h_q v
+        Vector rhs = problem.context(s).discretization.make_vector();
+        problem.field_jvp(s, dfields, rhs);
+        rhs *= -1;
+        problem.solve_incremental(s, rhs, false, du[s]);
+      }
+    auto       slopes = outer.gradient(current.means);
+    const bool curved = !outer.is_linear() && !gauss_newton;
+    const auto bends =
+      curved ? outer.hessian(current.means, changes_of_means(du, dfields))
+             : std::vector<double>(terms.size(), 0.);
+    if (gauss_newton)
+      for (double &slope : slopes)
+        slope = std::max(slope, 0.);
     for (unsigned int s = 0; s < S; ++s)
       {
         const Context<dim> c   = problem.context(s);
-        Vector             rhs = c.discretization.make_vector(), du, dlambda;
-        // K u' = -h_q v
-        problem.field_jvp(s, dfields, rhs);
-        rhs *= -1;
-        problem.solve_incremental(s, rhs, false, du);
+        Vector             rhs = c.discretization.make_vector(), dlambda;
         // K^T lambda' = J_uu u' + J_uq v - (h_uu[u'] + h_uq[v])^T lambda
-        rhs.zero_out_ghost_values();
-        rhs = 0;
-        for (const auto &term : terms)
-          if (term.weight != 0)
+        for (unsigned int i = 0; i < terms.size(); ++i)
+          if (terms[i].weight != 0)
             {
-              const bool each = term.objective->depends_on_state();
-              if (each || s == 0)
-                term.objective->hessian(c,
-                                        term.weight *
-                                          (each ? term.share_of(s, S) : 1.),
-                                        du,
-                                        dfields,
-                                        gauss_newton,
-                                        rhs,
-                                        result);
+              const auto  &term  = terms[i];
+              const bool   each  = term.objective->depends_on_state();
+              const double share = each ? term.share_of(s, S) : 1.;
+              if ((!each && s > 0) || share == 0)
+                continue;
+              term.objective->hessian(c,
+                                      slopes[i] * share,
+                                      du[s],
+                                      dfields,
+                                      gauss_newton,
+                                      rhs,
+                                      result);
+              if (bends[i] == 0)
+                continue;
+              if (each)
+                term.objective->state_gradient(c, bends[i] * share, rhs);
+              term.objective->field_gradient(c, bends[i] * share, result);
             }
         FieldDuals h(current.fields);
         if (!gauss_newton)
           {
             Vector h_state = c.discretization.make_vector();
-            problem.second_vjp(s, current.adjoints[s], du, dfields, h_state, h);
+            problem.second_vjp(
+              s, current.adjoints[s], du[s], dfields, h_state, h);
             rhs -= h_state;
           }
         problem.solve_incremental(s, rhs, true, dlambda);
@@ -221,10 +398,17 @@ namespace Palpate
   std::function<void(const std::vector<double> &, std::vector<double> &)>
   ReducedFunctional<dim>::field_hessian(const Q &q) const
   {
-    const auto counts = [](const WeightedTerm<dim> &term) {
-      return term.weight != 0 && !term.objective->depends_on_state();
+    // Slopes of the outer function at the last point; those below 0 would make
+    // it indefinite.
+    const auto slopes = outer.gradient(current.means);
+    const auto counts = [this, slopes](const unsigned int i) {
+      return terms[i].weight != 0 && !terms[i].objective->depends_on_state() &&
+             slopes[i] > 0;
     };
-    if (std::none_of(terms.begin(), terms.end(), counts))
+    bool any = false;
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      any = any || counts(i);
+    if (!any)
       return {};
     auto fields = std::make_shared<Fields>(fixed_fields);
     parameterization.apply(q, *fields);
@@ -235,18 +419,18 @@ namespace Palpate
     };
     // Positive are the Hessians by log field: J_ff + diag(J_f / f).
     auto duals = std::make_shared<FieldDuals>(*fields);
-    for (const auto &term : terms)
-      if (counts(term))
-        term.objective->field_gradient(context(*fields), term.weight, *duals);
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      if (counts(i))
+        terms[i].objective->field_gradient(context(*fields), slopes[i], *duals);
     return [=](const Q &v, Q &Rv) {
       Fields dfields;
       parameterization.jvp(q, v, dfields);
       FieldDuals result(dfields);
       Vector     none;
-      for (const auto &term : terms)
-        if (counts(term))
-          term.objective->hessian(
-            context(*fields), term.weight, none, dfields, true, none, result);
+      for (unsigned int i = 0; i < terms.size(); ++i)
+        if (counts(i))
+          terms[i].objective->hessian(
+            context(*fields), slopes[i], none, dfields, true, none, result);
       for (const auto &[name, d] : dfields)
         {
           if (name == "poisson_ratio")
@@ -292,8 +476,7 @@ namespace Palpate
           continue;
         data.push_back(p->has_gradient || p->rederive);
         put(data, p->q);
-        put(data, p->parts);
-        data.push_back(p->value);
+        put(data, p->means);
         for (const auto *vectors : {&p->states, &p->adjoints})
           {
             data.push_back(vectors->size());
@@ -318,8 +501,9 @@ namespace Palpate
           continue;
         p->rederive = (data.at(at++) != 0);
         p->q        = take(data, at);
-        p->parts    = take(data, at);
-        p->value    = data.at(at++);
+        p->means    = take(data, at);
+        p->parts    = outer.parts(p->means);
+        p->value    = outer.value(p->parts);
         for (auto *vectors : {&p->states, &p->adjoints})
           {
             vectors->resize(static_cast<std::size_t>(data.at(at++)));
@@ -342,6 +526,8 @@ namespace Palpate
     problem.restore_solver_state(take(data, at));
   }
 
+  template class OuterFunction<2>;
+  template class OuterFunction<3>;
   template class ReducedFunctional<2>;
   template class ReducedFunctional<3>;
 } // namespace Palpate

@@ -188,10 +188,18 @@ namespace Palpate
       return 1. / (square * (1 + epsilon * epsilon));
     }
 
-    bool                    integral = false;
-    bool                    relative = true;
-    double                  epsilon  = 0;
-    std::array<double, dim> root_of_component;
+    bool                    integral          = false;
+    bool                    relative          = true;
+    double                  epsilon           = 0;
+    std::array<double, dim> root_of_component = ones();
+
+    static std::array<double, dim>
+    ones()
+    {
+      std::array<double, dim> result;
+      result.fill(1);
+      return result;
+    }
   };
 
   namespace

@@ -163,7 +163,7 @@ namespace Palpate
     void
     check_zero_energy_modes(const std::string &directory);
 
-    /// Weights and values of the terms as JSON, and their sum.
+    /// Weighted values of the terms as JSON, and what they make together.
     nlohmann::json
     objective_json(const std::vector<double> &parts) const;
 

@@ -233,7 +233,8 @@ namespace Palpate
     void
     assemble_blend(const unsigned int  s,
                    const Context<dim> &context,
-                   const double        share);
+                   const double        share,
+                   const bool          keep);
     void
     clear_constrained(Vector &v) const;
     /// What the tangent at a failed state says, for the error.

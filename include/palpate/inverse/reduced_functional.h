@@ -17,7 +17,9 @@ namespace Palpate
     double                          weight;
     std::string                     name;
     /// Of each snapshot, where they are not equal.
-    std::vector<double> share = {};
+    std::vector<double> share     = {};
+    double              power     = 1;
+    bool                is_factor = false; ///< of the sum of the others
 
     /// What snapshot s of S counts, for terms that see the state.
     double
@@ -28,7 +30,46 @@ namespace Palpate
   };
 
   /**
-   * J(q) = mean over snapshots of sum_i w_i J_i(u_s(q), fields(q)) with exact
+   * The outer function of the terms A_i, each a mean over snapshots or times:
+   * J = (sum of w_i A_i^p_i over the summands) times (product of w_i A_i^p_i
+   * over the factors); no summands count as 1 (doc/theory.md 12).
+   */
+  template <int dim>
+  class OuterFunction
+  {
+  public:
+    explicit OuterFunction(const std::vector<WeightedTerm<dim>> &terms);
+
+    /// w_i A_i^p_i, 0 for terms of weight 0. @throw SolverError where the power
+    /// has no value or no derivative
+    std::vector<double>
+    parts(const std::vector<double> &A) const;
+    /// J by its parts.
+    double
+    value(const std::vector<double> &parts) const;
+    /// dJ/dA_i
+    std::vector<double>
+    gradient(const std::vector<double> &A) const;
+    /// (d2J/dA2) dA
+    std::vector<double>
+    hessian(const std::vector<double> &A, const std::vector<double> &dA) const;
+    /// Just a weighted sum.
+    bool
+    is_linear() const;
+
+  private:
+    /// Derivatives of a part, 1 or 2.
+    double
+    slope(const unsigned int i, const double A) const;
+    double
+    bend(const unsigned int i, const double A) const;
+
+    const std::vector<WeightedTerm<dim>> &terms;
+  };
+
+  /**
+   * J(q) = f(A_1, A_2, ...), f the outer function (by default a weighted sum)
+   * of the means over snapshots A_i of J_i(u_s(q), fields(q)), with exact
    * gradient (one adjoint solve per snapshot) and Hessian product (two
    * incremental solves per snapshot); doc/theory.md 5. Knows no optimizer. The
    * last two points are kept, so that going back to one costs no solve.
@@ -53,6 +94,7 @@ namespace Palpate
     void
     gradient(const Q &q, Q &g);
     /// H v (dual). Call needs no value() or gradient() before.
+    /// @param gauss_newton positive: of the outer function the slopes above 0
     void
     hessian(const Q &q, const Q &v, const bool gauss_newton, Q &Hv);
     /// v -> R v (dual), the positive (Gauss-Newton) Hessian at q of the terms
@@ -60,8 +102,8 @@ namespace Palpate
     std::function<void(const Q &v, Q &Rv)>
     field_hessian(const Q &q) const;
 
-    /// Weighted contribution of each term at the last point; they sum to the
-    /// value.
+    /// Weighted contribution of each term at the last point: OuterFunction
+    /// makes the value of them, by default their sum.
     const std::vector<double> &
     parts() const
     {
@@ -121,7 +163,7 @@ namespace Palpate
       bool                        rederive = false;
       Fields                      fields;
       std::vector<Vector>         states, adjoints;
-      std::vector<double>         parts;
+      std::vector<double>         means, parts; ///< A_i, w_i A_i^p_i
       double                      value = 0;
       std::shared_ptr<FieldDuals> duals, direct_duals;
     };
@@ -134,8 +176,13 @@ namespace Palpate
     measure();
     void
     differentiate();
+    /// dA_i along a change of the states and fields.
+    std::vector<double>
+    changes_of_means(const std::vector<Vector> &du,
+                     const Fields              &dfields) const;
 
     const std::vector<WeightedTerm<dim>> &terms;
+    const OuterFunction<dim>              outer;
     const Fields                         &fixed_fields;
     const MPI_Comm                        comm;
     Point                                 current, previous;
