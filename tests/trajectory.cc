@@ -43,7 +43,7 @@ namespace
             moving.body->equilibrium.forces[0].get()))
         {
           add(1e-4, "Stress norm", {{"Exponent", "4"}});
-          add(1e-6, "Stress bound", {{"Bound", "20"}});
+          add(1e-6, "Stress bound", {{"Bound", "1"}});
           for (auto &term : terms)
             term.objective->use_material(law);
         }

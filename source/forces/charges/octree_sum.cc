@@ -224,12 +224,12 @@ namespace Palpate
                FieldAtCharges                  &field)
     {
       const Powers      &powers = tree.powers;
-      const unsigned int P = powers.order, n_m = Powers::n_all(P),
-                         n_a = Powers::n_all(P + 1);
-      const auto &x          = tree.charges.x;
+      const unsigned int P = powers.order, n_m = Powers::n_all(P);
+
+      const auto &x = tree.charges.x;
       // a: derivatives of 1/|x - c| by c over the factorials; 0 behind them.
-      std::vector<Lanes>  a(n_a + 1);
-      std::vector<double> inverse_of(P + 2);
+      std::array<Lanes, 221> a; // up to order 9, and the 0
+      std::vector<double>    inverse_of(P + 2);
       for (unsigned int n = 1; n < P + 2; ++n)
         inverse_of[n] = 1. / n;
       for (std::size_t i = leaf.first; i < leaf.last; i += Lanes::width)
@@ -323,7 +323,8 @@ namespace Palpate
       for (std::size_t l = begin; l < end; ++l)
         {
           const Node &leaf = tree.nodes[tree.leaves[l]];
-          // The sum of |q|/R^2, roughly: nodes half as large as they are far.
+          // The sum of |q|/R^2, roughly and from below: of what does not touch
+          // the leaf.
           double size = 0;
           stack       = {0};
           while (angle == 0 && !stack.empty())
@@ -331,9 +332,8 @@ namespace Palpate
               const Node &node = tree.nodes[stack.back()];
               stack.pop_back();
               const double R = distance(leaf, node.centre) + leaf.radius;
-              if (node.children.empty() || node.radius < 0.5 * R)
-                size += node.size /
-                        (std::max(R, node.radius) * std::max(R, node.radius));
+              if (node.radius < 0.5 * R && leaf.radius < 0.5 * R)
+                size += node.size / (R * R);
               else
                 stack.insert(stack.end(),
                              node.children.begin(),

@@ -111,6 +111,43 @@ namespace Palpate
     double       tolerance, angle = 0; ///< angle 0: by the tolerance
     unsigned int order, leaf_size;
   };
+
+  /**
+   * The domain-discretized electric field: the far field on grid points (Halton
+   * points of the charges' box and its corners) in Delaunay tetrahedra,
+   * interpolated to the charges; near ones are summed. N_i: the grid points of
+   * the tetrahedron of charge i and of its face neighbours. The source's text
+   * and listing differ, and neither sums each pair just once:
+   * - listing: near are the k with a point of N_k in N_i;
+   * - text: near are the k whose N_k has all four points of i's tetrahedron;
+   * - consistent: near are the k whose N_k has one of the four; what the others
+   *   interpolate of k is taken off again, so that each pair counts once;
+   * - near only: the near ones of the listing alone.
+   */
+  class DiscretizedField : public ElectricField
+  {
+  public:
+    enum class Variant
+    {
+      listing,
+      text,
+      consistent,
+      near_only
+    };
+    /// @param n_points of Halton's sequence
+    DiscretizedField(const unsigned int n_points, const Variant variant);
+
+    /// No potential: it stays 0.
+    void
+    compute(const PointCharges &charges, FieldAtCharges &field) override;
+
+    /// Near charges of a charge, on average, in the last compute().
+    double mean_near = 0;
+
+  private:
+    const unsigned int n_points;
+    const Variant      variant;
+  };
 } // namespace Palpate
 
 #endif
