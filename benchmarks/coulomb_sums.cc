@@ -121,14 +121,14 @@ main(int argc, char **argv)
       return ", \"share_of_pairs\": " + std::to_string(method.share_of_pairs);
     });
   };
-  for (const double angle : {0.8, 0.6, 0.4})
-    for (const unsigned int order : {2, 4, 6})
+  for (const double angle : {0.8, 0.65, 0.5})
+    for (const unsigned int order : {4, 6, 8})
       tree("octree angle " + std::to_string(angle).substr(0, 3) + " order " +
              std::to_string(order),
            OctreeSum::with_angle(angle, order));
-  for (const auto &[tolerance, order] : {std::make_pair(1e-2, 2u),
-                                         std::make_pair(1e-3, 4u),
-                                         std::make_pair(1e-4, 6u)})
+  for (const auto &[tolerance, order] : {std::make_pair(1e-2, 6u),
+                                         std::make_pair(1e-3, 8u),
+                                         std::make_pair(1e-4, 10u)})
     tree("octree tolerance " + std::to_string(tolerance) + " order " +
            std::to_string(order),
          OctreeSum(tolerance, order));

@@ -14,10 +14,11 @@ namespace Palpate
     Moving(const std::string &material,
            const unsigned int n,
            const bool         lumped,
-           const bool         held        = true,
-           const unsigned int degree      = 1,
-           const bool         with_ground = false,
-           const bool         with_losses = false)
+           const bool         held         = true,
+           const unsigned int degree       = 1,
+           const bool         with_ground  = false,
+           const bool         with_losses  = false,
+           const bool         with_charges = false)
       : x(n, degree)
     {
       x.fields["stiffness"]     = Field(x.D.n_cells(), 1000.);
@@ -56,6 +57,12 @@ namespace Palpate
           x.fields["ground_friction"]        = body_field(0.3);
           x.fields["shear_viscosity"]        = random_field(x.D, 6, 20, 0.3);
           x.fields["dilatational_viscosity"] = random_field(x.D, 7, 60, 0.3);
+        }
+      if (with_charges)
+        {
+          forces.push_back(
+            make_term<Force<dim>>("coulomb", {{"Charge density", "6e-5"}}));
+          x.fields["charge_density"] = random_field(x.D, 8, 6e-5, 0.3);
         }
       auto  inertia = std::make_unique<InertiaForce<dim>>(x.D, lumped);
       auto *kept    = inertia.get();

@@ -54,6 +54,8 @@ namespace
           }
         return all;
       }
+    if (name == "coulomb")
+      return {{{"Charge density", "1e-5"}}};
     if (name == "viscosity")
       return {{{"Shear viscosity", "3"}, {"Dilatational viscosity", "2"}}};
     if (name == "Displacement misfit")
@@ -419,6 +421,54 @@ TEST(Taylor, ReducedWithOuterFunction)
     }
 }
 
+// Gauss-Newton stays positive where a slope of the outer function is not.
+TEST(Taylor, GaussNewtonOfOuterFunction)
+{
+  Body<3> body({"sms", "per cell"});
+  for (auto &term : body.terms)
+    {
+      term.is_factor = term.name != "Displacement misfit";
+      term.power     = term.name == "Stiffness log total variation" ? -1
+                       : term.name == "Stiffness ridge"             ? -2
+                                                                    : 1;
+      term.weight    = term.name == "Displacement misfit" ||
+                    term.name == "Stiffness log total variation" ||
+                    term.name == "Stiffness ridge";
+    }
+  for (unsigned int seed = 1; seed <= 5; ++seed)
+    {
+      auto                q = body.p->initial();
+      std::vector<double> v(q.size()), Hv;
+      for (unsigned int i = 0; i < q.size(); ++i)
+        {
+          q[i] += 0.3 * random_number(seed, i);
+          v[i] = random_number(seed + 10, i);
+        }
+      body.J->hessian(q, v, true, Hv);
+      double product = 0;
+      for (unsigned int i = 0; i < v.size(); ++i)
+        product += v[i] * Hv[i];
+      EXPECT_GE(dealii::Utilities::MPI::sum(product, MPI_COMM_WORLD), 0.);
+    }
+}
+
+// At its least value, 0, a term of power 1.5 has derivatives, one of 0.5 none.
+TEST(Taylor, OuterFunctionAtZero)
+{
+  std::vector<WeightedTerm<3>> terms(1);
+  terms[0].weight = 2;
+  terms[0].power  = 1.5;
+  const OuterFunction<3> outer(terms);
+  EXPECT_EQ(outer.parts({0.})[0], 0.);
+  EXPECT_EQ(outer.gradient({0.})[0], 0.);
+  EXPECT_EQ(outer.hessian({0.}, {0.})[0], 0.);
+  EXPECT_THROW(outer.parts({-0.1}), SolverError);
+  terms[0].power = 0.5;
+  EXPECT_THROW(outer.parts({0.}), SolverError);
+  terms[0].power = -2;
+  EXPECT_NEAR(outer.gradient({-2.})[0], 2 * -2 * -0.125, 1e-15);
+}
+
 // A test that cannot fail proves nothing: a wrong derivative must be refused.
 TEST(Taylor, WrongDerivativeIsRefused)
 {
@@ -446,8 +496,11 @@ test_field_unknowns()
   for (const char *name :
        {"damping_rate", "ground_stiffness", "ground_friction"})
     fields[name] = body_field(3.);
-  for (const char *name :
-       {"shear_viscosity", "dilatational_viscosity", "lame_lambda", "lame_mu"})
+  for (const char *name : {"shear_viscosity",
+                           "dilatational_viscosity",
+                           "lame_lambda",
+                           "lame_mu",
+                           "charge_density"})
     fields[name] = Field(x.D.n_cells(), 30.);
   for (const char *name : {"initial_displacement", "initial_velocity"})
     {
@@ -494,10 +547,10 @@ test_field_unknowns()
             std::string(spread) == "rigid")
           parts.push_back(std::move(unknowns));
       }
-  EXPECT_EQ(tested, 6u * 3 + 2u * 3 + 3u);
+  EXPECT_EQ(tested, 7u * 3 + 2u * 3 + 3u);
   Combined<dim> together(std::move(parts));
   together.bind(x.D, fields);
-  EXPECT_EQ(together.field_names().size(), 9u);
+  EXPECT_EQ(together.field_names().size(), 10u);
   expect(verify_parameterization<dim>("combined", together, x.D, 300), "all");
 }
 

@@ -151,13 +151,15 @@ namespace
   void
   test_gradient(const std::string &material,
                 const std::string &integrator,
-                const unsigned int degree      = 1,
-                const bool         with_losses = false,
-                const bool         direct      = true)
+                const unsigned int degree       = 1,
+                const bool         with_losses  = false,
+                const bool         direct       = true,
+                const bool         with_charges = false)
   {
     const bool is_explicit =
       Registry<Integrator<dim>>::create(integrator)->is_explicit();
-    Moving<dim> m(material, 2, is_explicit, true, degree, true, with_losses);
+    Moving<dim> m(
+      material, 2, is_explicit, true, degree, true, with_losses, with_charges);
     m.solver.direct = direct;
     if (material != "linear elastic")
       m.newton.relative_tolerance = 1e-13;
@@ -227,6 +229,16 @@ TEST(Trajectory, GradientsWithLosses)
       test_gradient<2>("neo-hookean", integrator, 1, true);
       test_gradient<2>("linear elastic", integrator, 2, true);
       test_gradient<3>("stable neo-hookean", integrator, 1, true, false);
+    }
+}
+
+// Forces between all vertices, in explicit steps; by their charges too.
+TEST(Trajectory, GradientsWithCharges)
+{
+  for (const char *integrator : {"symplectic euler", "velocity verlet"})
+    {
+      test_gradient<3>("stable neo-hookean", integrator, 1, false, true, true);
+      test_gradient<3>("linear elastic", integrator, 2, true, true, true);
     }
 }
 

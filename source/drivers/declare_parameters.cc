@@ -52,7 +52,8 @@ namespace Palpate
                         "all",
                         Patterns::Anything(),
                         "Motions in time: all (the mean over Time/Snapshot "
-                        "times), final, or a list of some of them [s].");
+                        "times), sum (over them), final, or a list of some of "
+                        "them [s], whose mean counts.");
       declare(prm);
       prm.leave_subsection();
     }

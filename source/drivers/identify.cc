@@ -21,7 +21,7 @@ namespace Palpate
     /// mean error, and the solve counts. It travels with each logged value.
     struct Metrics
     {
-      std::vector<double> parts;
+      std::vector<double> parts, means; ///< of the outer function
       double              mean_error = 0, held_out_error = 0;
       SolveCounts         counts;
 
@@ -38,6 +38,7 @@ namespace Palpate
                                  double(counts.newton_iterations),
                                  double(counts.set_ups)};
         v.insert(v.end(), parts.begin(), parts.end());
+        v.insert(v.end(), means.begin(), means.end());
         return v;
       }
       void
@@ -51,7 +52,9 @@ namespace Palpate
         counts.linear_iterations = v.at(6);
         counts.newton_iterations = v.at(7);
         counts.set_ups           = v.at(8);
-        parts.assign(v.begin() + 9, v.end());
+        const auto middle        = v.begin() + 9 + (v.size() - 9) / 2;
+        parts.assign(v.begin() + 9, middle);
+        means.assign(middle, v.end());
       }
     };
 
@@ -93,6 +96,7 @@ namespace Palpate
               {
                 result           = J.value(q);
                 m.parts          = J.parts();
+                m.means          = J.means();
                 const auto error = problem.mean_errors();
                 m.mean_error     = error.first;
                 m.held_out_error = error.second;
@@ -111,7 +115,7 @@ namespace Palpate
             log.append({'V', question, m.pack(result)}, J.checkpoint());
           }
         latest = m;
-        recent.emplace_back(result, m);
+        recent.push_back({result, question, m});
         if (recent.size() > 100)
           recent.erase(recent.begin());
         return result;
@@ -147,7 +151,13 @@ namespace Palpate
       std::function<void(const Q &, Q &)>
       cheap_hessian(const Q &q) override
       {
-        return J.field_hessian(q);
+        // J may not have been there: while a log is replayed, it stands still.
+        const auto question = EvaluationLog::checksum(q);
+        for (auto it = recent.rbegin(); it != recent.rend(); ++it)
+          if (it->question == question)
+            return J.field_hessian(q, J.outer.gradient(it->metrics.means));
+        AssertThrow(false, ExcMessage("a point that was never evaluated"));
+        return {};
       }
 
       void
@@ -164,9 +174,9 @@ namespace Palpate
       metrics_of(const double value) const
       {
         for (auto it = recent.rbegin(); it != recent.rend(); ++it)
-          if (it->first == value)
+          if (it->value == value)
             {
-              Metrics m = it->second;
+              Metrics m = it->metrics;
               m.counts  = live ? problem.states().counts : latest.counts;
               return m;
             }
@@ -192,6 +202,13 @@ namespace Palpate
       }
 
     private:
+      struct Evaluated
+      {
+        double        value;
+        std::uint64_t question; ///< checksum of the point
+        Metrics       metrics;
+      };
+
       /// Derivatives travel with the solve counts behind them.
       std::vector<double>
       with_counts(const std::vector<double> &v) const
@@ -224,13 +241,13 @@ namespace Palpate
         return nullptr;
       }
 
-      ReducedFunctional<dim>                 &J;
-      Problem<dim>                           &problem;
-      EvaluationLog                          &log;
-      const bool                              gauss_newton, follow;
-      bool                                    live = false;
-      Metrics                                 latest;
-      std::vector<std::pair<double, Metrics>> recent;
+      ReducedFunctional<dim> &J;
+      Problem<dim>           &problem;
+      EvaluationLog          &log;
+      const bool              gauss_newton, follow;
+      bool                    live = false;
+      Metrics                 latest;
+      std::vector<Evaluated>  recent;
     };
   } // namespace
 

@@ -85,12 +85,14 @@ namespace Palpate
           }
         states = run.states();
       }
-    const SerialMesh<dim>            whole = whole_mesh(other.data.mesh, comm);
-    const PointLocation<dim>         locator(whole);
+    const auto whole = std::make_shared<const SerialMesh<dim>>(
+      whole_mesh(other.data.mesh, comm));
+    const PointLocation<dim>         locator(*whole);
     std::vector<std::vector<double>> result;
     for (const Vector &state : states)
       {
-        const SerialDisplacement<dim> u = other.serial_displacement(state);
+        const SerialDisplacement<dim> u =
+          other.serial_displacement(state, whole);
         result.emplace_back();
         for (const auto &x : mesh.vertices)
           {

@@ -245,7 +245,7 @@ namespace Palpate
   SerialDisplacement<dim>::value(
     const typename PointLocation<dim>::Result &where) const
   {
-    const auto    &cell      = mesh.cells[where.cell];
+    const auto    &cell      = mesh->cells[where.cell];
     const auto    &l         = where.barycentric;
     const bool     quadratic = !edges.empty();
     Tensor<1, dim> u;
@@ -265,11 +265,13 @@ namespace Palpate
 
   template <int dim>
   SerialDisplacement<dim>
-  Problem<dim>::serial_displacement(const Vector &u) const
+  Problem<dim>::serial_displacement(
+    const Vector                                 &u,
+    const std::shared_ptr<const SerialMesh<dim>> &whole) const
   {
     const auto             &D = *discretization;
     SerialDisplacement<dim> result;
-    result.mesh     = whole_mesh(data.mesh, comm);
+    result.mesh     = whole;
     result.vertices = D.gather_vertices(u);
     if (degree == 2)
       {
@@ -416,6 +418,7 @@ namespace Palpate
         std::vector<double> cell;
         for (const unsigned int v : data.mesh.cells[D.cell_place[k]])
           cell.push_back(data.mesh.vertex_number(v));
+        cell.push_back(D.label(k));
         add("cells", D.cell_id[k], cell);
       }
     for (const auto &[name, array] : data.arrays)

@@ -34,7 +34,15 @@ namespace Palpate
       parameters.fail("Shape", "expected either Case/File or Case/Shape");
     const bool parts = shape.empty() && is_partitioned(parameters.get("File"));
     if (parts)
-      data = read_partitioned_pack<dim>(parameters.get("File"), quality, comm);
+      {
+        if (parameters.get("Length unit") != "m")
+          parameters.fail("Length unit",
+                          "parts are in metres, expected m for " +
+                            parameters.get("File"));
+        parameters.get("Repair orientation"); // was done when they were cut
+        data =
+          read_partitioned_pack<dim>(parameters.get("File"), quality, comm);
+      }
     else if (shape.empty())
       {
         const std::string unit = parameters.get("Length unit");
@@ -86,7 +94,8 @@ namespace Palpate
             get_corner("Semi-axes", d.semi_axes);
             d.gap = parameters.get_double("Gap");
           }
-        data.source = "generated " + shape;
+        data.source       = "generated " + shape;
+        data.is_generated = true;
         run_on_root(comm, [&]() { data.mesh = generate_shape<dim>(d); });
         broadcast_mesh(data.mesh, comm);
       }
@@ -178,10 +187,17 @@ namespace Palpate
               v *= prescribed_scale;
         }
     }
-    double extent = 0;
+    std::vector<double> box(2 * dim, -1e300); // upper corner, minus the lower
     for (const auto &v : data.mesh.vertices)
-      extent = std::max(extent, (v - data.mesh.vertices[0]).norm());
-    extent = Utilities::MPI::max(extent, comm);
+      for (unsigned int d = 0; d < dim; ++d)
+        {
+          box[d]       = std::max(box[d], v[d]);
+          box[dim + d] = std::max(box[dim + d], -v[d]);
+        }
+    Utilities::MPI::max(box, comm, box);
+    double extent = 0;
+    for (unsigned int d = 0; d < dim; ++d)
+      extent = std::max(extent, box[d] + box[dim + d]);
     run_on_all(comm, [&]() {
       for (std::size_t s = 0; s < registered.size(); ++s)
         for (std::size_t i = 0; i < n; ++i)

@@ -2,6 +2,7 @@
 #include <palpate/core/files.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/forces/matrix_free_force.h>
 #include <palpate/parameterizations/field_unknowns.h>
 #include <palpate/parameterizations/lame_parameters.h>
 
@@ -150,6 +151,13 @@ namespace Palpate
                            " acts in motions only, expected none in an "
                            "equilibrium (Task = forward, or no "
                            "Time/Integrator)");
+    for (unsigned int i = 0; i < forces.size(); ++i)
+      if (!(time && time->is_explicit) &&
+          dynamic_cast<const MatrixFreeForce<dim> *>(forces[i].get()))
+        throw EntryError("Loads/Charge density",
+                         force_names[i] +
+                           " acts between all vertices, expected a motion with "
+                           "an explicit Time/Integrator");
     if (time)
       {
         auto force = std::make_unique<InertiaForce<dim>>(D, time->lumped);
@@ -394,13 +402,16 @@ namespace Palpate
     std::vector<double> share(S, 0.), times;
     if (list == "all")
       share.assign(S, 1. / S);
+    else if (list == "sum")
+      share.assign(S, 1.);
     else if (list == "final")
       share.back() = 1;
     else
       {
         times = parameters.get_doubles("Times");
         if (times.empty())
-          parameters.fail("Times", "expected all, final, or a list of times");
+          parameters.fail("Times",
+                          "expected all, sum, final, or a list of times");
         for (const double t : times)
           {
             std::size_t s = 0;

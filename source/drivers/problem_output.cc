@@ -57,7 +57,7 @@ namespace Palpate
       Image image        = grid;
       image.n_components = 3;
       image.values.assign(3 * grid.n_voxels(), 0);
-      const PointLocation<3> locator(u.mesh);
+      const PointLocation<3> locator(*u.mesh);
       for (std::size_t v = 0; v < near.size(); ++v)
         if (near[v])
           {
@@ -249,13 +249,14 @@ namespace Palpate
     nlohmann::json result;
     if constexpr (dim == 3)
       {
-        const SerialMesh<3>    whole = whole_mesh(data.mesh, comm);
-        const PointLocation<3> locator(whole);
+        const auto whole =
+          std::make_shared<const SerialMesh<3>>(whole_mesh(data.mesh, comm));
+        const PointLocation<3> locator(*whole);
         for (const Landmarks &marks : landmarks)
           {
             const unsigned int s = marks.timestamp;
             const auto         simulated =
-              serial_displacement(states().context(s).state.u);
+              serial_displacement(states().context(s).state.u, whole);
             SerialDisplacement<3> input;
             input.mesh = whole;
             if (!registered.empty())
@@ -308,13 +309,15 @@ namespace Palpate
     add("largest_principal_strain", strain);
     add("jacobian", jacobian);
     std::vector<SerialDisplacement<dim>> displacements;
+    const auto whole = std::make_shared<const SerialMesh<dim>>(
+      whole_mesh(data.mesh, comm, true));
     for (std::size_t s = 0; s < snapshots.size(); ++s)
-      displacements.push_back(serial_displacement(states().context(s).state.u));
+      displacements.push_back(
+        serial_displacement(states().context(s).state.u, whole));
     run_on_root(comm, [&]() {
       if constexpr (dim == 3)
         {
-          const auto cells =
-            rasterize_cells(displacements[0].mesh, *raster_grid);
+          const auto cells = rasterize_cells(*whole, *raster_grid);
           for (std::size_t s = 0; s < displacements.size(); ++s)
             write_nifti(directory + "/" +
                           displacement_image(s, displacements.size()),
@@ -458,10 +461,10 @@ namespace Palpate
   void
   Problem<dim>::add_generated_mesh(NpzArrays &arrays) const
   {
-    if (data.source.compare(0, 9, "generated") != 0)
+    if (!data.is_generated)
       return;
-    // Nobody else has this mesh.
-    const SerialMesh<dim>     whole = whole_mesh(data.mesh, comm);
+    // Rank 0, which writes it, gets it.
+    const SerialMesh<dim>     whole = whole_mesh(data.mesh, comm, true);
     const std::size_t         N = whole.vertices.size(), M = whole.cells.size();
     std::vector<double>       points;
     std::vector<std::int64_t> cells;

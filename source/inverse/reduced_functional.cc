@@ -2,6 +2,7 @@
 #include <palpate/inverse/reduced_functional.h>
 
 #include <cmath>
+#include <sstream>
 
 namespace Palpate
 {
@@ -32,10 +33,13 @@ namespace Palpate
         {
           const double p = terms[i].power;
           if ((A[i] < 0 && p != std::round(p)) || (A[i] == 0 && p < 1))
-            throw SolverError("Objective/" + terms[i].name + " is " +
-                              std::to_string(A[i]) + ", where its Power " +
-                              std::to_string(p) +
-                              " has no derivative; expected a value above 0");
+            {
+              std::ostringstream text;
+              text << "Objective/" << terms[i].name << " is " << A[i]
+                   << ", where its Power " << p
+                   << " has no derivative; expected a value above 0";
+              throw SolverError(text.str());
+            }
           result[i] = terms[i].weight * (p == 1 ? A[i] : std::pow(A[i], p));
         }
     return result;
@@ -71,7 +75,10 @@ namespace Palpate
   OuterFunction<dim>::bend(const unsigned int i, const double A) const
   {
     const double p = terms[i].power;
-    return p == 1 ? 0. : terms[i].weight * p * (p - 1) * std::pow(A, p - 2);
+    // At 0, which is the least of such a term, it does not change.
+    return p == 1 || A == 0
+             ? 0.
+             : terms[i].weight * p * (p - 1) * std::pow(A, p - 2);
   }
 
   template <int dim>
@@ -128,8 +135,8 @@ namespace Palpate
     const MPI_Comm                       &comm)
     : problem(problem)
     , parameterization(parameterization)
-    , terms(terms)
     , outer(terms)
+    , terms(terms)
     , fixed_fields(fixed_fields)
     , comm(comm)
   {}
@@ -175,6 +182,8 @@ namespace Palpate
     try
       {
         problem.solve(all_fields());
+        current.states = problem.states();
+        measure();
       }
     catch (const SolverError &)
       {
@@ -186,8 +195,6 @@ namespace Palpate
           }
         throw;
       }
-    current.states = problem.states();
-    measure();
     current.valid = true;
   }
 
@@ -209,6 +216,9 @@ namespace Palpate
               current.means[i] +=
                 share * terms[i].objective->value(problem.context(s));
           }
+        // Rounding of terms that are nowhere below 0.
+        if (std::abs(current.means[i]) < 1e-15)
+          current.means[i] = std::max(current.means[i], 0.);
       }
     current.parts = outer.parts(current.means);
     current.value = outer.value(current.parts);
@@ -346,9 +356,21 @@ namespace Palpate
     const auto bends =
       curved ? outer.hessian(current.means, changes_of_means(du, dfields))
              : std::vector<double>(terms.size(), 0.);
-    if (gauss_newton)
-      for (double &slope : slopes)
-        slope = std::max(slope, 0.);
+    auto direct = current.direct_duals;
+    if (gauss_newton && !outer.is_linear())
+      {
+        direct = std::make_shared<FieldDuals>(current.fields);
+        for (double &slope : slopes)
+          slope = std::max(slope, 0.);
+        for (unsigned int i = 0; i < terms.size(); ++i)
+          for (unsigned int s = 0; terms[i].weight != 0 && s < S; ++s)
+            if (const bool each = terms[i].objective->depends_on_state();
+                each || s == 0)
+              terms[i].objective->field_gradient(
+                problem.context(s),
+                slopes[i] * (each ? terms[i].share_of(s, S) : 1.),
+                *direct);
+      }
     for (unsigned int s = 0; s < S; ++s)
       {
         const Context<dim> c   = problem.context(s);
@@ -390,17 +412,17 @@ namespace Palpate
         result.add(-1., h);
       }
     parameterization.vjp(q, result, Hv);
-    parameterization.second_vjp(
-      q, v, gauss_newton ? *current.direct_duals : *current.duals, Hv);
+    parameterization.second_vjp(q,
+                                v,
+                                gauss_newton ? *direct : *current.duals,
+                                Hv);
   }
 
   template <int dim>
   std::function<void(const std::vector<double> &, std::vector<double> &)>
-  ReducedFunctional<dim>::field_hessian(const Q &q) const
+  ReducedFunctional<dim>::field_hessian(const Q                   &q,
+                                        const std::vector<double> &slopes) const
   {
-    // Slopes of the outer function at the last point; those below 0 would make
-    // it indefinite.
-    const auto slopes = outer.gradient(current.means);
     const auto counts = [this, slopes](const unsigned int i) {
       return terms[i].weight != 0 && !terms[i].objective->depends_on_state() &&
              slopes[i] > 0;

@@ -4,6 +4,7 @@
 #include <deal.II/lac/sparsity_pattern.h>
 #include <deal.II/lac/sparsity_tools.h>
 
+#include <palpate/core/files.h>
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
 #include <palpate/mesh/readers.h>
@@ -200,6 +201,19 @@ namespace Palpate
                              n_parts,
                              found,
                              SparsityTools::Partitioner::metis);
+    // METIS leaves parts empty where there are hardly more cells than parts.
+    std::vector<unsigned int> size(n_parts, 0);
+    for (const unsigned int p : found)
+      ++size[p];
+    for (unsigned int p = 0; p < n_parts; ++p)
+      if (size[p] == 0)
+        {
+          const unsigned int largest =
+            std::max_element(size.begin(), size.end()) - size.begin();
+          *std::find(found.begin(), found.end(), largest) = p;
+          --size[largest];
+          ++size[p];
+        }
     for (std::size_t k = 0; k < M; ++k)
       part[k] = found[place[k]];
     return part;
@@ -297,8 +311,7 @@ namespace Palpate
     const unsigned int        n_ranks = Utilities::MPI::n_mpi_processes(comm);
     const unsigned int        me      = Utilities::MPI::this_mpi_process(comm);
     std::vector<unsigned int> owner;
-    if (me == 0)
-      owner = partition_cells(mesh, n_ranks);
+    run_on_root(comm, [&]() { owner = partition_cells(mesh, n_ranks); });
     broadcast_plain(owner, comm);
     return MeshParts<dim>(mesh, owner, n_ranks).part(me);
   }
@@ -481,8 +494,7 @@ namespace Palpate
             info.manifold_id        = numbers::flat_manifold_id;
             if constexpr (dim >= 2)
               info.manifold_line_ids.fill(numbers::flat_manifold_id);
-            if constexpr (dim == 3)
-              info.manifold_quad_ids.fill(numbers::flat_manifold_id);
+            info.manifold_quad_ids.fill(numbers::flat_manifold_id);
             description.cell_infos[0].push_back(info);
           }
       }
@@ -491,10 +503,16 @@ namespace Palpate
 
   template <int dim>
   SerialMesh<dim>
-  whole_mesh(const SerialMesh<dim> &part, const MPI_Comm &comm)
+  whole_mesh(const SerialMesh<dim> &part,
+             const MPI_Comm        &comm,
+             const bool             on_root_only)
   {
     if (part.is_whole())
       return part;
+    const auto gather = [&](const auto &mine) {
+      return on_root_only ? Utilities::MPI::gather(comm, mine, 0)
+                          : Utilities::MPI::all_gather(comm, mine);
+    };
     const unsigned int        me = Utilities::MPI::this_mpi_process(comm);
     std::vector<double>       x;
     std::vector<unsigned int> cells, faces;
@@ -525,15 +543,18 @@ namespace Palpate
           faces.push_back(part.vertex_number(v));
       }
     SerialMesh<dim> whole;
-    whole.vertices.resize(part.n_all_vertices());
-    whole.cells.resize(part.n_all_cells());
-    whole.labels.resize(part.n_all_cells());
-    for (const auto &from : Utilities::MPI::all_gather(comm, x))
+    if (!on_root_only || me == 0)
+      {
+        whole.vertices.resize(part.n_all_vertices());
+        whole.cells.resize(part.n_all_cells());
+        whole.labels.resize(part.n_all_cells());
+      }
+    for (const auto &from : gather(x))
       for (std::size_t i = 0; i < from.size(); i += dim + 1)
         for (unsigned int d = 0; d < dim; ++d)
           whole.vertices[static_cast<unsigned int>(from[i])][d] =
             from[i + 1 + d];
-    for (const auto &from : Utilities::MPI::all_gather(comm, cells))
+    for (const auto &from : gather(cells))
       for (std::size_t i = 0; i < from.size(); i += dim + 3)
         {
           whole.labels[from[i]] = static_cast<int>(from[i + 1]);
@@ -541,7 +562,7 @@ namespace Palpate
             whole.cells[from[i]][a] = from[i + 2 + a];
         }
     std::map<std::array<unsigned int, dim>, unsigned int> ids;
-    for (const auto &from : Utilities::MPI::all_gather(comm, faces))
+    for (const auto &from : gather(faces))
       for (std::size_t i = 0; i < from.size(); i += dim + 1)
         {
           std::array<unsigned int, dim> v;
@@ -583,7 +604,8 @@ namespace Palpate
                const SerialMesh<dim> &,                                       \
                parallel::fullydistributed::Triangulation<dim> &);             \
   template SerialMesh<dim> whole_mesh(const SerialMesh<dim> &,                \
-                                      const MPI_Comm &);                      \
+                                      const MPI_Comm &,                       \
+                                      const bool);                            \
   template void            broadcast_mesh(SerialMesh<dim> &, const MPI_Comm &);
 
   INSTANTIATE(2)

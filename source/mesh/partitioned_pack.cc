@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -25,29 +26,38 @@ namespace Palpate
       return "part_" + Utilities::int_to_string(part, 4) + ".npz";
     }
 
-    /// A number for the mesh and how it is cut, exact in double precision.
+    /// A number for the case and how it is cut, exact in double precision.
     template <int dim>
     std::int64_t
-    identity(const SerialMesh<dim>           &mesh,
+    identity(const CaseData<dim>             &data,
              const std::vector<unsigned int> &part_of_cell)
     {
-      std::uint64_t hash = 14695981039346656037ull;
-      const auto    add  = [&](const std::uint64_t bits) {
+      const SerialMesh<dim> &mesh = data.mesh;
+      std::uint64_t          hash = 14695981039346656037ull;
+      const auto             add  = [&](const std::uint64_t bits) {
         hash = (hash ^ bits) * 1099511628211ull;
         hash ^= hash >> 29;
       };
+      const auto add_number = [&](const double x) {
+        std::uint64_t bits;
+        std::memcpy(&bits, &x, sizeof bits);
+        add(bits);
+      };
       for (const auto &x : mesh.vertices)
         for (unsigned int d = 0; d < dim; ++d)
-          {
-            std::uint64_t bits;
-            std::memcpy(&bits, &x[d], sizeof bits);
-            add(bits);
-          }
+          add_number(x[d]);
       for (std::size_t k = 0; k < mesh.cells.size(); ++k)
         {
           for (const unsigned int v : mesh.cells[k])
             add(v);
           add(part_of_cell[k]);
+          add_number(mesh.labels[k]);
+        }
+      for (const auto &[key, array] : data.arrays)
+        {
+          for (const char c : key)
+            add(c);
+          std::for_each(array.values.begin(), array.values.end(), add_number);
         }
       return hash >> 12;
     }
@@ -92,6 +102,8 @@ namespace Palpate
                               "max_angle"})
         if (!json.contains(key) || !json[key].is_number())
           fail("key '" + std::string(key) + "' is no number");
+      if (!json.contains("generated") || !json["generated"].is_boolean())
+        fail("key 'generated' is neither true nor false");
       if (!json.contains("arrays") || !json["arrays"].is_array())
         fail("key 'arrays' is no list");
       if (json["dimension"] != 2 && json["dimension"] != 3)
@@ -181,8 +193,21 @@ namespace Palpate
         {
           BoundaryFace<dim> face;
           for (unsigned int i = 0; i < dim; ++i)
-            face.vertices[i] =
-              static_cast<unsigned int>(faces.values[f * dim + i]);
+            {
+              const double v = faces.values[f * dim + i];
+              if (!(v >= 0 && v < N))
+                throw InputError(filename,
+                                 "key 'boundary_faces': value at [" +
+                                   std::to_string(f) + ", " +
+                                   std::to_string(i) +
+                                   "], expected whole numbers below " +
+                                   std::to_string(N));
+              face.vertices[i] = static_cast<unsigned int>(v);
+            }
+          if (!(ids.values[f] >= 0 && ids.values[f] < 4294967295.))
+            throw InputError(filename,
+                             "key 'boundary_ids': value at [" +
+                               std::to_string(f) + "], expected ids >= 0");
           face.id = static_cast<unsigned int>(ids.values[f]);
           data.mesh.boundary_faces.push_back(face);
         }
@@ -222,9 +247,13 @@ namespace Palpate
   {
     const auto           part_of_cell = partition_cells(data.mesh, n_parts);
     const MeshParts<dim> parts(data.mesh, part_of_cell, n_parts);
-    const std::int64_t   id    = identity(data.mesh, part_of_cell);
+    const std::int64_t   id    = identity(data, part_of_cell);
     const std::string    index = directory + "/case.json";
     std::remove(index.c_str());
+    for (unsigned int p = n_parts; // of an earlier run with more parts
+         std::remove((directory + "/" + part_name(p)).c_str()) == 0;
+         ++p)
+      ;
     std::vector<std::array<std::size_t, 2>> sizes;
     std::vector<std::string>                keys;
     for (unsigned int p = 0; p < n_parts; ++p)
@@ -279,6 +308,7 @@ namespace Palpate
       }
     const nlohmann::json json = {{"format", format},
                                  {"source", data.source},
+                                 {"generated", data.is_generated},
                                  {"dimension", dim},
                                  {"parts", n_parts},
                                  {"vertices", data.mesh.vertices.size()},
@@ -355,6 +385,7 @@ namespace Palpate
       for (unsigned int &owner : data.mesh.part.owner)
         owner = ((owner + 1) * n_ranks - 1) / n_parts;
     });
+    data.is_generated          = index["generated"];
     quality.n_vertices         = index["vertices"];
     quality.n_cells            = index["cells"];
     quality.n_components       = index["components"];

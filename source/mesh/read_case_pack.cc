@@ -83,6 +83,7 @@ namespace Palpate
         {"youngs_modulus", {{M}}, "(M,)", Values::positive},
         {"poisson_ratio", {{M}}, "(M,)", Values::poisson_ratio},
         {"density", {{M}}, "(M,)", Values::positive},
+        {"charge_density", {{M}}, "(M,)", Values::finite},
         {"spring_stiffness", {{M, d}}, "(M, " + D + ")", Values::positive},
         {"rest_length", {{M, d}}, "(M, " + D + ")", Values::positive},
         {"observation_weight", {{N}}, "(N,)", Values::nonnegative}};

@@ -23,6 +23,7 @@ namespace Palpate
       {"dilatational_viscosity", {"Pa s", 1e-6, 1e9, true}},
       {"ground_stiffness", {"N/m", 1e-6, 1e12, true}},
       {"ground_friction", {"", 1e-4, 10, true}},
+      {"charge_density", {"C/m^3", -1e6, 1e6, false, 1e-3}},
       {"initial_displacement", {"m", -1e6, 1e6, false}},
       {"initial_velocity", {"m/s", -1e6, 1e6, false}}};
     return all;
@@ -206,8 +207,7 @@ namespace Palpate
           throw EntryError("Parameterization/More unknowns",
                            "the start of " + name +
                              " is not positive, expected a value > 0");
-        if (known.log)
-          v = std::log(v);
+        v = known.log ? std::log(v) : v / known.scale;
       }
     // Start of a group: the mean over its values by volume; a body that turns
     // starts with its mean velocity.
@@ -277,8 +277,8 @@ namespace Palpate
   void
   FieldUnknowns<dim>::bounds(Q &low, Q &high) const
   {
-    low.assign(n_local(), known.log ? std::log(lower) : lower);
-    high.assign(n_local(), known.log ? std::log(upper) : upper);
+    low.assign(n_local(), known.log ? std::log(lower) : lower / known.scale);
+    high.assign(n_local(), known.log ? std::log(upper) : upper / known.scale);
     if (shape.place != Place::nodes)
       for (unsigned int i = 0; i < n_on_root; ++i)
         {
@@ -351,7 +351,8 @@ namespace Palpate
     Field     &field = fields[name];
     field            = shape;
     for (unsigned int i = 0; i < x.size(); ++i)
-      field[i] = known.log ? std::exp(base[i] + x[i]) : base[i] + x[i];
+      field[i] =
+        known.log ? std::exp(base[i] + x[i]) : known.scale * (base[i] + x[i]);
   }
 
   template <int dim>
@@ -405,7 +406,7 @@ namespace Palpate
   {
     std::vector<double> groups(n_groups, 0.);
     for (unsigned int i = 0; i < n_on_root; ++i)
-      groups[i] = known.log ? std::exp(q[i]) : q[i];
+      groups[i] = known.log ? std::exp(q[i]) : known.scale * q[i];
     if (n_groups > 0)
       MPI_Bcast(groups.data(), n_groups, MPI_DOUBLE, 0, D->comm);
     std::vector<NamedValue> result;

@@ -1,5 +1,6 @@
 #include <palpate/equilibrium/norm.h>
 #include <palpate/equilibrium/together.h>
+#include <palpate/forces/matrix_free_force.h>
 #include <palpate/time_integration/integrator.h>
 
 #include <cmath>
@@ -108,6 +109,21 @@ namespace Palpate
   }
 
   template <int dim>
+  void
+  MovingBody<dim>::for_each_force(
+    const std::function<void(const Force<dim> &)> &f) const
+  {
+    together(discretization.comm, [&]() {
+      for (const auto &force : equilibrium.forces)
+        if (dynamic_cast<const MatrixFreeForce<dim> *>(force.get()) == nullptr)
+          f(*force);
+    });
+    for (const auto &force : equilibrium.forces)
+      if (dynamic_cast<const MatrixFreeForce<dim> *>(force.get()) != nullptr)
+        together(discretization.comm, [&]() { f(*force); });
+  }
+
+  template <int dim>
   double
   MovingBody<dim>::force(const State &state, Vector &f) const
   {
@@ -115,20 +131,19 @@ namespace Palpate
     f.zero_out_ghost_values();
     f                    = 0;
     const Context<dim> c = context(state);
-    together(discretization.comm, [&]() {
-      for (const auto &force : equilibrium.forces)
-        if (force->tangent_depends_on().velocity)
-          {
-            Vector part = discretization.make_vector();
-            force->residual(c, part);
-            for (unsigned int i = 0; i < f.locally_owned_size(); ++i)
-              {
-                f.local_element(i) += part.local_element(i);
-                power += part.local_element(i) * state.v.local_element(i);
-              }
-          }
-        else if (force.get() != &inertia)
-          force->residual(c, f);
+    for_each_force([&](const Force<dim> &force) {
+      if (force.tangent_depends_on().velocity)
+        {
+          Vector part = discretization.make_vector();
+          force.residual(c, part);
+          for (unsigned int i = 0; i < f.locally_owned_size(); ++i)
+            {
+              f.local_element(i) += part.local_element(i);
+              power += part.local_element(i) * state.v.local_element(i);
+            }
+        }
+      else if (&force != &inertia)
+        force.residual(c, f);
     });
     for (unsigned int i = 0; i < f.locally_owned_size(); ++i)
       f.local_element(i) = constrained[i] ? 0. : -f.local_element(i);
@@ -223,7 +238,7 @@ namespace Palpate
           x.update_ghost_values();
           y.zero_out_ghost_values();
           y = 0;
-          together(D.comm, [&]() { apply(x, y); });
+          apply(x, y);
           x.zero_out_ghost_values();
           double xAx = 0, xMx = 0;
           for (unsigned int i = 0; i < x.locally_owned_size(); ++i)
@@ -251,26 +266,25 @@ namespace Palpate
   stable_step(const MovingBody<dim> &body, const State &state, Vector &mode)
   {
     const auto   context = body.context(state);
-    const auto  &forces  = body.equilibrium.forces;
     const Vector m       = body.inertia.mass.diagonal(body.fields["density"]);
     const double w_2 =
       largest_eigenvalue<dim>(body, m, mode, [&](const Vector &x, Vector &y) {
-        for (const auto &force : forces)
-          if (force.get() != &body.inertia)
-            force->apply_tangent(context, x, y);
+        body.for_each_force([&](const Force<dim> &force) {
+          if (&force != &body.inertia)
+            force.apply_tangent(context, x, y);
+        });
       });
     double c = 0;
     if (body.equilibrium.depends_on_velocity())
       {
         Vector start;
-        c = largest_eigenvalue<dim>(body,
-                                    m,
-                                    start,
-                                    [&](const Vector &x, Vector &y) {
-                                      for (const auto &force : forces)
-                                        if (force->limits_explicit_steps())
-                                          force->velocity_vjp(context, x, y);
-                                    });
+        c = largest_eigenvalue<dim>(
+          body, m, start, [&](const Vector &x, Vector &y) {
+            body.for_each_force([&](const Force<dim> &force) {
+              if (force.limits_explicit_steps())
+                force.velocity_vjp(context, x, y);
+            });
+          });
       }
     // The iteration finds them from below.
     const double sum = c + std::sqrt(c * c + 4 * w_2);

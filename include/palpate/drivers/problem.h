@@ -51,12 +51,12 @@ namespace Palpate
   template <int dim>
   struct SerialDisplacement
   {
-    /// At a place that PointLocation found in `mesh` [m].
+    /// At a place that PointLocation found in the mesh [m].
     dealii::Tensor<1, dim>
     value(const typename PointLocation<dim>::Result &where) const;
 
-    SerialMesh<dim>     mesh;
-    std::vector<double> vertices; ///< (N * dim) [m]
+    std::shared_ptr<const SerialMesh<dim>> mesh;
+    std::vector<double>                    vertices; ///< (N * dim) [m]
     /// By the two vertices of an edge; empty for linear elements.
     std::map<std::array<unsigned int, 2>, dealii::Tensor<1, dim>> edges;
   };
@@ -126,9 +126,12 @@ namespace Palpate
     std::pair<double, double>
     mean_errors() const;
 
-    /// A nodal vector on the whole mesh, on every rank. Collective.
+    /// A nodal vector on the whole mesh, which is given, on every rank.
+    /// Collective.
     SerialDisplacement<dim>
-    serial_displacement(const Vector &u) const;
+    serial_displacement(
+      const Vector                                 &u,
+      const std::shared_ptr<const SerialMesh<dim>> &whole) const;
 
     /// Set the constrained entries of a ghosted displacement to what is
     /// prescribed at a time [s].

@@ -99,8 +99,9 @@ namespace Palpate
     hessian(const Q &q, const Q &v, const bool gauss_newton, Q &Hv);
     /// v -> R v (dual), the positive (Gauss-Newton) Hessian at q of the terms
     /// that do not see the state; empty without such terms. No solves.
+    /// @param slopes of the outer function at q; those below 0 are left out
     std::function<void(const Q &v, Q &Rv)>
-    field_hessian(const Q &q) const;
+    field_hessian(const Q &q, const std::vector<double> &slopes) const;
 
     /// Weighted contribution of each term at the last point: OuterFunction
     /// makes the value of them, by default their sum.
@@ -108,6 +109,12 @@ namespace Palpate
     parts() const
     {
       return current.parts;
+    }
+    /// The terms' means A_i there.
+    const std::vector<double> &
+    means() const
+    {
+      return current.means;
     }
     /// dJ/dfields at the last point after gradient(): entries of owned cells.
     const FieldDuals &
@@ -151,6 +158,7 @@ namespace Palpate
 
     StateProblem<dim>           &problem;
     const Parameterization<dim> &parameterization;
+    const OuterFunction<dim>     outer;
 
   private:
     struct Point
@@ -182,7 +190,6 @@ namespace Palpate
                      const Fields              &dfields) const;
 
     const std::vector<WeightedTerm<dim>> &terms;
-    const OuterFunction<dim>              outer;
     const Fields                         &fixed_fields;
     const MPI_Comm                        comm;
     Point                                 current, previous;

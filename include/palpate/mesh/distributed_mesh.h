@@ -85,11 +85,13 @@ namespace Palpate
     const SerialMesh<dim>                                  &part,
     dealii::parallel::fullydistributed::Triangulation<dim> &triangulation);
 
-  /// The whole mesh, on every rank, of the ranks' parts: for what looks at all
-  /// of it (images, landmarks). Collective.
+  /// The whole mesh of the ranks' parts, for what looks at all of it (images,
+  /// landmarks): on every rank, or on rank 0 and nothing elsewhere. Collective.
   template <int dim>
   SerialMesh<dim>
-  whole_mesh(const SerialMesh<dim> &part, const MPI_Comm &comm);
+  whole_mesh(const SerialMesh<dim> &part,
+             const MPI_Comm        &comm,
+             const bool             on_root_only = false);
 
   /// Send the mesh of rank 0 to all ranks. Collective.
   template <int dim>

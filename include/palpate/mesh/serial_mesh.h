@@ -89,6 +89,7 @@ namespace Palpate
   struct CaseData
   {
     std::string     source; ///< file name, or "generated truncated cone"
+    bool            is_generated = false; ///< nobody else has the mesh
     SerialMesh<dim> mesh;
     /// The other arrays of the pack by key (DESIGN: displacement_field,
     /// alpha_k, ...), validated for shape, type and finiteness.

@@ -30,11 +30,13 @@ namespace Palpate
                   const double       upper);
 
     /// Fields that can be unknown, with their usual bounds; log: positive.
+    /// Others are unknown in units of their scale.
     struct Known
     {
       std::string unit;
       double      lower, upper;
       bool        log;
+      double      scale = 1;
     };
     static const std::map<std::string, Known> &
     known_fields();
@@ -112,7 +114,7 @@ namespace Palpate
     double
     slope(const Field &field, const unsigned int i) const
     {
-      return known.log ? field[i] : 1.;
+      return known.log ? field[i] : known.scale;
     }
 
     const std::string          name, spread;

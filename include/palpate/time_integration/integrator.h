@@ -65,6 +65,12 @@ namespace Palpate
     double
     force(const State &state, Vector &f) const;
 
+    /// Do something with every force; where one fails on some rank, all fail.
+    /// Those between all nodes communicate, and come when the others are done.
+    /// Collective. @throw SolverError
+    void
+    for_each_force(const std::function<void(const Force<dim> &)> &f) const;
+
     /// What each force of the equilibrium is called.
     std::vector<std::string> names = {};
 

@@ -177,7 +177,10 @@ namespace Palpate
   {}
 
   void
-  DiscretizedField::compute(const PointCharges &charges, FieldAtCharges &field)
+  DiscretizedField::compute(const PointCharges &charges,
+                            FieldAtCharges     &field,
+                            const std::size_t   first,
+                            const std::size_t   last)
   {
     require_places(charges);
     const std::size_t n = charges.size();
@@ -294,8 +297,8 @@ namespace Palpate
       n_near += count;
       sums.n_here += part.n_here;
     };
-    dealii::parallel::apply_to_subranges(std::size_t(0), n, add, 16);
-    require_distances(charges, sums);
-    mean_near = double(n_near) / n;
+    dealii::parallel::apply_to_subranges(first, last, add, 16);
+    require_distances(charges, sums, last - first);
+    mean_near = double(n_near) / std::max<std::size_t>(last - first, 1);
   }
 } // namespace Palpate

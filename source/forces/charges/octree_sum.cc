@@ -10,24 +10,17 @@ namespace Palpate
 {
   namespace
   {
-    constexpr unsigned int highest_order = 8;
+    constexpr unsigned int highest_order = 10;
+    constexpr unsigned int most_powers   = 286; ///< of order 0 to 10
 
     /// Powers (i, j, k) of order 0 to P, order by order, and where those with
-    /// one more or fewer are; "none" points behind the last.
+    /// fewer are; "none" points behind the last.
     struct Powers
     {
       explicit Powers(const unsigned int order)
         : order(order)
       {
-        const auto place = [&](const int i, const int j, const int k) {
-          if (i < 0 || j < 0 || k < 0)
-            return n_all(order + 1);
-          unsigned int at = i + j + k == 0 ? 0 : n_all(i + j + k - 1);
-          for (int a = i + j + k; a > i; --a)
-            at += i + j + k - a + 1;
-          return at + k;
-        };
-        for (unsigned int n = 0; n <= order + 1; ++n)
+        for (unsigned int n = 0; n <= order; ++n)
           for (int i = n; i >= 0; --i)
             for (int j = n - i; j >= 0; --j)
               {
@@ -41,10 +34,27 @@ namespace Palpate
                 minus2.push_back({{place(i - 2, j, k),
                                    place(i, j - 2, k),
                                    place(i, j, k - 2)}});
-                plus.push_back({{place(i + 1, j, k),
-                                 place(i, j + 1, k),
-                                 place(i, j, k + 1)}});
+                double f = 1;
+                for (const int m : {i, j, k})
+                  for (int l = 2; l <= m; ++l)
+                    f *= l;
+                factorial.push_back(f);
               }
+        for (const auto &b : all)
+          for (unsigned int a = 0; a < n_all(order - (b[0] + b[1] + b[2])); ++a)
+            sum.push_back(
+              place(all[a][0] + b[0], all[a][1] + b[1], all[a][2] + b[2]));
+      }
+
+      unsigned int
+      place(const int i, const int j, const int k) const
+      {
+        if (i < 0 || j < 0 || k < 0)
+          return n_all(order);
+        unsigned int at = i + j + k == 0 ? 0 : n_all(i + j + k - 1);
+        for (int a = i + j + k; a > i; --a)
+          at += i + j + k - a + 1;
+        return at + k;
       }
 
       /// Number of powers of order 0 to n.
@@ -56,7 +66,10 @@ namespace Palpate
 
       const unsigned int                       order;
       std::vector<std::array<int, 3>>          all;
-      std::vector<std::array<unsigned int, 3>> minus, minus2, plus;
+      std::vector<std::array<unsigned int, 3>> minus, minus2;
+      std::vector<double>                      factorial;
+      /// Of b and a, as long as their orders sum to P at most: a + b.
+      std::vector<unsigned int> sum;
     };
 
     struct Node
@@ -64,7 +77,6 @@ namespace Palpate
       std::array<double, 3>     centre;
       double                    radius = 0; ///< farthest charge from the centre
       double                    size   = 0; ///< sum of |q|
-      double                    beyond = 0; ///< sum of |q| |x - c|^(order + 1)
       std::size_t               first, last;
       std::vector<unsigned int> children; ///< none: a leaf
       std::size_t               moments = 0;
@@ -180,11 +192,8 @@ namespace Palpate
                 r[d] = charges.x[d][i] - node.centre[d];
                 square += r[d] * r[d];
               }
-            const double distance = std::sqrt(square);
-            node.radius           = std::max(node.radius, distance);
+            node.radius = std::max(node.radius, std::sqrt(square));
             node.size += std::abs(charges.q[i]);
-            node.beyond +=
-              std::abs(charges.q[i]) * std::pow(distance, powers.order + 1.);
             monomial[0] = charges.q[i];
             m[0] += monomial[0];
             for (unsigned int a = 1; a < size; ++a)
@@ -192,8 +201,8 @@ namespace Palpate
                 const unsigned int d = powers.all[a][0] > 0   ? 0
                                        : powers.all[a][1] > 0 ? 1
                                                               : 2;
-                monomial[a]          = r[d] * monomial[powers.minus[a][d]];
-                m[a] += monomial[a];
+                monomial[a]          = -r[d] * monomial[powers.minus[a][d]];
+                m[a] += monomial[a] / powers.factorial[a];
               }
           }
       }
@@ -206,77 +215,120 @@ namespace Palpate
       std::vector<double>       moments;
     };
 
-    /// Smallest distance of a node's charges to a point, at least.
     double
-    distance(const Node &leaf, const std::array<double, 3> &point)
+    distance(const Node &a, const Node &b)
     {
       double square = 0;
       for (unsigned int d = 0; d < 3; ++d)
-        square += (leaf.centre[d] - point[d]) * (leaf.centre[d] - point[d]);
-      return std::sqrt(square) - leaf.radius;
+        square += (a.centre[d] - b.centre[d]) * (a.centre[d] - b.centre[d]);
+      return std::sqrt(square);
     }
 
-    /// Field of the series of some nodes at the charges of a leaf.
+    /// The field of some nodes at the charges of a leaf: with R the way between
+    /// the centres, D_c = d^c(1/|R|), sum over a, b of M_a D_(a+b) x^b / b!.
     void
     add_series(const Tree                      &tree,
                const Node                      &leaf,
                const std::vector<unsigned int> &nodes,
                FieldAtCharges                  &field)
     {
+      if (nodes.empty())
+        return;
       const Powers      &powers = tree.powers;
-      const unsigned int P = powers.order, n_m = Powers::n_all(P);
-
+      const unsigned int P = powers.order, n = Powers::n_all(P);
+      // t: D over the factorials, 0 behind them; L: the sums over a.
+      std::array<Lanes, most_powers + 1> t, D, M, L;
+      for (std::size_t first = 0; first < nodes.size(); first += Lanes::width)
+        {
+          // Lanes that are left over repeat the first node, without charge.
+          const auto node = [&](const unsigned int l) -> const Node & {
+            return tree
+              .nodes[nodes[first + l < nodes.size() ? first + l : first]];
+          };
+          Lanes r[3], r2;
+          for (unsigned int d = 0; d < 3; ++d)
+            {
+              r[d] = Lanes::from([&](const unsigned int l) {
+                return leaf.centre[d] - node(l).centre[d];
+              });
+              r2 += r[d] * r[d];
+            }
+          std::array<const double *, Lanes::width> m;
+          for (unsigned int l = 0; l < Lanes::width; ++l)
+            m[l] = &tree.moments[node(l).moments];
+          const unsigned int used =
+            std::min<std::size_t>(Lanes::width, nodes.size() - first);
+          for (unsigned int k = 0; k < n; ++k)
+            M[k] = Lanes::from(
+              [&](const unsigned int l) { return l < used ? m[l][k] : 0.; });
+          const Lanes inverse = inverse_root(r2), i2 = inverse * inverse;
+          t[0] = D[0]    = inverse;
+          t[n]           = Lanes();
+          unsigned int k = 1;
+          for (unsigned int order = 1; order <= P; ++order)
+            {
+              const Lanes two = Lanes((1. - 2. * order) / order) * i2,
+                          one = Lanes((order - 1.) / order) * i2;
+              for (const unsigned int end = Powers::n_all(order); k < end; ++k)
+                {
+                  const auto &down = powers.minus[k], &less = powers.minus2[k];
+                  t[k] = two * (r[0] * t[down[0]] + r[1] * t[down[1]] +
+                                r[2] * t[down[2]]) -
+                         one * (t[less[0]] + t[less[1]] + t[less[2]]);
+                  D[k] = Lanes(powers.factorial[k]) * t[k];
+                }
+            }
+          const unsigned int *sum = powers.sum.data();
+          for (unsigned int b = 0; b < n; ++b)
+            {
+              const auto        &of = powers.all[b];
+              const unsigned int na =
+                Powers::n_all(P - (of[0] + of[1] + of[2]));
+              Lanes        even, odd; // two chains of additions
+              unsigned int a = 0;
+              for (; a + 1 < na; a += 2)
+                {
+                  even += M[a] * D[sum[a]];
+                  odd += M[a + 1] * D[sum[a + 1]];
+                }
+              if (a < na)
+                even += M[a] * D[sum[a]];
+              sum += na;
+              L[b] += even + odd;
+            }
+        }
+      std::array<double, most_powers> of;
+      for (unsigned int b = 0; b < n; ++b)
+        {
+          double all = 0;
+          for (unsigned int l = 0; l < Lanes::width; ++l)
+            all += L[b][l];
+          of[b] = coulomb_constant * all / powers.factorial[b];
+        }
       const auto &x = tree.charges.x;
-      // a: derivatives of 1/|x - c| by c over the factorials; 0 behind them.
-      std::array<Lanes, 221> a; // up to order 9, and the 0
-      std::vector<double>    inverse_of(P + 2);
-      for (unsigned int n = 1; n < P + 2; ++n)
-        inverse_of[n] = 1. / n;
       for (std::size_t i = leaf.first; i < leaf.last; i += Lanes::width)
         {
-          const Lanes xi[3] = {load(x[0], i, leaf.last),
-                               load(x[1], i, leaf.last),
-                               load(x[2], i, leaf.last)};
-          Lanes       e[3], potential;
-          for (const unsigned int index : nodes)
+          Lanes r[3], e[3], potential;
+          for (unsigned int d = 0; d < 3; ++d)
+            r[d] = load(x[d], i, leaf.last) - Lanes(leaf.centre[d]);
+          // t: the powers of the way from the centre.
+          t[0]      = Lanes(1.);
+          potential = Lanes(of[0]);
+          for (unsigned int b = 1; b < n; ++b)
             {
-              const Node   &node    = tree.nodes[index];
-              const double *m       = &tree.moments[node.moments];
-              const Lanes   r[3]    = {xi[0] - Lanes(node.centre[0]),
-                                       xi[1] - Lanes(node.centre[1]),
-                                       xi[2] - Lanes(node.centre[2])};
-              const Lanes   inverse = inverse_root(r[0] * r[0] + r[1] * r[1] +
-                                                 r[2] * r[2]),
-                          i2        = inverse * inverse;
-              a[0]                  = inverse;
-              unsigned int k        = 1;
-              for (unsigned int n = 1; n <= P + 1; ++n)
-                {
-                  const Lanes two = Lanes((2. * n - 1) * inverse_of[n]) * i2,
-                              one = Lanes((n - 1.) * inverse_of[n]) * i2;
-                  for (const unsigned int end = Powers::n_all(n); k < end; ++k)
-                    {
-                      const auto &down = powers.minus[k],
-                                 &less = powers.minus2[k];
-                      a[k] = two * (r[0] * a[down[0]] + r[1] * a[down[1]] +
-                                    r[2] * a[down[2]]) -
-                             one * (a[less[0]] + a[less[1]] + a[less[2]]);
-                    }
-                }
-              for (k = 0; k < n_m; ++k)
-                {
-                  const Lanes mk(m[k]);
-                  potential += mk * a[k];
-                  for (unsigned int d = 0; d < 3; ++d)
-                    e[d] += Lanes((powers.all[k][d] + 1.) * m[k]) *
-                            a[powers.plus[k][d]];
-                }
+              const auto        &power = powers.all[b];
+              const unsigned int d = power[0] > 0 ? 0 : power[1] > 0 ? 1 : 2;
+              t[b]                 = r[d] * t[powers.minus[b][d]];
+              potential += Lanes(of[b]) * t[b];
+              for (unsigned int c = 0; c < 3; ++c)
+                if (power[c] > 0)
+                  e[c] -= Lanes(power[c] * of[b]) * t[powers.minus[b][c]];
             }
           for (unsigned int l = 0; l < Lanes::width && i + l < leaf.last; ++l)
             {
               for (unsigned int d = 0; d < 3; ++d)
-                field.e[d][i + l] += coulomb_constant * e[d][l];
-              field.potential[i + l] += coulomb_constant * potential[l];
+                field.e[d][i + l] += e[d][l];
+              field.potential[i + l] += potential[l];
             }
         }
     }
@@ -289,7 +341,8 @@ namespace Palpate
     , order(order)
     , leaf_size(leaf_size)
   {
-    AssertThrow(tolerance > 0 && order <= highest_order && leaf_size > 0,
+    AssertThrow(tolerance > 0 && order >= 1 && order <= highest_order &&
+                  leaf_size > 0,
                 dealii::ExcInternalError());
   }
 
@@ -302,7 +355,10 @@ namespace Palpate
   }
 
   void
-  OctreeSum::compute(const PointCharges &charges, FieldAtCharges &field)
+  OctreeSum::compute(const PointCharges &charges,
+                     FieldAtCharges     &field,
+                     const std::size_t   begin_of_targets,
+                     const std::size_t   end_of_targets)
   {
     require_places(charges);
     const std::size_t n = charges.size();
@@ -314,15 +370,25 @@ namespace Palpate
     const Tree     tree(charges, powers, leaf_size);
     FieldAtCharges sorted;
     sorted.resize(n);
-    PairSums   all;
-    std::mutex mutex;
-    const auto work = [&](const std::size_t begin, const std::size_t end) {
+    const auto is_target = [&](const std::size_t i) {
+      return i >= begin_of_targets && i < end_of_targets;
+    };
+    PairSums    all;
+    std::size_t n_all = 0;
+    std::mutex  mutex;
+    const auto  work = [&](const std::size_t begin, const std::size_t end) {
       PairSums                  sums;
+      std::size_t               n_targets = 0;
       std::vector<unsigned int> stack, far;
       std::vector<Range>        near;
       for (std::size_t l = begin; l < end; ++l)
         {
           const Node &leaf = tree.nodes[tree.leaves[l]];
+          if (std::none_of(tree.order.begin() + leaf.first,
+                           tree.order.begin() + leaf.last,
+                           is_target))
+            continue;
+          n_targets += leaf.last - leaf.first;
           // The sum of |q|/R^2, roughly and from below: of what does not touch
           // the leaf.
           double size = 0;
@@ -331,7 +397,7 @@ namespace Palpate
             {
               const Node &node = tree.nodes[stack.back()];
               stack.pop_back();
-              const double R = distance(leaf, node.centre) + leaf.radius;
+              const double R = distance(leaf, node);
               if (node.radius < 0.5 * R && leaf.radius < 0.5 * R)
                 size += node.size / (R * R);
               else
@@ -347,17 +413,18 @@ namespace Palpate
               const unsigned int index = stack.back();
               const Node        &node  = tree.nodes[index];
               stack.pop_back();
-              const double R    = distance(leaf, node.centre);
-              const double t    = R > 0 ? node.radius / R : 1.;
-              const bool   good = angle > 0
-                                    ? t <= angle
-                                    : t < 0.9 && (order + 2) * node.beyond <=
-                                                 tolerance * size *
-                                                   std::pow(R, order + 3.) *
-                                                   (1 - t) * (1 - t);
-              // A series costs as much as this many pairs.
-              const std::size_t as_pairs = Powers::n_all(order + 1);
-              if (good && node.last - node.first > as_pairs / 2)
+              const double R = distance(leaf, node);
+              const double t = R > 0 ? (node.radius + leaf.radius) / R : 1.;
+              // What the series leaves out, at most.
+              const auto bound = [&]() {
+                return node.size / (R * R) * std::pow(t, order) *
+                       (order + 1. - order * t) / ((1 - t) * (1 - t));
+              };
+              const bool good =
+                angle > 0 ? t <= angle : t < 0.9 && bound() <= tolerance * size;
+              // Some pairs cost less than a series.
+              if (good && (node.last - node.first) * (leaf.last - leaf.first) >
+                            Powers::n_all(order))
                 far.push_back(index);
               else if (node.children.empty() || good)
                 near.push_back({{node.first, node.last}});
@@ -374,18 +441,20 @@ namespace Palpate
       const std::lock_guard<std::mutex> lock(mutex);
       all.n_here += sums.n_here;
       all.n_pairs += sums.n_pairs;
+      n_all += n_targets;
     };
     dealii::parallel::apply_to_subranges(std::size_t(0),
                                          tree.leaves.size(),
                                          work,
                                          4);
-    require_distances(charges, all);
+    require_distances(charges, all, n_all);
     share_of_pairs = all.n_pairs / (double(n) * n);
     for (std::size_t i = 0; i < n; ++i)
-      {
-        for (unsigned int d = 0; d < 3; ++d)
-          field.e[d][tree.order[i]] = sorted.e[d][i];
-        field.potential[tree.order[i]] = sorted.potential[i];
-      }
+      if (is_target(tree.order[i]))
+        {
+          for (unsigned int d = 0; d < 3; ++d)
+            field.e[d][tree.order[i]] = sorted.e[d][i];
+          field.potential[tree.order[i]] = sorted.potential[i];
+        }
   }
 } // namespace Palpate

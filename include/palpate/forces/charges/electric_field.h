@@ -52,10 +52,19 @@ namespace Palpate
   public:
     virtual ~ElectricField() = default;
 
+    /// The field at charges first to last - 1 of all charges; 0 at others.
     /// @throw SolverError naming two charges at one place, or one that is not
     /// at a finite place
     virtual void
-    compute(const PointCharges &charges, FieldAtCharges &field) = 0;
+    compute(const PointCharges &charges,
+            FieldAtCharges     &field,
+            const std::size_t   first,
+            const std::size_t   last) = 0;
+    void
+    compute(const PointCharges &charges, FieldAtCharges &field)
+    {
+      compute(charges, field, 0, charges.size());
+    }
   };
 
   /// The sum over all pairs, eight at a time on each thread.
@@ -63,46 +72,60 @@ namespace Palpate
   {
   public:
     void
-    compute(const PointCharges &charges, FieldAtCharges &field) override;
+    compute(const PointCharges &charges,
+            FieldAtCharges     &field,
+            const std::size_t   first,
+            const std::size_t   last) override;
+    using ElectricField::compute;
 
     /**
-     * With F_i = q_i e_i: g_x += (dF/dx)^T w [N/m times w] and, if asked for,
-     * g_q_i += w . dF/dq_i.
+     * With F_i = q_i e_i, for charges first to last - 1: g_x += (dF/dx)^T w
+     * [N/m times w] and, if asked for, g_q_i += w . dF/dq_i.
      * @param w one vector for every charge
      */
     void
     add_vjp(const PointCharges                       &charges,
             const std::array<std::vector<double>, 3> &w,
             std::array<std::vector<double>, 3>       &g_x,
-            std::vector<double>                      *g_q) const;
+            std::vector<double>                      *g_q,
+            const std::size_t                         first,
+            const std::size_t                         last) const;
   };
 
   /**
    * An adaptive octree whose nodes stand for the charges in them by their
-   * Cartesian moments of order 0 to `order` about the node's centre, at the
-   * leaves they are far from. A node is used where the bound of what its series
-   * leaves out,
-   *   (order + 2) sum_j |q_j| |x_j - c|^(order + 1) / (R^(order + 3) (1 -
-   * t)^2), R the smallest distance from the leaf's charges to its centre c, t =
-   * (node's radius)/R, is at most `tolerance` times the sum of |q|/R^2 over all
-   * charges: the opening angle t follows from that, node by node. Derivatives
-   * of the potential by the recurrence of Z.-H. Duan, R. Krasny: An adaptive
-   * treecode for computing nonbonded potential energy in classical molecular
-   * systems. J. Comput. Chem. 22(2), 2001.
+   * Cartesian moments. At a leaf that is far from a node, the series of 1/|x|
+   * about the way between their centres, up to terms of order `order` of both
+   * sides together, makes powers about the leaf's centre, which are evaluated
+   * at its charges. With t = (sum of the two radii)/(distance of the centres R)
+   * the field of a node's charges q then lacks at most sum |q| / R^2 t^order
+   * (order + 1 - order t) / (1 - t)^2. A node is used where that is at most
+   * `tolerance` times the sum of |q|/R^2 over the charges away from the leaf,
+   * so that the opening angle t follows node by node; else its children are, or
+   * at last its charges themselves. Derivatives of 1/|x| by the recurrence of
+   * Z.-H. Duan, R. Krasny: An adaptive treecode for computing nonbonded
+   * potential energy in classical molecular systems. J. Comput. Chem. 22(2),
+   * 2001.
    */
   class OctreeSum : public ElectricField
   {
   public:
-    /// @param tolerance in (0, 1); @param order 0 to 8
+    /// @param tolerance in (0, 1)
+    /// @param order 1 to 10
+    /// @param leaf_size most charges of a leaf
     explicit OctreeSum(const double       tolerance,
-                       const unsigned int order     = 4,
+                       const unsigned int order     = 8,
                        const unsigned int leaf_size = 48);
-    /// With a fixed opening angle: nodes of (radius)/R <= angle are used.
+    /// With a fixed opening angle: nodes with t <= angle are used.
     static OctreeSum
-    with_angle(const double angle, const unsigned int order = 4);
+    with_angle(const double angle, const unsigned int order = 8);
 
     void
-    compute(const PointCharges &charges, FieldAtCharges &field) override;
+    compute(const PointCharges &charges,
+            FieldAtCharges     &field,
+            const std::size_t   first,
+            const std::size_t   last) override;
+    using ElectricField::compute;
 
     /// Share of all pairs that were summed one by one in the last compute().
     double share_of_pairs = 0;
@@ -139,7 +162,11 @@ namespace Palpate
 
     /// No potential: it stays 0.
     void
-    compute(const PointCharges &charges, FieldAtCharges &field) override;
+    compute(const PointCharges &charges,
+            FieldAtCharges     &field,
+            const std::size_t   first,
+            const std::size_t   last) override;
+    using ElectricField::compute;
 
     /// Near charges of a charge, on average, in the last compute().
     double mean_near = 0;

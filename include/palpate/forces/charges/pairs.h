@@ -99,19 +99,20 @@ namespace Palpate
       sums.n_pairs += static_cast<double>(last - first) * (range[1] - range[0]);
   }
 
-  /// Call work(first, last), which writes to these alone, for parts of 0 to n -
-  /// 1, on all threads. @return the sums of all
+  /// Call work(begin, end), which writes to these alone, for parts of first to
+  /// last - 1, on all threads. @return the sums of all
   template <typename Work>
   PairSums
-  in_batches(const std::size_t n, const Work &work)
+  in_batches(const std::size_t start, const std::size_t stop, const Work &work)
   {
-    PairSums   all;
-    std::mutex mutex;
+    const std::size_t n = stop - start;
+    PairSums          all;
+    std::mutex        mutex;
     const auto add = [&](const std::size_t first, const std::size_t last) {
       // Whole lanes, so that the sums do not depend on the threads.
       const std::size_t a                    = first * Lanes::width,
                         b                    = std::min(last * Lanes::width, n);
-      const PairSums                    part = work(a, b);
+      const PairSums                    part = work(start + a, start + b);
       const std::lock_guard<std::mutex> lock(mutex);
       all.n_here += part.n_here;
       all.n_pairs += part.n_pairs;
@@ -127,9 +128,12 @@ namespace Palpate
   void
   require_places(const PointCharges &charges);
 
-  /// @throw SolverError naming two charges at one place, if there are
+  /// @throw SolverError naming two charges at one place, if more pairs are than
+  /// each of @p n with itself
   void
-  require_distances(const PointCharges &charges, const PairSums &sums);
+  require_distances(const PointCharges &charges,
+                    const PairSums     &sums,
+                    const std::size_t   n);
 } // namespace Palpate
 
 #endif

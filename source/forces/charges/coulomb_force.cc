@@ -1,0 +1,327 @@
+#include <palpate/core/errors.h>
+#include <palpate/forces/charges/electric_field.h>
+#include <palpate/forces/matrix_free_force.h>
+
+#include <algorithm>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  namespace
+  {
+    /**
+     * Coulomb's forces between the vertices of a charged body
+     * (doc/theory.md 13). A vertex has q = sum over its cells of rho V/4, rho
+     * the field "charge_density" [C/m^3]; E = 1/2 sum_i q_i phi_i [J], F_i =
+     * q_i e_i.
+     */
+    class CoulombForce : public MatrixFreeForce<3>
+    {
+    public:
+      static constexpr int dim = 3;
+
+      static void
+      declare_parameters(ParameterHandler &prm)
+      {
+        prm.declare_entry(
+          "Charge density",
+          "",
+          Patterns::Anything(),
+          "[C/m^3] of a charged body, whose vertices repel and "
+          "attract each other; explicit motions in 3D. A "
+          "number, \"label: value; ...\" (others have none), or "
+          "pack (charge_density); empty: none.");
+        prm.declare_entry("Charge sums",
+                          "direct",
+                          Patterns::Selection("direct|octree"),
+                          "Charge density: over all pairs, or with far ones "
+                          "together; derivatives are always those of the "
+                          "direct sum.");
+        prm.declare_entry("Charge tolerance",
+                          "1e-4",
+                          Patterns::Double(),
+                          "octree: of the field, relative to the sum of the "
+                          "fields' sizes.");
+      }
+
+      void
+      parse_parameters(Parameters &parameters) override
+      {
+        const std::string text = parameters.get("Charge density");
+        active                 = !text.empty();
+        if (!active)
+          return;
+        from_pack = (text == "pack");
+        if (text.find(':') != std::string::npos)
+          {
+            by_label = true;
+            for (const auto &[label, v] :
+                 parameters.get_map("Charge density", 1))
+              density_of_label[label] = v[0];
+          }
+        else if (!from_pack)
+          density = parameters.get_double("Charge density");
+        if (parameters.get("Charge sums") == "direct")
+          sums = std::make_unique<DirectSum>();
+        else
+          {
+            const double tolerance = parameters.get_double("Charge tolerance");
+            if (!(tolerance > 0 && tolerance < 1))
+              parameters.fail("Charge tolerance",
+                              "expected a value between 0 and 1");
+            sums = std::make_unique<OctreeSum>(tolerance,
+                                               tolerance > 1e-3   ? 6
+                                               : tolerance > 1e-5 ? 8
+                                                                  : 10);
+          }
+      }
+
+      bool
+      is_active() const override
+      {
+        return active;
+      }
+
+      void
+      check(const Discretization<dim> &D,
+            const Parameters          &parameters) const override
+      {
+        for (const auto &[label, v] : density_of_label)
+          if (!std::binary_search(D.labels.begin(), D.labels.end(), label))
+            parameters.fail("Charge density",
+                            "no cell has label " + std::to_string(label));
+      }
+
+      std::vector<std::string>
+      field_names() const override
+      {
+        return {"charge_density"};
+      }
+
+      void
+      add_fields(const Discretization<dim> &D,
+                 const std::vector<Snapshot<dim>> &,
+                 const CaseData<dim> &data,
+                 const std::vector<std::string> &,
+                 Fields &fields) const override
+      {
+        Field &rho = fields["charge_density"];
+        if (from_pack)
+          {
+            const auto it = data.arrays.find("charge_density");
+            if (it == data.arrays.end())
+              throw InputError(data.source,
+                               "key 'charge_density' is missing, expected it "
+                               "because of Loads/Charge density = pack");
+            rho = D.scatter_cells(it->second.values);
+            return;
+          }
+        rho = Field(D.n_cells(), density);
+        if (by_label)
+          for (unsigned int k = 0; k < D.n_cells(); ++k)
+            {
+              const auto it = density_of_label.find(D.label(k));
+              rho[k]        = it == density_of_label.end() ? 0. : it->second;
+            }
+      }
+
+      double
+      energy(const Context<dim> &c) const override
+      {
+        const Charges  all(c, charges_of(c, c.fields["charge_density"]), true);
+        FieldAtCharges field;
+        sums->compute(all.charges, field, all.first, all.last);
+        double sum = 0;
+        for (std::size_t i = all.first; i < all.last; ++i)
+          sum += 0.5 * all.charges.q[i] * field.potential[i];
+        return sum;
+      }
+
+      void
+      residual(const Context<dim> &c, Vector &h) const override
+      {
+        const Charges  all(c, charges_of(c, c.fields["charge_density"]), true);
+        FieldAtCharges field;
+        sums->compute(all.charges, field, all.first, all.last);
+        add_forces(all, all.charges.q, field, h);
+      }
+
+      void
+      apply_tangent(const Context<dim> &c,
+                    const Vector       &du,
+                    Vector             &dh) const override
+      {
+        const Charges all(c, charges_of(c, c.fields["charge_density"]), true);
+        differentiate(all, du, &dh);
+      }
+
+      void
+      field_jvp(const Context<dim> &c,
+                const Fields       &direction,
+                Vector             &dh) const override
+      {
+        if (!direction.has("charge_density"))
+          return;
+        // F = q e(q) is quadratic in q.
+        const Charges all(c, charges_of(c, c.fields["charge_density"]), false),
+          more(c, charges_of(c, direction["charge_density"]), false);
+        FieldAtCharges field;
+        sums->compute(all.charges, field, all.first, all.last);
+        add_forces(all, more.charges.q, field, dh);
+        sums->compute(more.charges, field, all.first, all.last);
+        add_forces(all, all.charges.q, field, dh);
+      }
+
+      void
+      field_vjp(const Context<dim> &c,
+                const Vector       &lambda,
+                FieldDuals         &g) const override
+      {
+        if (g.has("charge_density"))
+          add_to_density(c, lambda, nullptr, g);
+      }
+
+      void
+      vjp(const Context<dim> &c,
+          const Vector       &lambda,
+          Vector             &g_state,
+          FieldDuals         &g_fields) const override
+      {
+        if (g_fields.has("charge_density"))
+          add_to_density(c, lambda, &g_state, g_fields);
+        else
+          apply_tangent(c, lambda, g_state);
+      }
+
+    private:
+      /// Charges of all ranks' vertices in the order of the ranks, where they
+      /// are now.
+      struct Charges
+      {
+        /// @param charged_only leave out vertices without charge
+        Charges(const Context<dim> &c, const Vector &q, const bool charged_only)
+          : D(c.discretization)
+        {
+          std::vector<double> mine;
+          for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+            if (D.is_vertex(n) &&
+                !(charged_only && q.local_element(n * dim) == 0))
+              {
+                nodes.push_back(n);
+                const Point<dim> x = D.node_position(n);
+                for (unsigned int d = 0; d < dim; ++d)
+                  mine.push_back(x[d] + c.state.u.local_element(n * dim + d));
+                mine.push_back(q.local_element(n * dim));
+              }
+          const auto of_ranks   = Utilities::MPI::all_gather(D.comm, mine);
+          const unsigned int me = Utilities::MPI::this_mpi_process(D.comm);
+          for (unsigned int r = 0; r < of_ranks.size(); ++r)
+            {
+              if (r == me)
+                first = charges.size();
+              const auto &v = of_ranks[r];
+              for (std::size_t i = 0; i < v.size(); i += dim + 1)
+                charges.add(v[i], v[i + 1], v[i + 2], v[i + 3]);
+              if (r == me)
+                last = charges.size();
+            }
+        }
+
+        /// The values of a nodal vector at all of them.
+        std::array<std::vector<double>, 3>
+        gather(const Vector &v) const
+        {
+          std::vector<double> mine;
+          for (const unsigned int n : nodes)
+            for (unsigned int d = 0; d < dim; ++d)
+              mine.push_back(v.local_element(n * dim + d));
+          std::array<std::vector<double>, 3> result;
+          for (const auto &part : Utilities::MPI::all_gather(D.comm, mine))
+            for (std::size_t i = 0; i < part.size(); ++i)
+              result[i % dim].push_back(part[i]);
+          return result;
+        }
+
+        const Discretization<dim> &D;
+        std::vector<unsigned int>  nodes; ///< local nodes of this rank's
+        PointCharges               charges;
+        std::size_t                first = 0, last = 0; ///< this rank's
+      };
+
+      /// Charge of every owned vertex, in its first component [C].
+      static Vector
+      charges_of(const Context<dim> &c, const Field &density)
+      {
+        const auto &D = c.discretization;
+        Vector      q = D.make_vector();
+        for (unsigned int k = 0; k < D.n_cells(); ++k)
+          for (unsigned int a = 0; a < dim + 1; ++a)
+            if (const unsigned int n = D.cell_nodes[k * D.nodes_per_cell + a];
+                n < D.n_owned_nodes())
+              q.local_element(n * dim) += density[k] * D.volume[k] / (dim + 1);
+        return q;
+      }
+
+      /// h -= q e
+      static void
+      add_forces(const Charges             &all,
+                 const std::vector<double> &q,
+                 const FieldAtCharges      &field,
+                 Vector                    &h)
+      {
+        for (std::size_t i = all.first; i < all.last; ++i)
+          for (unsigned int d = 0; d < dim; ++d)
+            h.local_element(all.nodes[i - all.first] * dim + d) -=
+              q[i] * field.e[d][i];
+      }
+
+      /// dh -= (dF/dx) w, which is symmetric. @return -w . dF/dq of all
+      /// charges, those of this rank filled in
+      static std::vector<double>
+      differentiate(const Charges &all, const Vector &w, Vector *dh)
+      {
+        std::array<std::vector<double>, 3> g;
+        for (auto &component : g)
+          component.assign(all.charges.size(), 0.);
+        std::vector<double> by_q(all.charges.size(), 0.);
+        DirectSum().add_vjp(
+          all.charges, all.gather(w), g, &by_q, all.first, all.last);
+        for (std::size_t i = all.first; dh != nullptr && i < all.last; ++i)
+          for (unsigned int d = 0; d < dim; ++d)
+            dh->local_element(all.nodes[i - all.first] * dim + d) -= g[d][i];
+        for (double &v : by_q)
+          v *= -1;
+        return by_q;
+      }
+
+      static void
+      add_to_density(const Context<dim> &c,
+                     const Vector       &lambda,
+                     Vector             *g_state,
+                     FieldDuals         &g)
+      {
+        const auto   &D = c.discretization;
+        const Charges all(c, charges_of(c, c.fields["charge_density"]), false);
+        const auto    by_q  = differentiate(all, lambda, g_state);
+        Vector        nodal = D.make_vector();
+        for (std::size_t i = all.first; i < all.last; ++i)
+          nodal.local_element(all.nodes[i - all.first] * dim) = by_q[i];
+        nodal.update_ghost_values();
+        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+          for (unsigned int a = 0; a < dim + 1; ++a)
+            g["charge_density"][k] +=
+              D.volume[k] / (dim + 1) *
+              nodal.local_element(D.cell_nodes[k * D.nodes_per_cell + a] * dim);
+      }
+
+      bool                  active = false, from_pack = false, by_label = false;
+      double                density = 0;
+      std::map<int, double> density_of_label;
+      std::unique_ptr<ElectricField> sums;
+    };
+
+    const Registry<Force<3>>::Entry<CoulombForce>
+      coulomb("coulomb", "forces between charges in the body", "load");
+  } // namespace
+} // namespace Palpate
