@@ -251,7 +251,7 @@ TEST(Charges, OctreeKeepsItsTolerance)
         double before = 1e300;
         for (const double tolerance : {1e-2, 1e-4, 1e-6, 1e-8})
           {
-            OctreeSum      tree(tolerance, tolerance < 1e-5 ? 10 : 6);
+            OctreeSum      tree(tolerance, tolerance < 1e-5 ? 10 : 6, 32);
             FieldAtCharges field;
             tree.compute(charges, field);
             const double error = norm(difference(field, truth));

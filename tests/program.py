@@ -462,22 +462,21 @@ end
     other = cut(file(path), 4, "other").parent
     third = parts.parent / "part_0002.npz"
     good = third.read_bytes()
-    for content, text in (((other / "part_0002.npz").read_bytes(), "'partition'"),
+    for content, text in (((other / "part_0002.npz").read_bytes(), "is not the file"),
                           (good[:len(good) // 2], "part_0002.npz")):
         third.write_bytes(content)
         for n in (1, 3):
             refused(text, parts, n)
-    changed = dict(np.load(other / "part_0002.npz"))
-    for key, value, text in (("cell_number", changed["cell_number"][::-1],
-                              "ascending whole numbers below 384"),
-                             ("cell_part", changed["cell_part"] + 4, "below 4"),
-                             ("surface_vertex", None, "is missing"),
-                             ("alpha_k", None, "other arrays than case.json")):
-        wrong = dict(changed, **{key: value})
-        if value is None:
-            del wrong[key]
-        np.savez(other / "part_0002.npz", **wrong)
-        refused(text, other / "case.json")
+    third.write_bytes((parts.parent / "part_0001.npz").read_bytes())
+    for n in (1, 3):
+        refused("part_0002.npz: is not the file that case.json tells of", parts, n)
+    third.write_bytes(good)
+    run(prm, [f"Case/File={parts}", "Optimizer/Maximum iterations=1"])
+    for key in ("cells", "vertices", "components", "parts"):
+        index = json.loads((other / "case.json").read_text())
+        index[key] += 1
+        (other / "wrong.json").write_text(json.dumps(index))
+        refused("is no partitioned pack", other / "wrong.json")
     (other / "case.json").write_text('{"format": 1}')
     refused("is no partitioned pack", other / "case.json")
 
@@ -1708,6 +1707,13 @@ end
           "a root of a mean, divided by the square of another")
     summed = run(evaluate, task + ["Objective/Height/Times=sum"])[1]["objective"]
     close(summed["height"] / A["height"], 4, 1e-12, "a sum over four times")
+    nothing = ["Objective/Displacement misfit/Weight=0",
+               "Objective/Centre of mass/Weight=0", "Objective/Height/Weight=0"]
+    check(run(evaluate, task + nothing)[1]["objective"]["total"] == 0,
+          "no terms, no objective")
+    done = run(evaluate, task + nothing[2:] + ["Objective/Height/Power=2"], code=2)
+    check("Objective/Height/Power" in done.stderr and "no effect" in done.stderr,
+          done.stderr)
     done = run(evaluate, task + ["Objective/Height/Power=0.5"], code=1)
     check("Objective/Height is -" in done.stderr and
           "expected a value above 0" in done.stderr, done.stderr)
@@ -1893,7 +1899,10 @@ end
     check(done.returncode == 0 and "derivatives passed" in done.stdout,
           "verify: " + done.stdout[-300:] + done.stderr)
 
+    done = run(known, ["Loads/Charge density=0"], code=2)
+    check("charge_density starts at 0" in done.stderr, done.stderr)
     for settings, text in (
+            (["Loads/Charge density=1e300"], "expected values below 1e9"),
             (["Time/Integrator=bdf2"], "expected a motion with an explicit"),
             (["Loads/Charge density=1: 1e-3; 3: 1"], "no cell has label 3"),
             (["Loads/Charge density=pack"], "key 'charge_density' is missing"),

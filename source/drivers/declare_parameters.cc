@@ -40,14 +40,15 @@ namespace Palpate
         "Power",
         "1",
         Patterns::Double(-10, 10),
-        "p of Weight * A^p, what the term contributes; A is its "
-        "mean over snapshots or Times. Not 0.");
+        "p of Weight * A^p, what the term contributes, from -10 to 10, not 0; A "
+        "is its mean over snapshots, or what Times makes of them, above 0 where p "
+        "is not whole.");
       prm.declare_entry(
         "Enters as",
         "summand",
         Patterns::Selection("summand|factor"),
         "factor: multiplies the sum of the summands (1 if there "
-        "are none); -1 as Power divides.");
+        "are none); -1 as Power divides. One that is 0 at the start makes all 0.");
       prm.declare_entry("Times",
                         "all",
                         Patterns::Anything(),
@@ -66,8 +67,8 @@ namespace Palpate
         "",
         Patterns::Anything(),
         "Case pack (.npz), mesh (.msh, .vtk, .vtu) or the "
-        "case.json of Task = partition, of which a rank reads its "
-        "parts only.");
+        "case.json of Task = partition (in m), of which a rank reads its parts "
+        "only.");
       prm.declare_entry("Length unit",
                         "m",
                         Patterns::Selection("m|cm|mm"),
@@ -607,19 +608,21 @@ namespace Palpate
                         Registry<Parameterization<3>>::names() + "|none"),
                       "The unknowns of the stiffness, all logarithms; none: "
                       "More unknowns only.");
-    prm.declare_entry("More unknowns",
-                      "",
-                      Patterns::Anything(),
-                      "\"field: spread, lower, upper; ...\", bounds may be "
-                      "left out. poisson_ratio, density, shear_viscosity, "
-                      "dilatational_viscosity: global, per label, per cell; so "
-                      "lame_lambda and lame_mu, with Type = none in place of "
-                      "Young's modulus and Poisson ratio; damping_rate, "
-                      "ground_stiffness, ground_friction: global; "
-                      "initial_displacement, initial_velocity: translation, "
-                      "rigid, per vertex. They start from the model's "
-                      "entries. Small influences need an Optimizer/Gradient "
-                      "tolerance well below the default.");
+    prm.declare_entry(
+      "More unknowns",
+      "",
+      Patterns::Anything(),
+      "\"field: spread, lower, upper; ...\", bounds may be "
+      "left out. poisson_ratio, density, shear_viscosity, "
+      "dilatational_viscosity, charge_density: global, per label, per "
+      "cell; so "
+      "lame_lambda and lame_mu, with Type = none in place of "
+      "Young's modulus and Poisson ratio; damping_rate, "
+      "ground_stiffness, ground_friction: global; "
+      "initial_displacement, initial_velocity: translation, "
+      "rigid, per vertex. They start from the model's "
+      "entries. Small influences need an Optimizer/Gradient "
+      "tolerance well below the default.");
     prm.declare_entry("Initial value",
                       "2236",
                       Patterns::Anything(),

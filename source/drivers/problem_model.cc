@@ -98,6 +98,8 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Loads");
       bool                      needs_density = (time != nullptr);
+      if (dim == 2 && !parameters.get("Charge density").empty())
+        parameters.fail("Charge density", "expected none in 2D");
       for (const auto &[name, item] : Registry<Force<dim>>::items())
         {
           if (item.group != "load")
@@ -155,9 +157,8 @@ namespace Palpate
       if (!(time && time->is_explicit) &&
           dynamic_cast<const MatrixFreeForce<dim> *>(forces[i].get()))
         throw EntryError("Loads/Charge density",
-                         force_names[i] +
-                           " acts between all vertices, expected a motion with "
-                           "an explicit Time/Integrator");
+                         "charges act between all vertices, expected a motion "
+                         "with an explicit Time/Integrator");
     if (time)
       {
         auto force = std::make_unique<InertiaForce<dim>>(D, time->lumped);
@@ -343,7 +344,8 @@ namespace Palpate
                           "identifies the field " + name +
                             ", which the model does not have, expected "
                             "another one or another Model/Type; friction and "
-                            "viscosities start from their entries, above 0");
+                            "viscosities start from their entries, above 0, "
+                            "charges from Loads/Charge density");
         }
     if (all["stiffness"].values != stiffness.values) // the springs are given
       {
@@ -383,10 +385,13 @@ namespace Palpate
         term.objective->parse_parameters(parameters);
         term.weight = parameters.get_double("Weight");
         term.name   = name;
-        term.power  = parameters.get_double("Power");
-        if (term.power == 0)
-          parameters.fail("Power", "expected a number that is not 0");
-        term.is_factor = (parameters.get("Enters as") == "factor");
+        if (term.weight > 0)
+          {
+            term.power = parameters.get_double("Power");
+            if (term.power == 0)
+              parameters.fail("Power", "expected a number that is not 0");
+            term.is_factor = (parameters.get("Enters as") == "factor");
+          }
         if (time && term.objective->depends_on_state())
           term.share = shares_of_snapshots();
         terms.push_back(std::move(term));

@@ -50,16 +50,19 @@ namespace Palpate
   OuterFunction<dim>::value(const std::vector<double> &parts) const
   {
     double sum = 0, product = 1;
-    bool   has_sum = false;
+    bool   has_sum = false, has_factor = false;
     for (unsigned int i = 0; i < terms.size(); ++i)
       if (terms[i].weight != 0 && terms[i].is_factor)
-        product *= parts[i];
+        {
+          product *= parts[i];
+          has_factor = true;
+        }
       else if (terms[i].weight != 0)
         {
           sum += parts[i];
           has_sum = true;
         }
-    return (has_sum ? sum : 1.) * product;
+    return (has_sum || !has_factor ? sum : 1.) * product;
   }
 
   template <int dim>

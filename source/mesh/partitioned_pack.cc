@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 
 namespace Palpate
 {
@@ -26,40 +27,31 @@ namespace Palpate
       return "part_" + Utilities::int_to_string(part, 4) + ".npz";
     }
 
-    /// A number for the case and how it is cut, exact in double precision.
-    template <int dim>
-    std::int64_t
-    identity(const CaseData<dim>             &data,
-             const std::vector<unsigned int> &part_of_cell)
+    /// Of the bytes of a text or file.
+    std::string
+    checksum(const std::string &bytes)
     {
-      const SerialMesh<dim> &mesh = data.mesh;
-      std::uint64_t          hash = 14695981039346656037ull;
-      const auto             add  = [&](const std::uint64_t bits) {
-        hash = (hash ^ bits) * 1099511628211ull;
-        hash ^= hash >> 29;
-      };
-      const auto add_number = [&](const double x) {
-        std::uint64_t bits;
-        std::memcpy(&bits, &x, sizeof bits);
-        add(bits);
-      };
-      for (const auto &x : mesh.vertices)
-        for (unsigned int d = 0; d < dim; ++d)
-          add_number(x[d]);
-      for (std::size_t k = 0; k < mesh.cells.size(); ++k)
+      std::uint64_t hash = 14695981039346656037ull;
+      for (std::size_t i = 0; i < bytes.size(); i += sizeof hash)
         {
-          for (const unsigned int v : mesh.cells[k])
-            add(v);
-          add(part_of_cell[k]);
-          add_number(mesh.labels[k]);
+          std::uint64_t word = 0;
+          std::memcpy(&word,
+                      bytes.data() + i,
+                      std::min(sizeof word, bytes.size() - i));
+          hash = (hash ^ word) * 1099511628211ull;
+          hash ^= hash >> 29;
         }
-      for (const auto &[key, array] : data.arrays)
-        {
-          for (const char c : key)
-            add(c);
-          std::for_each(array.values.begin(), array.values.end(), add_number);
-        }
-      return hash >> 12;
+      std::ostringstream text;
+      text << std::hex << hash << "." << bytes.size();
+      return text.str();
+    }
+
+    /// That of all but itself.
+    std::string
+    checksum(nlohmann::json index)
+    {
+      index.erase("checksum");
+      return checksum(index.dump());
     }
 
     template <typename T>
@@ -88,7 +80,6 @@ namespace Palpate
                               "parts",
                               "vertices",
                               "cells",
-                              "identity",
                               "components",
                               "surface_vertices",
                               "reordered_cells"})
@@ -104,12 +95,13 @@ namespace Palpate
           fail("key '" + std::string(key) + "' is no number");
       if (!json.contains("generated") || !json["generated"].is_boolean())
         fail("key 'generated' is neither true nor false");
-      if (!json.contains("arrays") || !json["arrays"].is_array())
-        fail("key 'arrays' is no list");
+      if (!json.contains("checksums") || !json["checksums"].is_array() ||
+          json["checksums"].size() != json["parts"])
+        fail("key 'checksums' is no list of one for each part");
       if (json["dimension"] != 2 && json["dimension"] != 3)
         fail("key 'dimension' is neither 2 nor 3");
-      if (json["parts"] == 0)
-        fail("key 'parts' is 0");
+      if (!json.contains("checksum") || json["checksum"] != checksum(json))
+        fail("it was edited: key 'checksum' does not fit");
       return json;
     }
 
@@ -118,9 +110,15 @@ namespace Palpate
     CaseData<dim>
     read_part(const std::string         &filename,
               const nlohmann::json      &index,
+              const std::size_t          part_number,
               std::vector<unsigned int> &component,
               std::vector<unsigned int> &surface)
     {
+      if (index["checksums"][part_number] != checksum(read_file(filename)))
+        throw InputError(filename,
+                         "is not the file that case.json tells of (damaged, "
+                         "edited or of another partition), expected the files "
+                         "of one run of Task = partition");
       NpzArrays  arrays = read_npz(filename);
       const auto move   = [&](const std::string &key) {
         const auto it = arrays.find(key);
@@ -133,11 +131,6 @@ namespace Palpate
         arrays.erase(it);
         return array;
       };
-      if (move("partition").values !=
-          std::vector<double>{index["identity"].get<double>()})
-        throw InputError(filename,
-                         "key 'partition' is not that of case.json, expected "
-                         "files of one run of Task = partition");
       const auto n_parts    = index["parts"].get<std::size_t>(),
                  n_vertices = index["vertices"].get<std::size_t>(),
                  n_cells    = index["cells"].get<std::size_t>();
@@ -212,16 +205,6 @@ namespace Palpate
           data.mesh.boundary_faces.push_back(face);
         }
       validate_case(data);
-      std::vector<std::string> keys;
-      for (const auto &[key, array] : data.arrays)
-        {
-          (void)array;
-          keys.push_back(key);
-        }
-      if (index["arrays"] != nlohmann::json(keys))
-        throw InputError(filename,
-                         "other arrays than case.json lists, expected the "
-                         "files of one run of Task = partition");
       return data;
     }
   } // namespace
@@ -247,7 +230,6 @@ namespace Palpate
   {
     const auto           part_of_cell = partition_cells(data.mesh, n_parts);
     const MeshParts<dim> parts(data.mesh, part_of_cell, n_parts);
-    const std::int64_t   id    = identity(data, part_of_cell);
     const std::string    index = directory + "/case.json";
     std::remove(index.c_str());
     for (unsigned int p = n_parts; // of an earlier run with more parts
@@ -255,19 +237,13 @@ namespace Palpate
          ++p)
       ;
     std::vector<std::array<std::size_t, 2>> sizes;
-    std::vector<std::string>                keys;
+    std::vector<std::string>                checksums;
     for (unsigned int p = 0; p < n_parts; ++p)
       {
         const SerialMesh<dim> mesh = parts.part(p);
         const PartOfMesh     &part = mesh.part;
         NpzArrays             arrays =
           take_rows<dim>(data.arrays, part.vertex_number, part.cell_number);
-        keys.clear();
-        for (const auto &[key, array] : arrays)
-          {
-            (void)array;
-            keys.push_back(key);
-          }
         std::vector<double>       points;
         std::vector<std::int64_t> cells, faces, ids;
         std::vector<unsigned int> component, surface;
@@ -302,29 +278,29 @@ namespace Palpate
         arrays["surface_vertex"] = integers(surface);
         arrays["boundary_faces"] = NpyArray::integers({ids.size(), dim}, faces);
         arrays["boundary_ids"]   = integers(ids);
-        arrays["partition"]      = NpyArray::integers({1}, {id});
         write_npz(directory + "/" + part_name(p), arrays, false);
+        checksums.push_back(
+          checksum(read_file(directory + "/" + part_name(p))));
         sizes.push_back({{mine, mesh.cells.size()}});
       }
-    const nlohmann::json json = {{"format", format},
-                                 {"source", data.source},
-                                 {"generated", data.is_generated},
-                                 {"dimension", dim},
-                                 {"parts", n_parts},
-                                 {"vertices", data.mesh.vertices.size()},
-                                 {"cells", data.mesh.cells.size()},
-                                 {"identity", id},
-                                 {"arrays", keys},
-                                 {"components", quality.n_components},
-                                 {"surface_vertices",
-                                  quality.n_surface_vertices},
-                                 {"reordered_cells", quality.n_reordered},
-                                 {"volume", quality.volume},
-                                 {"min_volume", quality.min_volume},
-                                 {"median_volume", quality.median_volume},
-                                 {"max_volume", quality.max_volume},
-                                 {"min_angle", quality.min_angle},
-                                 {"max_angle", quality.max_angle}};
+    nlohmann::json json = {{"format", format},
+                           {"source", data.source},
+                           {"generated", data.is_generated},
+                           {"dimension", dim},
+                           {"parts", n_parts},
+                           {"vertices", data.mesh.vertices.size()},
+                           {"cells", data.mesh.cells.size()},
+                           {"checksums", checksums},
+                           {"components", quality.n_components},
+                           {"surface_vertices", quality.n_surface_vertices},
+                           {"reordered_cells", quality.n_reordered},
+                           {"volume", quality.volume},
+                           {"min_volume", quality.min_volume},
+                           {"median_volume", quality.median_volume},
+                           {"max_volume", quality.max_volume},
+                           {"min_angle", quality.min_angle},
+                           {"max_angle", quality.max_angle}};
+    json["checksum"]    = checksum(json);
     write_file(index, json.dump(2) + "\n");
     return sizes;
   }
@@ -343,7 +319,8 @@ namespace Palpate
       throw InputError(filename,
                        "has " + std::to_string(n_parts) +
                          " parts, expected at most as many ranks, not " +
-                         std::to_string(n_ranks));
+                         std::to_string(n_ranks) +
+                         " (or a partition into more parts)");
     CaseData<dim> data;
     run_on_all(comm, [&]() {
       const std::string folder =
@@ -359,6 +336,7 @@ namespace Palpate
           parts.push_back(
             read_part<dim>((folder.empty() ? "." : folder) + "/" + part_name(p),
                            index,
+                           p,
                            of_cell,
                            of_vertex));
           const PartOfMesh &part = parts.back().mesh.part;

@@ -31,10 +31,14 @@ namespace Palpate
     {
       Field g(x.values.size());
       log_gradient(D, x, g);
-      double sum = 0;
+      // By squares, so that rounding gives nothing below 0.
+      double sum = 0, volume = 0;
       for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-        sum += 0.5 * g[k] * x[k];
-      return D.sum(sum);
+        {
+          sum += 0.5 * g[k] * g[k] / D.volume[k];
+          volume += D.volume[k];
+        }
+      return D.sum(sum) * D.sum(volume);
     }
 
     void

@@ -209,6 +209,17 @@ namespace Palpate
                              " is not positive, expected a value > 0");
         v = known.log ? std::log(v) : v / known.scale;
       }
+    if (name == "charge_density")
+      {
+        double largest = 0;
+        for (const double v : x)
+          largest = std::max(largest, std::abs(v));
+        if (Utilities::MPI::max(largest, D->comm) == 0)
+          throw EntryError("Parameterization/More unknowns",
+                           "charge_density starts at 0 (Loads/Charge density), "
+                           "where forces, quadratic in it, have no derivative; "
+                           "expected another start");
+      }
     // Start of a group: the mean over its values by volume; a body that turns
     // starts with its mean velocity.
     const unsigned int  n = n_owned_values();

@@ -62,6 +62,11 @@ namespace Palpate
           }
         else if (!from_pack)
           density = parameters.get_double("Charge density");
+        bool good = std::abs(density) < 1e9;
+        for (const auto &[label, v] : density_of_label)
+          good = good && std::abs(v) < 1e9;
+        if (!good)
+          parameters.fail("Charge density", "expected values below 1e9 C/m^3");
         if (parameters.get("Charge sums") == "direct")
           sums = std::make_unique<DirectSum>();
         else

@@ -115,7 +115,7 @@ namespace Palpate
     /// @param leaf_size most charges of a leaf
     explicit OctreeSum(const double       tolerance,
                        const unsigned int order     = 8,
-                       const unsigned int leaf_size = 48);
+                       const unsigned int leaf_size = 96);
     /// With a fixed opening angle: nodes with t <= angle are used.
     static OctreeSum
     with_angle(const double angle, const unsigned int order = 8);
