@@ -65,8 +65,8 @@ namespace Palpate
     summary["seconds"]     = {{"elapsed", timer.wall_time()}};
     write_summary(directory, parameters, summary, comm);
     log << "  " << smallest << " to " << largest << " cells each, "
-        << std::setprecision(3) << double(all) / n_parts
-        << " on average with those that touch them" << std::endl
+        << all / n_parts << " on average with those that touch them"
+        << std::endl
         << "partitioned pack in " << directory << "/case.json ("
         << timer.wall_time() << " s)" << std::endl;
     return 0;
