@@ -89,11 +89,12 @@ namespace Palpate
   OuterFunction<dim>::gradient(const std::vector<double> &A) const
   {
     // The derivative by part i: the value with 1 in its place, a sum of it.
+    const auto          all = parts(A);
     std::vector<double> result(terms.size(), 0.);
     for (unsigned int i = 0; i < terms.size(); ++i)
       if (terms[i].weight != 0)
         {
-          auto without = parts(A);
+          auto without = all;
           if (!terms[i].is_factor)
             for (unsigned int j = 0; j < terms.size(); ++j)
               if (!terms[j].is_factor)
@@ -109,6 +110,7 @@ namespace Palpate
   OuterFunction<dim>::hessian(const std::vector<double> &A,
                               const std::vector<double> &dA) const
   {
+    const auto          all = parts(A);
     std::vector<double> result(terms.size(), 0.);
     for (unsigned int i = 0; i < terms.size(); ++i)
       for (unsigned int j = 0; j < terms.size(); ++j)
@@ -116,7 +118,7 @@ namespace Palpate
           const bool sums = !terms[i].is_factor && !terms[j].is_factor;
           if (terms[i].weight == 0 || terms[j].weight == 0 || (sums && i != j))
             continue;
-          auto without = parts(A);
+          auto without = all;
           if (!terms[i].is_factor || !terms[j].is_factor)
             for (unsigned int k = 0; k < terms.size(); ++k)
               if (!terms[k].is_factor)

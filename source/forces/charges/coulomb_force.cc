@@ -49,17 +49,12 @@ namespace Palpate
       parse_parameters(Parameters &parameters) override
       {
         const std::string text = parameters.get("Charge density");
-        active                 = !text.empty();
-        if (!active)
+        if (text.empty())
           return;
         from_pack = (text == "pack");
         if (text.find(':') != std::string::npos)
-          {
-            by_label = true;
-            for (const auto &[label, v] :
-                 parameters.get_map("Charge density", 1))
-              density_of_label[label] = v[0];
-          }
+          for (const auto &[label, v] : parameters.get_map("Charge density", 1))
+            density_of_label[label] = v[0];
         else if (!from_pack)
           density = parameters.get_double("Charge density");
         bool good = std::abs(density) < 1e9;
@@ -85,7 +80,7 @@ namespace Palpate
       bool
       is_active() const override
       {
-        return active;
+        return sums != nullptr;
       }
 
       void
@@ -123,7 +118,7 @@ namespace Palpate
             return;
           }
         rho = Field(D.n_cells(), density);
-        if (by_label)
+        if (!density_of_label.empty())
           for (unsigned int k = 0; k < D.n_cells(); ++k)
             {
               const auto it = density_of_label.find(D.label(k));
@@ -134,7 +129,7 @@ namespace Palpate
       double
       energy(const Context<dim> &c) const override
       {
-        const Charges  all(c, charges_of(c, c.fields["charge_density"]), true);
+        const Charges  all(c, c.fields["charge_density"], true);
         FieldAtCharges field;
         sums->compute(all.charges, field, all.first, all.last);
         double sum = 0;
@@ -146,7 +141,7 @@ namespace Palpate
       void
       residual(const Context<dim> &c, Vector &h) const override
       {
-        const Charges  all(c, charges_of(c, c.fields["charge_density"]), true);
+        const Charges  all(c, c.fields["charge_density"], true);
         FieldAtCharges field;
         sums->compute(all.charges, field, all.first, all.last);
         add_forces(all, all.charges.q, field, h);
@@ -157,7 +152,7 @@ namespace Palpate
                     const Vector       &du,
                     Vector             &dh) const override
       {
-        const Charges all(c, charges_of(c, c.fields["charge_density"]), true);
+        const Charges all(c, c.fields["charge_density"], true);
         differentiate(all, du, &dh);
       }
 
@@ -169,8 +164,8 @@ namespace Palpate
         if (!direction.has("charge_density"))
           return;
         // F = q e(q) is quadratic in q.
-        const Charges all(c, charges_of(c, c.fields["charge_density"]), false),
-          more(c, charges_of(c, direction["charge_density"]), false);
+        const Charges all(c, c.fields["charge_density"], false),
+          more(c, direction["charge_density"], false);
         FieldAtCharges field;
         sums->compute(all.charges, field, all.first, all.last);
         add_forces(all, more.charges.q, field, dh);
@@ -205,9 +200,12 @@ namespace Palpate
       struct Charges
       {
         /// @param charged_only leave out vertices without charge
-        Charges(const Context<dim> &c, const Vector &q, const bool charged_only)
+        Charges(const Context<dim> &c,
+                const Field        &density,
+                const bool          charged_only)
           : D(c.discretization)
         {
+          const Vector        q = charges_of(D, density);
           std::vector<double> mine;
           for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
             if (D.is_vertex(n) &&
@@ -256,10 +254,9 @@ namespace Palpate
 
       /// Charge of every owned vertex, in its first component [C].
       static Vector
-      charges_of(const Context<dim> &c, const Field &density)
+      charges_of(const Discretization<dim> &D, const Field &density)
       {
-        const auto &D = c.discretization;
-        Vector      q = D.make_vector();
+        Vector q = D.make_vector();
         for (unsigned int k = 0; k < D.n_cells(); ++k)
           for (unsigned int a = 0; a < dim + 1; ++a)
             if (const unsigned int n = D.cell_nodes[k * D.nodes_per_cell + a];
@@ -307,7 +304,7 @@ namespace Palpate
                      FieldDuals         &g)
       {
         const auto   &D = c.discretization;
-        const Charges all(c, charges_of(c, c.fields["charge_density"]), false);
+        const Charges all(c, c.fields["charge_density"], false);
         const auto    by_q  = differentiate(all, lambda, g_state);
         Vector        nodal = D.make_vector();
         for (std::size_t i = all.first; i < all.last; ++i)
@@ -320,10 +317,10 @@ namespace Palpate
               nodal.local_element(D.cell_nodes[k * D.nodes_per_cell + a] * dim);
       }
 
-      bool                  active = false, from_pack = false, by_label = false;
-      double                density = 0;
-      std::map<int, double> density_of_label;
-      std::unique_ptr<ElectricField> sums;
+      bool                           from_pack = false;
+      double                         density   = 0;
+      std::map<int, double>          density_of_label;
+      std::unique_ptr<ElectricField> sums; ///< null: no charges
     };
 
     const Registry<Force<3>>::Entry<CoulombForce>
