@@ -385,21 +385,6 @@ namespace Palpate
                                      EvaluationLog::checksum(name) +
                                        0x9e3779b97f4a7c15ull * number);
     };
-    const auto rows_of = [&](const NpyArray    &array,
-                             const std::size_t  axis,
-                             const unsigned int row) {
-      std::size_t after = 1, before = 1;
-      for (std::size_t i = 0; i < array.shape.size(); ++i)
-        (i < axis ? before : after) *= (i == axis ? 1 : array.shape[i]);
-      std::vector<double> values;
-      for (std::size_t b = 0; b < before; ++b)
-        {
-          const auto at =
-            array.values.begin() + (b * array.shape[axis] + row) * after;
-          values.insert(values.end(), at, at + after);
-        }
-      return values;
-    };
     const auto nodal = [&](const std::string &name, const auto &values) {
       for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
         if (D.is_vertex(n))
@@ -426,13 +411,15 @@ namespace Palpate
         const auto rows = Readers::rows_of_key(name, array);
         if (rows.what == Readers::RowsOf::cells)
           for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-            add(name, D.cell_id[k], rows_of(array, rows.axis, D.cell_place[k]));
+            add(name,
+                D.cell_id[k],
+                take_rows(array, rows.axis, {D.cell_place[k]}).values);
         else if (rows.what == Readers::RowsOf::vertices)
           for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
             if (D.is_vertex(n))
               add(name,
                   D.node_vertices[n][0],
-                  rows_of(array, rows.axis, D.node_places[n][0]));
+                  take_rows(array, rows.axis, {D.node_places[n][0]}).values);
       }
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       if (snapshots[s].has_observation())

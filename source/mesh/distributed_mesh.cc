@@ -93,30 +93,6 @@ namespace Palpate
                   comm);
     }
 
-    /// Rows of an array along one of its dimensions.
-    NpyArray
-    take(const NpyArray                  &array,
-         const std::size_t                axis,
-         const std::vector<unsigned int> &rows)
-    {
-      std::size_t before = 1, after = 1;
-      for (std::size_t i = 0; i < array.shape.size(); ++i)
-        (i < axis ? before : after) *= (i == axis ? 1 : array.shape[i]);
-      NpyArray result;
-      result.shape       = array.shape;
-      result.shape[axis] = rows.size();
-      result.is_integer  = array.is_integer;
-      result.values.reserve(before * rows.size() * after);
-      for (std::size_t b = 0; b < before; ++b)
-        for (const std::size_t r : rows)
-          {
-            const auto from =
-              array.values.begin() + (b * array.shape[axis] + r) * after;
-            result.values.insert(result.values.end(), from, from + after);
-          }
-      return result;
-    }
-
     /// One array after the other along an axis.
     NpyArray
     append(const NpyArray &a, const NpyArray &b, const std::size_t axis)
@@ -316,6 +292,29 @@ namespace Palpate
     return MeshParts<dim>(mesh, owner, n_ranks).part(me);
   }
 
+  NpyArray
+  take_rows(const NpyArray                  &array,
+            const std::size_t                axis,
+            const std::vector<unsigned int> &rows)
+  {
+    std::size_t before = 1, after = 1;
+    for (std::size_t i = 0; i < array.shape.size(); ++i)
+      (i < axis ? before : after) *= (i == axis ? 1 : array.shape[i]);
+    NpyArray result;
+    result.shape       = array.shape;
+    result.shape[axis] = rows.size();
+    result.is_integer  = array.is_integer;
+    result.values.reserve(before * rows.size() * after);
+    for (std::size_t b = 0; b < before; ++b)
+      for (const std::size_t r : rows)
+        {
+          const auto from =
+            array.values.begin() + (b * array.shape[axis] + r) * after;
+          result.values.insert(result.values.end(), from, from + after);
+        }
+    return result;
+  }
+
   template <int dim>
   NpzArrays
   take_rows(const NpzArrays                 &arrays,
@@ -327,9 +326,9 @@ namespace Palpate
       if (const auto rows = Readers::rows_of_key(key, array);
           rows.what != Readers::RowsOf::neither)
         result[key] =
-          take(array,
-               rows.axis,
-               rows.what == Readers::RowsOf::vertices ? vertices : cells);
+          take_rows(array,
+                    rows.axis,
+                    rows.what == Readers::RowsOf::vertices ? vertices : cells);
     return result;
   }
 

@@ -58,6 +58,12 @@ namespace Palpate
             QualityReport<dim> &quality,
             const MPI_Comm     &comm);
 
+  /// Rows of an array along one of its dimensions.
+  NpyArray
+  take_rows(const NpyArray                  &array,
+            const std::size_t                axis,
+            const std::vector<unsigned int> &rows);
+
   /// The rows of some vertices and cells (places) of the arrays of a pack;
   /// keys that are neither are dropped.
   template <int dim>
