@@ -9,6 +9,7 @@
 #include <palpate/forces/springs/intersection_springs.h>
 #include <palpate/geometry/springs.h>
 #include <palpate/mesh/generate.h>
+#include <palpate/mesh/network.h>
 
 #include <iostream>
 
@@ -120,6 +121,70 @@ namespace Palpate
     State                      state;
     Fields                     fields;
     Field                      hounsfield;
+    dealii::ConditionalOStream log;
+  };
+
+  /// A network: the edges of such a body, with one face held.
+  template <int dim>
+  struct NetworkSample
+  {
+    explicit NetworkSample(const unsigned int n, const bool held = true)
+      : mesh(edges(n))
+      , D(mesh, 1, MPI_COMM_WORLD)
+      , constrained(D.n_nodes() * dim, 0)
+      , log(std::cout, false)
+    {
+      for (unsigned int i = 0; i < constrained.size(); ++i)
+        constrained[i] = held && D.node_position(i / dim)[0] < 0.1;
+      snapshots.resize(1);
+      snapshots[0].observed           = random_vector(D, 11, 0.02);
+      snapshots[0].prescribed         = ghosted_copy(D.make_vector());
+      snapshots[0].observation_weight = std::vector<double>(D.n_nodes(), 1.);
+      state.u               = random_vector(D, 1, 0.02);
+      state.v               = random_vector(D, 2, 0.2);
+      fields["stiffness"]   = random_field(D, 2, 30, 0.5);
+      fields["rest_length"] = Field(D.n_cells());
+      for (unsigned int k = 0; k < D.n_cells(); ++k)
+        fields["rest_length"][k] =
+          (D.cell_id[k] % 5 == 0 ? 1.1 : 0.9) *
+          D.node_position(D.cell_nodes[2 * k])
+            .distance(D.node_position(D.cell_nodes[2 * k + 1]));
+      const auto of_vertices = [&](const char        *name,
+                                   const unsigned int seed,
+                                   const double       mean) {
+        Field &f = fields[name];
+        f        = Field(D.n_nodes());
+        f.place  = Place::vertices;
+        for (unsigned int i = 0; i < D.n_nodes(); ++i)
+          f[i] = mean * std::exp(0.5 * random_number(seed, D.node_vertices[i][0]));
+      };
+      of_vertices("mass", 3, 0.1);
+      of_vertices("charge", 4, 2e-6);
+      fields["external_charge"]        = Field(1, 0., 2);
+      fields["external_charge"].place  = Place::body;
+      fields["external_charge"].values = {3e-6, -2e-6};
+    }
+
+    static SerialMesh<dim>
+    edges(const unsigned int n)
+    {
+      SerialMesh<dim> mesh = sample_mesh<dim>(n);
+      Network::take_edges(mesh);
+      return mesh;
+    }
+
+    Context<dim>
+    context() const
+    {
+      return {D, state, fields, snapshots[0], constrained};
+    }
+
+    SerialMesh<dim>            mesh;
+    Discretization<dim>        D;
+    std::vector<char>          constrained;
+    std::vector<Snapshot<dim>> snapshots;
+    State                      state;
+    Fields                     fields;
     dealii::ConditionalOStream log;
   };
 

@@ -66,7 +66,8 @@ namespace Palpate
         "File",
         "",
         Patterns::Anything(),
-        "Case pack (.npz), mesh (.msh, .vtk, .vtu) or the "
+        "Case pack (.npz), mesh (.msh, .vtk, .vtu; for edge springs also "
+        "surfaces: .obj, .off, .ply, .stl, .inp, ...) or the "
         "case.json of Task = partition (in m), of which a rank reads its parts "
         "only.");
       prm.declare_entry("Length unit",
@@ -88,8 +89,9 @@ namespace Palpate
                         "",
                         Patterns::Selection(
                           "|box|truncated cone|ball|ellipsoid pair|"
-                          "rectangle|disk"),
-                        "Mesh this shape instead of reading a file.");
+                          "rectangle|disk|torus|sheet"),
+                        "Mesh this shape instead of reading a file. torus "
+                        "(around z) and sheet are surfaces, for edge springs.");
       prm.enter_subsection("Generated shape");
       prm.declare_entry("Mesh size",
                         "0.05",
@@ -98,16 +100,17 @@ namespace Palpate
       prm.declare_entry("Lower corner",
                         "0, 0, 0",
                         Patterns::List(Patterns::Double(), 2, 3),
-                        "box, rectangle [m].");
+                        "box, rectangle, sheet [m].");
       prm.declare_entry("Upper corner",
                         "1, 1, 1",
                         Patterns::List(Patterns::Double(), 2, 3),
-                        "box, rectangle [m].");
+                        "box, rectangle, sheet [m].");
       prm.declare_entry("Subdivisions",
                         "0, 0, 0",
                         Patterns::List(Patterns::Integer(0), 2, 3),
                         "box, rectangle: cubes per side of a structured mesh; "
-                        "zeros: unstructured.");
+                        "zeros: unstructured. torus: along and around the "
+                        "tube; sheet: along x and y.");
       prm.declare_entry("Tetrahedra per cube",
                         "6",
                         Patterns::Selection("5|6"),
@@ -134,6 +137,14 @@ namespace Palpate
                         "0.06, 0.08, 0.12",
                         Patterns::List(Patterns::Double(), 3, 3),
                         "ellipsoid pair [m].");
+      prm.declare_entry("Major radius",
+                        "1",
+                        Patterns::Double(),
+                        "torus, of the circle in the middle of the tube [m].");
+      prm.declare_entry("Minor radius",
+                        "0.4",
+                        Patterns::Double(),
+                        "torus, of the tube [m].");
       prm.declare_entry("Gap",
                         "0.03",
                         Patterns::Double(),
@@ -474,8 +485,14 @@ namespace Palpate
     prm.declare_entry(
       "Constrained vertices",
       "surface",
-      Patterns::Selection("boundary_nodes|surface|boundary ids|none"),
-      "boundary_nodes: the pack's array; boundary ids: those listed below.");
+      Patterns::Selection("boundary_nodes|surface|boundary ids|formula|none"),
+      "boundary_nodes: the pack's array; boundary ids: those listed below; "
+      "formula: where Constrained formula is above 0.");
+    prm.declare_entry("Constrained formula",
+                      "",
+                      Patterns::Anything(),
+                      "An expression of x, y, z [m], 0.01 - x; for the pins of "
+                      "networks.");
     prm.declare_entry("Boundary ids",
                       "",
                       Patterns::Anything(),
@@ -540,6 +557,17 @@ namespace Palpate
                       "10",
                       Patterns::Double(0),
                       "Density = max(HU + 1000, this) [kg/m^3].");
+    prm.declare_entry("Mass",
+                      "1",
+                      Patterns::Anything(),
+                      "[kg] of every vertex of a network (edge springs), in "
+                      "place of Density: a number, \"label: value; ...\" by "
+                      "label of the vertices, or pack (mass).");
+    prm.declare_entry("Write electric field",
+                      "false",
+                      Patterns::Bool(),
+                      "simulate: the field [V/m] at the charges of a network "
+                      "goes into points.pvd.");
     declare_all<Force>(prm, "load");
     prm.leave_subsection();
 
@@ -581,7 +609,8 @@ namespace Palpate
     prm.declare_entry("Value",
                       "2236",
                       Patterns::Double(),
-                      "alpha [Pa]; Young's modulus of continuum materials.");
+                      "alpha [Pa]; Young's modulus of continuum materials; "
+                      "constant [N/m] of edge springs.");
     prm.declare_entry("Values",
                       "",
                       Patterns::Anything(),
@@ -615,7 +644,9 @@ namespace Palpate
       "\"field: spread, lower, upper; ...\", bounds may be "
       "left out. poisson_ratio, density, shear_viscosity, "
       "dilatational_viscosity, charge_density: global, per label, per "
-      "cell; so "
+      "cell; so rest_length of edge springs (a cell is a spring); mass, "
+      "charge of networks: global, per label, per vertex; external_charge: "
+      "global, each; as cells are "
       "lame_lambda and lame_mu, with Type = none in place of "
       "Young's modulus and Poisson ratio; damping_rate, "
       "ground_stiffness, ground_friction: global; "
@@ -627,7 +658,8 @@ namespace Palpate
                       "2236",
                       Patterns::Anything(),
                       "alpha [Pa], or pack (its alpha_k); Young's modulus of "
-                      "continuum materials, so the bounds.");
+                      "continuum materials, constant [N/m] of edge springs, so "
+                      "the bounds.");
     prm.declare_entry(
       "Reference stiffness",
       "",

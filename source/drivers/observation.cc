@@ -1,6 +1,5 @@
-#include <deal.II/base/function_parser.h>
-
 #include <palpate/core/errors.h>
+#include <palpate/core/formula.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/geometry/point_location.h>
 #include <palpate/mesh/distributed_mesh.h>
@@ -11,7 +10,6 @@
 #include <boost/random/uniform_01.hpp>
 
 #include <cmath>
-#include <iostream>
 
 namespace Palpate
 {
@@ -84,6 +82,23 @@ namespace Palpate
             throw InputError(parameter_file, e.what());
           }
         states = run.states();
+      }
+    if (mesh.is_network() || other.data.mesh.is_network())
+      {
+        // No place in between belongs to a network.
+        const auto &m    = other.data.mesh;
+        bool        same = m.is_network() == mesh.is_network() &&
+                    m.vertices.size() == mesh.vertices.size();
+        for (std::size_t v = 0; same && v < m.vertices.size(); ++v)
+          same = m.vertices[v].distance(mesh.vertices[v]) == 0;
+        if (!same)
+          throw InputError(parameter_file,
+                           "expected a network with the same vertices as that "
+                           "of the file that names it");
+        std::vector<std::vector<double>> result;
+        for (const Vector &state : states)
+          result.push_back(other.discretization->gather_vertices(state));
+        return result;
       }
     const auto whole = std::make_shared<const SerialMesh<dim>>(
       whole_mesh(other.data.mesh, comm));
@@ -161,50 +176,6 @@ namespace Palpate
   }
 
   template <int dim>
-  std::shared_ptr<Function<dim>>
-  read_formula(const std::string &entry,
-               Parameters        &parameters,
-               const unsigned int n_components,
-               const bool         with_time)
-  {
-    auto function = std::make_shared<FunctionParser<dim>>(n_components);
-    // muParser's wrapper explains itself on std::cerr: we do it below.
-    struct Silence
-    {
-      std::streambuf *kept = std::cerr.rdbuf(nullptr);
-      ~Silence()
-      {
-        std::cerr.rdbuf(kept);
-        std::cerr.clear();
-      }
-    } silence;
-    try
-      {
-        function->initialize(std::string(dim == 2 ? "x,y" : "x,y,z") +
-                               (with_time ? ",t" : ""),
-                             parameters.get(entry),
-                             {},
-                             with_time);
-        for (unsigned int c = 0; c < n_components; ++c)
-          function->value(Point<dim>(), c); // what is wrong shows here
-      }
-    catch (const ExceptionBase &)
-      {
-        const std::string of =
-          std::string(dim == 2 ? "x, y" : "x, y, z") + (with_time ? ", t" : "");
-        parameters.fail(entry,
-                        n_components == 1
-                          ? "cannot be understood, expected an expression of " +
-                              of + " such as 1000 + 500*sin(10*x)"
-                          : "cannot be understood, expected " +
-                              std::to_string(n_components) +
-                              " expressions of " + of +
-                              ", separated by semicolons");
-      }
-    return function;
-  }
-
-  template <int dim>
   std::vector<double>
   values_at_barycentres(const std::string     &entry,
                         Parameters            &parameters,
@@ -212,11 +183,12 @@ namespace Palpate
   {
     const auto function = read_formula<dim>(entry, parameters, 1, false);
     std::vector<double> values;
-    for (const auto &cell : mesh.cells)
+    for (std::size_t k = 0; k < mesh.n_cells(); ++k)
       {
         Point<dim> b;
-        for (const unsigned int v : cell)
-          b += mesh.vertices[v] / (dim + 1.);
+        const auto vertices = mesh.vertices_of(k);
+        for (const unsigned int v : vertices)
+          b += mesh.vertices[v] / double(vertices.size());
         values.push_back(function->value(b));
       }
     return values;
@@ -320,10 +292,6 @@ namespace Palpate
     const MPI_Comm &,                                                          \
     const ConditionalOStream &,                                                \
     const bool);                                                               \
-  template std::shared_ptr<Function<dim>> read_formula(const std::string &,    \
-                                                       Parameters &,           \
-                                                       const unsigned int,     \
-                                                       const bool);            \
   template std::vector<double> values_at_barycentres(const std::string &,      \
                                                      Parameters &,             \
                                                      const SerialMesh<dim> &); \

@@ -3,6 +3,7 @@
 #include <palpate/drivers/problem.h>
 #include <palpate/equilibrium/together.h>
 #include <palpate/mesh/distributed_mesh.h>
+#include <palpate/mesh/network.h>
 #include <palpate/mesh/read_case.h>
 #include <palpate/mesh/readers.h>
 
@@ -11,6 +12,14 @@
 namespace Palpate
 {
   using namespace dealii;
+
+  bool
+  is_network(const Parameters &parameters)
+  {
+    // Without telling that the entry was read: not every task reads it.
+    return const_cast<ParameterHandler &>(parameters.handler)
+             .get({"Model"}, "Type") == "edge springs";
+  }
 
   int
   case_dimension(Parameters &parameters)
@@ -21,7 +30,9 @@ namespace Palpate
       {
         if (parameters.get("File").empty())
           parameters.fail("File", "expected a file, or a Shape to generate");
-        return mesh_dimension(parameters.get("File"));
+        return is_network(parameters) ?
+                 Network::dimension(parameters.get("File")) :
+                 mesh_dimension(parameters.get("File"));
       }
     return (shape == "rectangle" || shape == "disk") ? 2 : 3;
   }
@@ -69,7 +80,7 @@ namespace Palpate
       parse_objective();
     if (stiffness_from_parameterization)
       read_parameterization();
-    if (!time || !time->is_explicit)
+    if (!time || time->uses_equilibrium)
       {
         const Parameters::Section section(parameters, "Linear solver");
         solver_parameters.parse_parameters(parameters);
@@ -88,7 +99,8 @@ namespace Palpate
           }
       }
     data = load_case<dim>(parameters, comm, log, quality);
-    if (data.mesh.is_whole() && Utilities::MPI::n_mpi_processes(comm) > 1)
+    if (data.mesh.is_whole() && !data.mesh.is_network() &&
+        Utilities::MPI::n_mpi_processes(comm) > 1)
       keep_part(data, quality, comm);
     {
       const Parameters::Section section(parameters, "Model");
@@ -305,7 +317,7 @@ namespace Palpate
     log << "task " << task << " on " << data.source << " with "
         << Utilities::MPI::n_mpi_processes(comm) << " rank(s)" << std::endl
         << describe(quality) << std::endl
-        << "  " << D.dof_handler().n_dofs() << " degrees of freedom (degree "
+        << "  " << D.n_dofs() << " degrees of freedom (degree "
         << degree << "), " << n_constrained_vertices
         << " vertices constrained, " << n_free_vertices << " free, "
         << snapshots.size() << " snapshot(s)" << std::endl;
@@ -318,7 +330,7 @@ namespace Palpate
                   : "")
             << ", " << (time->lumped ? "lumped" : "consistent")
             << " mass; frames: " << frames_kind << std::endl;
-        if (!time->is_explicit)
+        if (time->uses_equilibrium)
           log << "  linear solver: " << equilibrium->solver_description()
               << std::endl;
         if (trajectory)
@@ -401,7 +413,7 @@ namespace Palpate
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
       {
         std::vector<double> cell;
-        for (const unsigned int v : data.mesh.cells[D.cell_place[k]])
+        for (const unsigned int v : data.mesh.vertices_of(D.cell_place[k]))
           cell.push_back(data.mesh.vertex_number(v));
         cell.push_back(D.label(k));
         add("cells", D.cell_id[k], cell);
@@ -421,6 +433,9 @@ namespace Palpate
                   D.node_vertices[n][0],
                   take_rows(array, rows.axis, {D.node_places[n][0]}).values);
       }
+    if (data.mesh.is_network())
+      for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+        add("vertex label", D.node_vertices[n][0], {double(D.node_label(n))});
     for (std::size_t s = 0; s < snapshots.size(); ++s)
       if (snapshots[s].has_observation())
         nodal("observed" + std::to_string(s), [&](const unsigned int i) {

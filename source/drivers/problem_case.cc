@@ -6,6 +6,7 @@
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
 #include <palpate/mesh/generate.h>
+#include <palpate/mesh/network.h>
 #include <palpate/mesh/partitioned_pack.h>
 #include <palpate/mesh/read_case.h>
 
@@ -26,13 +27,25 @@ namespace Palpate
             const ConditionalOStream &log,
             QualityReport<dim>       &quality)
   {
-    CaseData<dim>             data;
+    CaseData<dim>     data;
+    const bool        network = is_network(parameters);
+    const std::string task    = parameters.get("Task");
+    if (network && task != "forward" && task != "simulate" &&
+        task != "evaluate" && task != "identify" && task != "verify")
+      parameters.fail("Task",
+                      "expected forward, simulate, evaluate, identify or verify "
+                      "for a network (Model/Type = edge springs)");
     const Parameters::Section section(parameters, "Case");
     const std::string         shape = parameters.get("Shape");
+    if (Network::is_surface(shape) && !network)
+      parameters.fail("Shape",
+                      "expected Model/Type = edge springs for a surface");
     if (!shape.empty() && parameters.is_set("File") &&
         !parameters.get("File").empty())
       parameters.fail("Shape", "expected either Case/File or Case/Shape");
     const bool parts = shape.empty() && is_partitioned(parameters.get("File"));
+    if (parts && network)
+      parameters.fail("File", "expected a whole mesh for a network");
     if (parts)
       {
         if (parameters.get("Length unit") != "m")
@@ -45,11 +58,11 @@ namespace Palpate
       }
     else if (shape.empty())
       {
-        const std::string unit = parameters.get("Length unit");
-        data                   = Palpate::read_case<dim>(parameters.get("File"),
-                                       unit == "mm"   ? 1e-3
-                                                         : unit == "cm" ? 1e-2
-                                                                        : 1.);
+        const std::string text = parameters.get("Length unit"),
+                          file = parameters.get("File");
+        const double unit = text == "mm" ? 1e-3 : text == "cm" ? 1e-2 : 1.;
+        data = network ? Network::read<dim>(file, unit) :
+                         Palpate::read_case<dim>(file, unit);
       }
     else
       {
@@ -64,7 +77,24 @@ namespace Palpate
                             "expected " + std::to_string(dim) + " numbers");
           std::copy(values.begin(), values.end(), corner.begin());
         };
-        const bool box = (shape == "box" || shape == "rectangle");
+        const bool box     = (shape == "box" || shape == "rectangle"),
+                   surface = Network::is_surface(shape);
+        if (surface)
+          {
+            const auto n = parameters.get_integers("Subdivisions");
+            for (unsigned int i = 0; i < std::min<std::size_t>(3, n.size()); ++i)
+              d.subdivisions[i] = n[i];
+          }
+        if (shape == "torus")
+          {
+            d.major_radius = parameters.get_double("Major radius");
+            d.minor_radius = parameters.get_double("Minor radius");
+          }
+        if (shape == "sheet")
+          {
+            get_corner("Lower corner", d.lower);
+            get_corner("Upper corner", d.upper);
+          }
         if (box)
           {
             get_corner("Lower corner", d.lower);
@@ -78,7 +108,7 @@ namespace Palpate
             if (dim == 3)
               d.tets_per_cube = parameters.get_integer("Tetrahedra per cube");
           }
-        if (!box || d.subdivisions[0] == 0)
+        if (!surface && (!box || d.subdivisions[0] == 0))
           d.mesh_size = parameters.get_double("Mesh size");
         if (shape == "truncated cone")
           {
@@ -96,10 +126,22 @@ namespace Palpate
           }
         data.source       = "generated " + shape;
         data.is_generated = true;
-        run_on_root(comm, [&]() { data.mesh = generate_shape<dim>(d); });
-        broadcast_mesh(data.mesh, comm);
+        if constexpr (dim == 3)
+          if (surface)
+            run_on_all(comm, [&]() {
+              data.mesh = Network::generate_surface(d);
+            });
+        if (!surface)
+          {
+            run_on_root(comm, [&]() { data.mesh = generate_shape<dim>(d); });
+            broadcast_mesh(data.mesh, comm);
+            if (network)
+              Network::take_edges(data.mesh);
+          }
       }
-    if (!parts) // those are whole already, and in metres
+    if (network)
+      quality = Network::check(data);
+    else if (!parts) // those are whole already, and in metres
       quality =
         check_and_repair(data, parameters.get_bool("Repair orientation"));
     if (!parameters.get("Label function").empty())
@@ -118,6 +160,8 @@ namespace Palpate
               data.mesh.labels[k] = static_cast<int>(values[k]);
             }
         });
+        if (network)
+          Network::label_vertices(data.mesh);
       }
     for (const auto &note : data.notes)
       log << "note: " << data.source << ": " << note << std::endl;
@@ -247,6 +291,27 @@ namespace Palpate
         for (std::size_t v = 0; v < n; ++v)
           vertex[v] = flags.values[v] != 0;
       }
+    else if (kind == "formula")
+      {
+        const auto formula =
+          read_formula<dim>("Constrained formula", parameters, 1, false);
+        run_on_all(comm, [&]() {
+          for (std::size_t v = 0; v < n; ++v)
+            {
+              const double value = formula->value(data.mesh.vertices[v]);
+              if (!std::isfinite(value))
+                parameters.fail("Constrained formula",
+                                "is not finite at vertex " +
+                                  std::to_string(data.mesh.vertex_number(v)) +
+                                  ", expected finite values");
+              vertex[v] = value > 0;
+            }
+        });
+      }
+    else if (data.mesh.is_network() && kind != "none")
+      parameters.fail("Constrained vertices",
+                      "a network has no surface, expected boundary_nodes, "
+                      "formula or none");
     else if (kind == "surface")
       vertex = quality.surface_vertex;
     else if (kind == "boundary ids")
@@ -525,11 +590,11 @@ namespace Palpate
         mine[D.node_places[n][0]] = 1;
     // Places of this rank's vertices that hold a component.
     std::vector<std::set<unsigned int>> held(C);
-    for (std::size_t k = 0; k < m.cells.size(); ++k)
+    for (std::size_t k = 0; k < m.n_cells(); ++k)
       {
         const unsigned int c = quality.component_of_cell[k];
         first[c]             = std::min(first[c], m.cell_number(k));
-        for (const unsigned int v : m.cells[k])
+        for (const unsigned int v : m.vertices_of(k))
           if (mine[v] && vertex_constrained[v])
             held[c].insert(v);
       }
@@ -602,7 +667,7 @@ namespace Palpate
   void
   Problem<dim>::check_strain()
   {
-    if (registered.empty())
+    if (registered.empty() || discretization->is_network())
       return;
     const auto                 &D = *discretization;
     std::vector<double>         smallest, largest; // principal stretches

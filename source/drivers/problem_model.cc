@@ -2,7 +2,6 @@
 #include <palpate/core/files.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
-#include <palpate/forces/matrix_free_force.h>
 #include <palpate/parameterizations/field_unknowns.h>
 #include <palpate/parameterizations/lame_parameters.h>
 
@@ -91,6 +90,10 @@ namespace Palpate
             damping->parse_parameters(parameters);
             if (!damping->is_active())
               continue;
+            if (D.is_network())
+              throw EntryError("Model",
+                               name + " acts in cells, expected none for edge "
+                                      "springs");
             forces.push_back(std::move(damping));
             force_names.push_back(name);
           }
@@ -98,6 +101,9 @@ namespace Palpate
     {
       const Parameters::Section section(parameters, "Loads");
       bool                      needs_density = (time != nullptr);
+      for (const char *entry : {"Charge", "External charges", "External field"})
+        if (dim == 2 && !parameters.get(entry).empty())
+          parameters.fail(entry, "expected none in 2D");
       if (dim == 2 && !parameters.get("Charge density").empty())
         parameters.fail("Charge density", "expected none in 2D");
       for (const auto &[name, item] : Registry<Force<dim>>::items())
@@ -108,13 +114,25 @@ namespace Palpate
           load->parse_parameters(parameters);
           if (!load->is_active())
             continue;
+          if (D.is_network() && !load->works_on_networks())
+            throw EntryError("Loads",
+                             name + " acts on cells, expected none for a network "
+                                    "(Model/Type = edge springs)");
           load->check(D, parameters);
           for (const auto &field : load->field_names())
             needs_density = needs_density || field == "density";
           forces.push_back(std::move(load));
           force_names.push_back(name);
         }
-      if (needs_density)
+      if (time && D.is_network() && terms.empty())
+        {
+          writes_electric_field = parameters.get_bool("Write electric field");
+          if (writes_electric_field && parameters.get("Charge").empty())
+            parameters.fail("Write electric field", "expected Loads/Charge");
+        }
+      if (needs_density && D.is_network())
+        fixed_fields["mass"] = read_masses();
+      else if (needs_density)
         {
           const std::string   source = parameters.get("Density");
           const std::size_t   M      = data.mesh.cells.size();
@@ -154,18 +172,18 @@ namespace Palpate
                            "equilibrium (Task = forward, or no "
                            "Time/Integrator)");
     for (unsigned int i = 0; i < forces.size(); ++i)
-      if (!(time && time->is_explicit) &&
-          dynamic_cast<const MatrixFreeForce<dim> *>(forces[i].get()))
-        throw EntryError("Loads/Charge density",
+      if (!(time && !time->uses_equilibrium) && !forces[i]->has_matrix())
+        throw EntryError(D.is_network() ? "Loads/Charge" :
+                                          "Loads/Charge density",
                          "charges act between all vertices, expected a motion "
-                         "with an explicit Time/Integrator");
+                         "with an explicit Time/Integrator (or imex)");
     if (time)
       {
         auto force = std::make_unique<InertiaForce<dim>>(D, time->lumped);
         inertia    = force.get();
         forces.push_back(std::move(force));
       }
-    if (time && time->is_explicit)
+    if (time && !time->uses_equilibrium)
       for (const auto &force : forces)
         if (force->adjoint_tangent() != Tangent::consistent)
           {
@@ -177,7 +195,7 @@ namespace Palpate
     bool nonlinear = false;
     for (const auto &force : forces)
       nonlinear = nonlinear || force->tangent_depends_on().state;
-    if (nonlinear && !(time && time->is_explicit))
+    if (nonlinear && !(time && !time->uses_equilibrium))
       {
         const Parameters::Section section(parameters, "Newton");
         newton_parameters.parse_parameters(parameters);
@@ -199,6 +217,37 @@ namespace Palpate
 
   template <int dim>
   Field
+  Problem<dim>::read_masses()
+  {
+    const auto         &D    = *discretization;
+    const std::string   text = parameters.get("Mass");
+    std::vector<double> mass(data.mesh.vertices.size());
+    if (text == "pack")
+      mass = array("mass", "Loads/Mass = pack").values;
+    else if (text.find(':') != std::string::npos)
+      {
+        const auto of_label = parameters.get_map("Mass", 1);
+        for (std::size_t v = 0; v < mass.size(); ++v)
+          {
+            const auto it = of_label.find(data.mesh.vertex_labels[v]);
+            if (it == of_label.end())
+              parameters.fail("Mass",
+                              "expected a mass for label " +
+                                std::to_string(data.mesh.vertex_labels[v]) +
+                                " of vertex " + std::to_string(v));
+            mass[v] = it->second[0];
+          }
+      }
+    else
+      mass.assign(mass.size(), parameters.get_double("Mass"));
+    for (const double m : mass)
+      if (!(m > 1e-20 && m < 1e20))
+        parameters.fail("Mass", "expected values between 1e-20 and 1e20 kg");
+    return D.scatter_vertices(mass);
+  }
+
+  template <int dim>
+  Field
   Problem<dim>::read_stiffness(const bool from_parameterization)
   {
     const auto               &D = *discretization;
@@ -211,7 +260,7 @@ namespace Palpate
       source = (parameters.get(entry) == "pack" ? "pack" : "constant");
     else
       source = parameters.get("Source");
-    const std::size_t   M = data.mesh.cells.size();
+    const std::size_t   M = data.mesh.n_cells();
     std::vector<double> alpha(M);
     const auto          cell = [&](const std::size_t k) {
       return "cell " + std::to_string(data.mesh.cell_number(k));
@@ -303,6 +352,13 @@ namespace Palpate
           std::make_unique<LameParameters<dim>>(std::move(parameterization));
       }
     const auto unknown = parameterization->field_names();
+    for (const char *name : {"mass", "charge", "rest_length"})
+      if (!is_network(parameters) &&
+          std::find(unknown.begin(), unknown.end(), name) != unknown.end())
+        parameters.fail("More unknowns",
+                        std::string(name) +
+                          " is a field of networks, expected Model/Type = edge "
+                          "springs");
     if (std::find(unknown.begin(), unknown.end(), "spring_stiffness") !=
         unknown.end())
       for (const char *bound : {"Lower bound", "Upper bound"})
@@ -345,7 +401,8 @@ namespace Palpate
                             ", which the model does not have, expected "
                             "another one or another Model/Type; friction and "
                             "viscosities start from their entries, above 0, "
-                            "charges from Loads/Charge density");
+                            "charges from Loads/Charge density (networks: "
+                            "Charge)");
         }
     if (all["stiffness"].values != stiffness.values) // the springs are given
       {
@@ -437,6 +494,12 @@ namespace Palpate
     // The material comes first.
     const auto *law =
       dynamic_cast<const StressLaw<dim> *>(equilibrium->forces[0].get());
+    for (const auto &term : terms)
+      if (term.weight > 0 && discretization->is_network() &&
+          !term.objective->works_on_networks())
+        throw EntryError("Objective/" + term.name,
+                         "looks at cells, expected Weight = 0 for a network "
+                         "(Model/Type = edge springs)");
     for (const auto &term : terms)
       if (term.weight > 0)
         term.objective->use_material(law);
@@ -594,6 +657,7 @@ namespace Palpate
                                                           const std::string &) \
     const;                                                                     \
   template Vector Problem<dim>::mean_of_labels(const std::string &);           \
+  template Field  Problem<dim>::read_masses();                                 \
   template void   Problem<dim>::read_forces();                                 \
   template Field  Problem<dim>::read_stiffness(const bool);                    \
   template void   Problem<dim>::parse_objective();                             \

@@ -1,6 +1,7 @@
 #include <palpate/core/files.h>
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/forces/springs/edge_springs.h>
 #include <palpate/geometry/stretch.h>
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
@@ -463,6 +464,22 @@ namespace Palpate
   {
     if (!data.is_generated)
       return;
+    if (data.mesh.is_network())
+      {
+        const auto               &m = data.mesh;
+        std::vector<double>       points;
+        std::vector<std::int64_t> springs;
+        for (const auto &v : m.vertices)
+          points.insert(points.end(), v.begin_raw(), v.end_raw());
+        for (const auto &s : m.springs)
+          springs.insert(springs.end(), s.begin(), s.end());
+        arrays["mesh_points"] = NpyArray({m.vertices.size(), dim}, points);
+        arrays["springs"]     = NpyArray::integers({m.springs.size(), 2}, springs);
+        arrays["labels"]      = NpyArray::integers({m.springs.size()},
+                                              {m.labels.begin(),
+                                                    m.labels.end()});
+        return;
+      }
     // Rank 0, which writes it, gets it.
     const SerialMesh<dim>     whole = whole_mesh(data.mesh, comm, true);
     const std::size_t         N = whole.vertices.size(), M = whole.cells.size();
@@ -476,6 +493,53 @@ namespace Palpate
     arrays["tetrahedra"]  = NpyArray::integers({M, dim + 1}, cells);
     arrays["labels"] =
       NpyArray::integers({M}, {whole.labels.begin(), whole.labels.end()});
+  }
+
+  template <int dim>
+  void
+  Problem<dim>::add_network_fields(const Fields &fields, VtuData<dim> &out) const
+  {
+    const auto &D = *discretization;
+    if (!D.is_network())
+      return;
+    for (const auto &fields_of : {fixed_fields, fields})
+      for (const auto &[name, field] : fields_of)
+        {
+          auto &list =
+            field.place == Place::vertices ? out.nodal_scalars : out.cell;
+          const bool here =
+            field.place == Place::vertices ||
+            (name == EdgeSprings<dim>::rest_length_name);
+          if (!here)
+            continue;
+          const std::vector<double> values(field.values.begin(),
+                                           field.values.begin() +
+                                             D.n_owned_values(field));
+          const auto known =
+            std::find_if(list.begin(), list.end(), [&](const auto &item) {
+              return item.first == name;
+            });
+          if (known == list.end())
+            list.emplace_back(name, values);
+          else
+            known->second = values;
+        }
+    // What the springs do now: the first nodal vector is the displacement.
+    std::vector<double> strain(D.n_owned_cells());
+    const Vector       &u = out.nodal.front().second;
+    const Field        &l = fields.has(EdgeSprings<dim>::rest_length_name) ?
+                              fields[EdgeSprings<dim>::rest_length_name] :
+                              fixed_fields[EdgeSprings<dim>::rest_length_name];
+    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+      {
+        const unsigned int *n = &D.cell_nodes[2 * k];
+        Tensor<1, dim> d = D.node_position(n[0]) - D.node_position(n[1]);
+        for (unsigned int i = 0; i < dim; ++i)
+          d[i] +=
+            u.local_element(n[0] * dim + i) - u.local_element(n[1] * dim + i);
+        strain[k] = l[k] > 0 ? d.norm() / l[k] - 1 : d.norm();
+      }
+    out.cell.emplace_back("spring_strain", strain);
   }
 
   template <int dim>
@@ -596,13 +660,21 @@ namespace Palpate
             nodal.update_ghost_values();
             if (field.place == Place::cells)
               arrays[name] = of_cells(field, {M});
+            else if (field.place == Place::vertices)
+              {
+                arrays[name].shape  = {N};
+                arrays[name].values = D.gather_vertices(field, root);
+              }
             else if (field.place == Place::nodes)
               {
                 arrays[name].shape  = {N, dim};
                 arrays[name].values = D.gather_vertices(nodal, root);
               }
             else
-              arrays[name] = NpyArray({}, field.values);
+              arrays[name] =
+                field.values.size() == 1 ?
+                  NpyArray({}, field.values) :
+                  NpyArray({field.values.size()}, field.values);
           }
 
     // ParaView.
@@ -644,7 +716,8 @@ namespace Palpate
             add(name, fixed_fields[name]);
         if (data.arrays.count("hu_tetra_mean"))
           add("HU", D.scatter_cells(data.arrays["hu_tetra_mean"].values));
-        for (unsigned int l = 0; l < dim; ++l)
+        add_network_fields(J ? J->fields() : initial_fields(), out);
+        for (unsigned int l = 0; l < dim && !D.is_network(); ++l)
           {
             std::vector<Tensor<1, dim>> axis(D.n_owned_cells());
             for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
@@ -699,7 +772,7 @@ namespace Palpate
     summary["case"]                   = data.source;
     summary["sizes"]                  = {{"vertices", N},
                                          {"cells", M},
-                                         {"degrees_of_freedom", D.dof_handler().n_dofs()},
+                                         {"degrees_of_freedom", D.n_dofs()},
                                          {"degree", degree},
                                          {"constrained_vertices", n_constrained_vertices},
                                          {"free_vertices", n_free_vertices},
@@ -751,7 +824,8 @@ namespace Palpate
         if (errors.second > 0)
           summary["held_out_mean_error_m"] = errors.second;
       }
-    summary["volume"]         = quality.volume;
+    if (!D.is_network())
+      summary["volume"] = quality.volume;
     summary["inverted_cells"] = n_inverted;
     if (n_negative >= 0)
       summary["negative_modes"] = n_negative;
@@ -773,7 +847,8 @@ namespace Palpate
       }
     for (unsigned int d = 0; d < dim; ++d)
       {
-        mean_u[d]  = D.sum(mean_u[d]) / quality.volume;
+        // Of a network: the mean over the springs.
+        mean_u[d]  = D.sum(mean_u[d]) / (D.is_network() ? M : quality.volume);
         lowest[d]  = Utilities::MPI::min(lowest[d], comm);
         highest[d] = Utilities::MPI::max(highest[d], comm);
       }
@@ -794,6 +869,8 @@ namespace Palpate
                                             const ReducedFunctional<dim> *, \
                                             nlohmann::json &,               \
                                             NpzArrays);                     \
+  template void Problem<dim>::add_network_fields(const Fields &,            \
+                                                 VtuData<dim> &) const;     \
   template void Problem<dim>::check_zero_energy_modes(const std::string &); \
   template void Problem<dim>::add_generated_mesh(NpzArrays &) const;
 

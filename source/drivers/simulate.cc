@@ -6,6 +6,7 @@
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
+#include <palpate/equilibrium/together.h>
 
 #include <iomanip>
 #include <numeric>
@@ -87,13 +88,20 @@ namespace Palpate
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
           label[k] = D.label(k);
         out.cell.emplace_back("label", label);
+        problem.add_network_fields(problem.initial_fields(), out);
         for (const auto &[field, values] : problem.initial_fields())
-          if (values.n_components == 1 && values.place == Place::cells)
+          if (values.n_components == 1 && values.place == Place::cells &&
+              (field == "stiffness" || !D.is_network()))
             out.cell.emplace_back(
               field == "stiffness" ? problem.stiffness_key() : field,
               std::vector<double>(values.values.begin(),
                                   values.values.begin() + D.n_owned_cells()));
         write_vtu(directory, name, D, out);
+        if (!D.is_network())
+          return;
+        if (problem.writes_electric_field)
+          out.nodal.emplace_back("electric_field", electric_field(state));
+        write_points(directory, points_name(), D, out);
       }
 
       /// An output whose file is written, by this run or before. Collective.
@@ -106,6 +114,14 @@ namespace Palpate
                              ? pieces.front()
                              : pieces.back());
         write_pvd(directory, "solution", files, problem.comm);
+        if (problem.discretization->is_network())
+          {
+            const bool pieces =
+              Utilities::MPI::n_mpi_processes(problem.comm) > 1;
+            points.emplace_back(row.time,
+                                piece_names(points_name(), problem.comm)[pieces]);
+            write_pvd(directory, "points", points, problem.comm);
+          }
         times.push_back(row.time);
         u.insert(u.end(), row.u.begin(), row.u.end());
         v.insert(v.end(), row.v.begin(), row.v.end());
@@ -152,10 +168,36 @@ namespace Palpate
       {
         return "solution_" + Utilities::int_to_string(times.size(), 4);
       }
+      std::string
+      points_name() const
+      {
+        return "points_" + Utilities::int_to_string(times.size(), 4);
+      }
+
+      /// At the charged vertices [V/m]: what acts on a unit of charge.
+      /// Collective.
+      Vector
+      electric_field(const State &state) const
+      {
+        const MovingBody<dim> &body = *problem.body;
+        const auto            &D    = *problem.discretization;
+        Vector                 e    = D.make_vector();
+        if (!body.fields.has("charge"))
+          return e;
+        const Field &q = body.fields["charge"];
+        for (const auto &force : problem.equilibrium->forces)
+          if (!force->has_matrix())
+            together(D.comm,
+                     [&]() { force->residual(body.context(state), e); });
+        for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
+          e.local_element(i) =
+            q[i / dim] != 0 ? -e.local_element(i) / q[i / dim] : 0.;
+        return e;
+      }
 
       const Problem<dim>                         &problem;
       const std::string                           directory;
-      std::vector<std::pair<double, std::string>> files;
+      std::vector<std::pair<double, std::string>> files, points;
       std::vector<double>                         times, u, v;
       std::ostringstream                          table;
     };
@@ -381,7 +423,7 @@ namespace Palpate
     summary["case"]    = problem.data.source;
     summary["sizes"]   = {{"vertices", problem.data.mesh.n_all_vertices()},
                           {"cells", D.n_global_cells()},
-                          {"degrees_of_freedom", D.dof_handler().n_dofs()},
+                          {"degrees_of_freedom", D.n_dofs()},
                           {"steps", n},
                           {"substeps", time.substeps},
                           {"outputs", output.n()}};

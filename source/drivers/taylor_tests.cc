@@ -1,5 +1,4 @@
 #include <palpate/drivers/taylor_tests.h>
-#include <palpate/forces/matrix_free_force.h>
 
 #include <cmath>
 #include <cstdint>
@@ -74,21 +73,6 @@ namespace Palpate
     {
       return v.l2_norm();
     }
-
-    template <int dim>
-    unsigned int
-    n_owned(const Discretization<dim> &D, const Field &field)
-    {
-      switch (field.place)
-        {
-          case Place::cells:
-            return D.n_owned_cells() * field.n_components;
-          case Place::nodes:
-            return D.n_owned_nodes() * dim;
-          default:
-            return field.values.size(); // parts of a sum over the ranks
-        }
-    }
   } // namespace
 
   template <int dim>
@@ -98,7 +82,7 @@ namespace Palpate
     double sum = 0;
     for (const auto &[name, field] : d)
       if (g.has(name))
-        for (unsigned int i = 0; i < n_owned(D, field); ++i)
+        for (unsigned int i = 0; i < D.n_owned_values(field); ++i)
           sum += g[name][i] * field[i];
     return D.sum(sum);
   }
@@ -116,7 +100,7 @@ namespace Palpate
           (void)name;
           all.insert(all.end(),
                      field.values.begin(),
-                     field.values.begin() + n_owned(D, field));
+                     field.values.begin() + D.n_owned_values(field));
         }
       return all;
     }
@@ -154,12 +138,20 @@ namespace Palpate
         : D(c.discretization)
         , base(c)
       {
-        double volume = 0;
+        double volume = 0, length = 0;
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          volume += D.volume[k];
-        const double edge =
-          std::pow(D.sum(volume) / D.n_global_cells() * (dim == 3 ? 6 : 2),
-                   1. / dim);
+          {
+            const unsigned int *n = &D.cell_nodes[k * D.nodes_per_cell];
+            volume += D.volume[k];
+            length += D.node_position(n[0]).distance(D.node_position(n[1]));
+          }
+        const double mean_length = D.sum(length) / D.n_global_cells(),
+                     edge =
+                       D.is_network() ?
+                         mean_length :
+                         std::pow(D.sum(volume) / D.n_global_cells() *
+                                    (dim == 3 ? 6 : 2),
+                                  1. / dim);
         // No cell is turned inside out: edge nodes are twice as close.
         const double size = 0.1 * edge / (D.degree * D.degree);
         u                 = random_vector(D, seed, size);
@@ -168,10 +160,16 @@ namespace Palpate
         lambda            = random_vector(D, seed + 2, 1);
         for (const auto &name : names)
           if (!c.fields.has(name))
-            fields[name] =
-              usual_place(name) == Place::body
-                ? body_field(1000.)
-                : Field(D.n_cells(), name == "poisson_ratio" ? 0.25 : 1000.);
+            {
+              Field &f = fields[name];
+              f        = usual_place(name) == Place::body ?
+                           body_field(1000.) :
+                           Field(usual_place(name) == Place::vertices ?
+                                   D.n_nodes() :
+                                   D.n_cells(),
+                                 name == "poisson_ratio" ? 0.25 : 1000.);
+              f.place  = usual_place(name);
+            }
         for (const auto &[name, field] : c.fields)
           fields[name] = field;
         for (const auto &[name, field] : fields)
@@ -183,9 +181,10 @@ namespace Palpate
             for (unsigned int i = 0; i < f.values.size(); ++i)
               {
                 const unsigned long index =
-                  f.place != Place::cells
-                    ? i
-                    : static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n;
+                  f.place == Place::cells ?
+                    static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n :
+                  f.place == Place::vertices ? D.node_vertices[i][0] :
+                                               i;
                 // One has a range, all others are positive.
                 if (name == "poisson_ratio")
                   {
@@ -254,8 +253,9 @@ namespace Palpate
                                : force.energy(x.at(t, 0)));
     };
     const double e0 = potential(0);
-    add(by_velocity ? "dissipation by velocity" : "energy by state",
-        taylor_test(
+    if (by_velocity || force.has_potential())
+      add(by_velocity ? "dissipation by velocity" : "energy by state",
+          taylor_test(
           [&](const double t) {
             return std::abs(potential(t) - e0 - t * slope);
           },
@@ -315,9 +315,7 @@ namespace Palpate
       }
 
     // Assembled against matrix-free, on free DoFs.
-    const bool has_matrix =
-      dynamic_cast<const MatrixFreeForce<dim> *>(&force) == nullptr;
-    if (has_matrix)
+    if (force.has_matrix())
       {
         TangentMatrix<dim> K(D, c.constrained);
         K.set_zero();
@@ -366,7 +364,7 @@ namespace Palpate
       }
     else if (!force.tangent_depends_on().state)
       return result;
-    if (by_velocity || !has_matrix)
+    if (by_velocity || !force.has_matrix())
       return result; // motions have no second derivatives
 
     // Gradient of lambda . h by state (the tangent is symmetric, so K lambda)

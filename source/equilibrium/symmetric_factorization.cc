@@ -19,7 +19,7 @@ namespace Palpate
   {
     explicit Implementation(const Discretization<dim> &D)
       : D(D)
-      , n(D.dof_handler().n_dofs())
+      , n(D.n_dofs())
     {
       MPI_Comm_dup(D.comm, &comm);
       mumps.comm_fortran = MPI_Comm_c2f(comm);

@@ -6,11 +6,12 @@ namespace Palpate
 
   template <int dim>
   Mass<dim>::Mass(const Discretization<dim> &discretization, const bool lumped)
-    : discretization(discretization)
-    , lumped(lumped)
+    : field_name(discretization.is_network() ? "mass" : "density")
+    , discretization(discretization)
+    , lumped(lumped || discretization.is_network())
     , element(discretization.mass_matrix)
   {
-    if (!lumped)
+    if (!lumped || discretization.is_network())
       return;
     const unsigned int n     = discretization.nodes_per_cell;
     double             trace = 0;
@@ -27,6 +28,12 @@ namespace Palpate
   {
     const auto                 &D = discretization;
     const unsigned int          n = D.nodes_per_cell;
+    if (D.is_network())
+      {
+        for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
+          Ma.local_element(i) += density[i / dim] * a.local_element(i);
+        return;
+      }
     std::vector<Tensor<1, dim>> in, out(n);
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
@@ -48,6 +55,12 @@ namespace Palpate
   {
     const auto                 &D = discretization;
     const unsigned int          n = D.nodes_per_cell;
+    if (D.is_network())
+      {
+        for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
+          g[i / dim] += a.local_element(i) * b.local_element(i);
+        return;
+      }
     std::vector<Tensor<1, dim>> at_a, at_b;
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
       {
@@ -67,6 +80,18 @@ namespace Palpate
   {
     const auto        &D = discretization;
     const unsigned int n = D.nodes_per_cell;
+    if (D.is_network())
+      {
+        NodeBlocks<dim> blocks(K);
+        for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
+          {
+            Tensor<2, dim> block;
+            for (unsigned int d = 0; d < dim; ++d)
+              block[d][d] = factor * density[i];
+            blocks.add(i, block);
+          }
+        return;
+      }
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       for (unsigned int a = 0; a < n; ++a)
         for (unsigned int b = 0; b < n; ++b)
@@ -110,7 +135,7 @@ namespace Palpate
   {
     const Vector a  = acceleration(context.state.u);
     Vector       Ma = context.discretization.make_vector();
-    mass.vmult_add(context.fields["density"], a, Ma);
+    mass.vmult_add(context.fields[mass.field_name], a, Ma);
     double sum = 0;
     for (unsigned int i = 0; i < a.locally_owned_size(); ++i)
       sum += a.local_element(i) * Ma.local_element(i);
@@ -121,7 +146,7 @@ namespace Palpate
   void
   InertiaForce<dim>::residual(const Context<dim> &context, Vector &h) const
   {
-    mass.vmult_add(context.fields["density"], acceleration(context.state.u), h);
+    mass.vmult_add(context.fields[mass.field_name], acceleration(context.state.u), h);
   }
 
   template <int dim>
@@ -130,7 +155,7 @@ namespace Palpate
                                  const Tangent,
                                  TangentMatrix<dim> &K) const
   {
-    mass.add_to(context.fields["density"], c, K);
+    mass.add_to(context.fields[mass.field_name], c, K);
   }
 
   template <int dim>
@@ -142,7 +167,7 @@ namespace Palpate
     Vector a = ghosted_copy(du);
     a *= c;
     a.update_ghost_values();
-    mass.vmult_add(context.fields["density"], a, dh);
+    mass.vmult_add(context.fields[mass.field_name], a, dh);
   }
 
   template <int dim>
@@ -151,8 +176,8 @@ namespace Palpate
                                const Fields       &direction,
                                Vector             &dh) const
   {
-    if (direction.has("density"))
-      mass.vmult_add(direction["density"], acceleration(context.state.u), dh);
+    if (direction.has(mass.field_name))
+      mass.vmult_add(direction[mass.field_name], acceleration(context.state.u), dh);
   }
 
   template <int dim>
@@ -161,8 +186,8 @@ namespace Palpate
                                const Vector       &lambda,
                                FieldDuals         &g) const
   {
-    if (g.has("density"))
-      mass.vjp(lambda, acceleration(context.state.u), g["density"]);
+    if (g.has(mass.field_name))
+      mass.vjp(lambda, acceleration(context.state.u), g[mass.field_name]);
   }
 
   template <int dim>
@@ -177,10 +202,10 @@ namespace Palpate
     Vector scaled = ghosted_copy(lambda);
     scaled *= c;
     scaled.update_ghost_values();
-    if (dfields.has("density"))
-      mass.vmult_add(dfields["density"], scaled, g_state);
-    if (g_fields.has("density"))
-      mass.vjp(scaled, du, g_fields["density"]);
+    if (dfields.has(mass.field_name))
+      mass.vmult_add(dfields[mass.field_name], scaled, g_state);
+    if (g_fields.has(mass.field_name))
+      mass.vjp(scaled, du, g_fields[mass.field_name]);
   }
 
   template class Mass<2>;

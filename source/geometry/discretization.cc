@@ -19,10 +19,18 @@ namespace Palpate
     : degree(degree)
     , comm(comm)
     , mesh(mesh)
-    , nodes_per_cell(degree == 1 ? dim + 1 : (dim + 1) * (dim + 2) / 2)
+    , nodes_per_cell(mesh.is_network() ? 2
+                     : degree == 1     ? dim + 1
+                                       : (dim + 1) * (dim + 2) / 2)
     , triangulation(comm)
     , fe(FE_SimplexP<dim>(degree), dim)
   {
+    if (mesh.is_network())
+      {
+        build_network();
+        build_labels();
+        return;
+      }
     SerialMesh<dim> part;
     if (mesh.is_whole())
       part = part_of_this_rank(mesh, comm);
@@ -35,6 +43,102 @@ namespace Palpate
     build_nodes();
     build_quadrature();
     build_faces(mine);
+  }
+
+  // Vertices in blocks of equal size by number; a spring belongs to the rank of
+  // its first vertex. Every rank knows the whole network.
+  template <int dim>
+  void
+  Discretization<dim>::build_network()
+  {
+    AssertThrow(degree == 1, ExcMessage("springs have no edge nodes"));
+    const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(comm),
+                       rank    = Utilities::MPI::this_mpi_process(comm);
+    const std::size_t N = mesh.vertices.size(), M = mesh.springs.size();
+    const auto        first = [&](const unsigned int r) {
+      return static_cast<unsigned int>(N * r / n_ranks);
+    };
+    const auto owner = [&](const unsigned int vertex) {
+      auto r =
+        static_cast<unsigned int>(std::size_t(vertex) * n_ranks / N);
+      while (vertex < first(r))
+        --r;
+      while (vertex >= first(r + 1))
+        ++r;
+      return r;
+    };
+    n_owned_node = first(rank + 1) - first(rank);
+
+    std::vector<unsigned int> ghost_springs;
+    std::set<unsigned int>    ghost_vertices;
+    for (unsigned int k = 0; k < M; ++k)
+      {
+        bool mine = false;
+        for (const unsigned int v : mesh.springs[k])
+          mine = mine || owner(v) == rank;
+        if (!mine)
+          continue;
+        if (owner(mesh.springs[k][0]) == rank)
+          cell_id.push_back(k);
+        else
+          ghost_springs.push_back(k);
+        for (const unsigned int v : mesh.springs[k])
+          if (owner(v) != rank)
+            ghost_vertices.insert(v);
+      }
+    n_owned = cell_id.size();
+    cell_id.insert(cell_id.end(), ghost_springs.begin(), ghost_springs.end());
+    cell_place = place_in_part = cell_id;
+    volume.assign(cell_id.size(), 1.);
+
+    // Nodes.
+    IndexSet owned_nodes(N), ghost_nodes(N), owned_dofs(N * dim),
+      ghost_dofs(N * dim);
+    owned_nodes.add_range(first(rank), first(rank + 1));
+    owned_dofs.add_range(first(rank) * dim, first(rank + 1) * dim);
+    std::map<unsigned int, unsigned int> local;
+    const auto                           add = [&](const unsigned int v) {
+      local.emplace(v, node_vertices.size());
+      node_vertices.push_back({{v, v}});
+    };
+    for (unsigned int v = first(rank); v < first(rank + 1); ++v)
+      add(v);
+    for (const unsigned int v : ghost_vertices)
+      {
+        add(v);
+        ghost_nodes.add_index(v);
+        ghost_dofs.add_range(v * dim, v * dim + dim);
+      }
+    node_places = node_vertices;
+    nodes       = std::make_shared<Utilities::MPI::Partitioner>(owned_nodes,
+                                                          ghost_nodes,
+                                                          comm);
+    dofs        = std::make_shared<Utilities::MPI::Partitioner>(owned_dofs,
+                                                         ghost_dofs,
+                                                         comm);
+    for (const unsigned int k : cell_id)
+      for (const unsigned int v : mesh.springs[k])
+        cell_nodes.push_back(local.at(v));
+    surface_node.assign(n_nodes(), 1);
+    n_q         = 0;
+    mass_matrix = {1. / 3, 1. / 6, 1. / 6, 1. / 3};
+    mean_shape  = {0.5, 0.5};
+
+    // Springs, in a numbering that is contiguous on every rank.
+    std::vector<unsigned int> of_rank(n_ranks + 1, 0), number(M);
+    for (unsigned int k = 0; k < M; ++k)
+      ++of_rank[owner(mesh.springs[k][0]) + 1];
+    for (unsigned int r = 0; r < n_ranks; ++r)
+      of_rank[r + 1] += of_rank[r];
+    IndexSet owned(M), ghosts(M);
+    owned.add_range(of_rank[rank], of_rank[rank + 1]);
+    for (unsigned int k = 0; k < M; ++k)
+      number[k] = of_rank[owner(mesh.springs[k][0])]++;
+    for (const unsigned int k : ghost_springs)
+      ghosts.add_index(number[k]);
+    cells = std::make_shared<Utilities::MPI::Partitioner>(owned, ghosts, comm);
+    for (const unsigned int k : cell_id)
+      ghost_of_cell.push_back(cells->global_to_local(number[k]));
   }
 
   template <int dim>
@@ -374,6 +478,16 @@ namespace Palpate
   void
   Discretization<dim>::update_ghosts(Field &field) const
   {
+    if (field.place == Place::vertices)
+      {
+        LinearAlgebra::distributed::Vector<double> v(nodes);
+        for (unsigned int n = 0; n < n_owned_node; ++n)
+          v.local_element(n) = field[n];
+        v.update_ghost_values();
+        for (unsigned int n = n_owned_node; n < n_nodes(); ++n)
+          field[n] = v.local_element(n);
+        return;
+      }
     LinearAlgebra::distributed::Vector<double> v(cells);
     for (unsigned int c = 0; c < field.n_components; ++c)
       {
@@ -447,11 +561,37 @@ namespace Palpate
   }
 
   template <int dim>
+  std::vector<double>
+  Discretization<dim>::gather_vertices(const Field &field, const To to) const
+  {
+    std::vector<unsigned int> numbers;
+    for (unsigned int n = 0; n < n_owned_node; ++n)
+      numbers.push_back(node_vertices[n][0]);
+    return gather(numbers,
+                  {field.values.begin(), field.values.begin() + n_owned_node},
+                  mesh.n_all_vertices(),
+                  to);
+  }
+
+  template <int dim>
+  Field
+  Discretization<dim>::scatter_vertices(const std::vector<double> &values) const
+  {
+    AssertDimension(degree, 1);
+    AssertDimension(values.size(), mesh.vertices.size());
+    Field field(n_nodes());
+    field.place = Place::vertices;
+    for (unsigned int n = 0; n < n_nodes(); ++n)
+      field[n] = values[node_places[n][0]];
+    return field;
+  }
+
+  template <int dim>
   Field
   Discretization<dim>::scatter_cells(const std::vector<double> &values,
                                      const unsigned int n_components) const
   {
-    AssertDimension(values.size(), mesh.cells.size() * n_components);
+    AssertDimension(values.size(), mesh.n_cells() * n_components);
     Field field(n_cells(), 0., n_components);
     for (unsigned int k = 0; k < n_cells(); ++k)
       for (unsigned int c = 0; c < n_components; ++c)

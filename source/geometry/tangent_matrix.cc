@@ -171,6 +171,27 @@ namespace Palpate
         }
   }
 
+  template <int dim>
+  NodeBlocks<dim>::NodeBlocks(TangentMatrix<dim> &K)
+    : K(K)
+    , place(K.discretization.n_nodes())
+  {
+    // Any cell of a node leads to the node's place in the matrix.
+    const auto &D = K.discretization;
+    for (unsigned int i = 0; i < D.n_cells() * D.nodes_per_cell; ++i)
+      place[D.cell_nodes[i]] = i;
+  }
+
+  template <int dim>
+  void
+  NodeBlocks<dim>::add(const unsigned int node, const Tensor<2, dim> &block)
+  {
+    const unsigned int nn = K.discretization.nodes_per_cell, i = place[node];
+    K.add_block(i / nn, i % nn, i % nn, block);
+  }
+
+  template class NodeBlocks<2>;
+  template class NodeBlocks<3>;
   template class TangentMatrix<2>;
   template class TangentMatrix<3>;
 } // namespace Palpate

@@ -320,15 +320,8 @@ namespace Palpate
           term.objective->field_gradient(c, share, by_fields);
           double sum = 0;
           for (const auto &[name, d] : dfields)
-            {
-              // Entries of owned cells and nodes; parts of those of the body.
-              const std::size_t n =
-                d.place == Place::cells   ? D.n_owned_cells() * d.n_components
-                : d.place == Place::nodes ? D.n_owned_nodes() * dim
-                                          : d.values.size();
-              for (std::size_t k = 0; k < n; ++k)
-                sum += by_fields[name][k] * d[k];
-            }
+            for (std::size_t k = 0; k < D.n_owned_values(d); ++k)
+              sum += by_fields[name][k] * d[k];
           changes[i] += D.sum(sum);
         }
     return changes;

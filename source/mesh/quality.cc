@@ -371,6 +371,13 @@ namespace Palpate
   std::string
   describe(const QualityReport<dim> &report)
   {
+    if (report.is_network)
+      return std::to_string(report.n_vertices) + " vertices, " +
+             std::to_string(report.n_cells) + " springs, " +
+             std::to_string(report.n_components) + " component" +
+             (report.n_components == 1 ? "" : "s") + "\nlengths " +
+             number(report.min_volume) + " to " + number(report.max_volume) +
+             " m, median " + number(report.median_volume) + " m";
     const std::string unit = dim == 3 ? " m^3" : " m^2";
     std::string       text = std::to_string(report.n_vertices) + " vertices, " +
                        std::to_string(report.n_cells) +

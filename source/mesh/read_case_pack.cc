@@ -91,6 +91,28 @@ namespace Palpate
 
 
 
+    /// Of networks: N vertices, M springs; except mesh_points, springs, labels.
+    std::vector<KnownArray>
+    known_of_network(const std::size_t N,
+                     const std::size_t M,
+                     const std::size_t d)
+    {
+      const std::string D = std::to_string(d);
+      return {{"boundary_nodes", {{N}}, "(N,)", Values::zero_or_one},
+              {"displacement_field", {{N, d}}, "(N, " + D + ")", Values::finite},
+              {"displacement_steps",
+               {{any_size, N, d}},
+               "(S, N, " + D + ")",
+               Values::finite},
+              {"observation_weight", {{N}}, "(N,)", Values::nonnegative},
+              {"mass", {{N}}, "(N,)", Values::positive},
+              {"charge", {{N}}, "(N,)", Values::finite},
+              {"spring_constant", {{M}}, "(M,)", Values::positive},
+              {"rest_length", {{M}}, "(M,)", Values::nonnegative}};
+    }
+
+
+
     [[noreturn]] void
     fail(const std::string &source,
          const std::string &key,
@@ -321,19 +343,13 @@ namespace Palpate
           data.mesh.cells[i / width][i % width] = static_cast<unsigned int>(v);
         }
     }
-  } // namespace
-
-
-
-  namespace Readers
-  {
+    /// Shapes and values of the arrays that are there.
     template <int dim>
     void
-    validate_arrays(const CaseData<dim> &data)
+    check_known(const CaseData<dim> &data, const std::vector<KnownArray> &all)
     {
-      const std::size_t N = data.mesh.vertices.size(),
-                        M = data.mesh.cells.size();
-      for (const KnownArray &known : known_arrays<dim>(N, M))
+      const std::size_t N = data.mesh.vertices.size(), M = data.mesh.n_cells();
+      for (const KnownArray &known : all)
         {
           const auto entry = data.arrays.find(known.key);
           if (entry == data.arrays.end())
@@ -348,7 +364,8 @@ namespace Palpate
                  known.key,
                  "shape " + array.shape_string() + ", expected " +
                    known.shape_text + " with N = " + std::to_string(N) +
-                   " vertices and M = " + std::to_string(M) + " cells");
+                   " vertices and M = " + std::to_string(M) +
+                   (data.mesh.is_network() ? " springs" : " cells"));
           // Only the index list may have no entries.
           if (array.size() == 0 && known.values != Values::indices)
             fail(data.source,
@@ -357,12 +374,45 @@ namespace Palpate
                    ", expected at least one step");
           check_values(data.source, known.key, array, known.values);
         }
+    }
+  } // namespace
+
+
+
+  namespace Readers
+  {
+    template <int dim>
+    void
+    validate_arrays(const CaseData<dim> &data)
+    {
+      const std::size_t N = data.mesh.vertices.size(),
+                        M = data.mesh.cells.size();
+      check_known(data, known_arrays<dim>(N, M));
 
       check_neighbors(data.source, data.arrays, M);
       check_steps(data.source, data.arrays);
       if (const auto axes = data.arrays.find("anisotropy_axes");
           axes != data.arrays.end())
         check_axes<dim>(data.source, axes->second, M);
+    }
+
+
+
+    template <int dim>
+    void
+    take_network_arrays(CaseData<dim> &data, NpzArrays &arrays)
+    {
+      const auto known = known_of_network(data.mesh.vertices.size(),
+                                          data.mesh.springs.size(),
+                                          dim);
+      for (auto &entry : arrays)
+        if (std::any_of(known.begin(), known.end(), [&](const KnownArray &k) {
+              return k.key == entry.first;
+            }))
+          data.arrays[entry.first] = std::move(entry.second);
+        else
+          data.notes.push_back("ignored unknown key '" + entry.first + "'");
+      check_known(data, known);
     }
 
 
@@ -389,7 +439,10 @@ namespace Palpate
     {
       // Sizes that no step or component has tell vertices, cells and others.
       constexpr std::size_t N = 1000003, M = 1000033;
-      for (const KnownArray &known : known_arrays<3>(N, M))
+      auto all = known_arrays<3>(N, M);
+      for (const auto &known : known_of_network(N, M, 3))
+        all.push_back(known);
+      for (const KnownArray &known : all)
         if (known.key == key)
           for (const Shape &shape : known.shapes)
             if (shape.size() == array.shape.size())
@@ -480,6 +533,10 @@ namespace Palpate
 
 
 
+    template void
+    take_network_arrays<2>(CaseData<2> &, NpzArrays &);
+    template void
+    take_network_arrays<3>(CaseData<3> &, NpzArrays &);
     template void
     validate_arrays<2>(const CaseData<2> &);
     template void

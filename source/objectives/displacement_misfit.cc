@@ -87,6 +87,11 @@ namespace Palpate
       return true;
     }
     bool
+    works_on_networks() const override
+    {
+      return true;
+    }
+    bool
     needs_observation() const override
     {
       return true;

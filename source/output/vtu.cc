@@ -100,6 +100,138 @@ namespace Palpate
             name + ".pvtu"};
   }
 
+  namespace
+  {
+    /// Springs as lines, or vertices as points, with all values at the nodes or
+    /// constant over a line.
+    template <int structdim, int dim>
+    class NetworkOutput : public DataOutInterface<structdim, dim>
+    {
+    public:
+      NetworkOutput(const Discretization<dim> &D, const VtuData<dim> &data)
+        : n_vectors(data.nodal.size())
+      {
+        for (const auto &[title, vector] : data.nodal)
+          names.insert(names.end(), dim, title);
+        for (const auto &[title, values] : data.nodal_scalars)
+          names.push_back(title);
+        if (structdim == 1)
+          for (const auto &[title, values] : data.cell)
+            names.push_back(title);
+        constexpr unsigned int ends = structdim + 1;
+        const std::size_t      n =
+          structdim == 1 ? D.n_owned_cells() : D.n_owned_nodes();
+        patches.reserve(n);
+        for (std::size_t k = 0; k < n; ++k)
+          {
+            DataOutBase::Patch<structdim, dim> patch;
+            patch.patch_index = k;
+            set_kind(patch);
+            patch.data.reinit(names.size(), ends);
+            for (unsigned int end = 0; end < ends; ++end)
+              {
+                const unsigned int node =
+                  structdim == 1 ? D.cell_nodes[2 * k + end] : k;
+                Point<dim>   place = D.node_position(node);
+                unsigned int row   = 0;
+                for (const auto &[title, vector] : data.nodal)
+                  for (unsigned int d = 0; d < dim; ++d)
+                    patch.data(row++, end) =
+                      vector.local_element(node * dim + d);
+                for (unsigned int d = 0; structdim == 0 && d < dim; ++d)
+                  place[d] += patch.data(d, end);
+                patch.vertices[end] = place;
+                for (const auto &[title, values] : data.nodal_scalars)
+                  patch.data(row++, end) = values[node];
+                if (structdim == 1)
+                  for (const auto &[title, values] : data.cell)
+                    patch.data(row++, end) = values[k];
+              }
+            patches.push_back(patch);
+          }
+      }
+
+    private:
+      static void
+      set_kind(DataOutBase::Patch<1, dim> &patch)
+      {
+        patch.reference_cell = ReferenceCells::Line;
+        patch.n_subdivisions = 1;
+      }
+      static void
+      set_kind(DataOutBase::Patch<0, dim> &)
+      {} // points know
+
+      const std::vector<DataOutBase::Patch<structdim, dim>> &
+      get_patches() const override
+      {
+        return patches;
+      }
+      std::vector<std::string>
+      get_dataset_names() const override
+      {
+        return names;
+      }
+      std::vector<
+        std::tuple<unsigned int,
+                   unsigned int,
+                   std::string,
+                   DataComponentInterpretation::DataComponentInterpretation>>
+      get_nonscalar_data_ranges() const override
+      {
+        std::vector<
+          std::tuple<unsigned int,
+                     unsigned int,
+                     std::string,
+                     DataComponentInterpretation::DataComponentInterpretation>>
+          ranges;
+        for (unsigned int i = 0; i < n_vectors; ++i)
+          ranges.emplace_back(
+            i * dim,
+            (i + 1) * dim - 1,
+            names[i * dim],
+            DataComponentInterpretation::component_is_part_of_vector);
+        return ranges;
+      }
+
+      const unsigned int                              n_vectors;
+      std::vector<DataOutBase::Patch<structdim, dim>> patches;
+      std::vector<std::string>                        names;
+    };
+
+    /// With ghosts, whatever the given vectors have; nodal scalars too.
+    template <int dim>
+    VtuData<dim>
+    with_ghosts(const Discretization<dim> &D, const VtuData<dim> &data)
+    {
+      VtuData<dim> all = data;
+      for (auto &[title, vector] : all.nodal)
+        vector.update_ghost_values();
+      for (auto &[title, values] : all.nodal_scalars)
+        {
+          Field field(D.n_nodes());
+          field.place = Place::vertices;
+          std::copy_n(values.begin(), D.n_owned_nodes(), field.values.begin());
+          D.update_ghosts(field);
+          values = field.values;
+        }
+      return all;
+    }
+  } // namespace
+
+  template <int dim>
+  std::string
+  write_points(const std::string         &directory,
+               const std::string         &name,
+               const Discretization<dim> &D,
+               const VtuData<dim>        &data)
+  {
+    return write_pieces(directory,
+                        name,
+                        NetworkOutput<0, dim>(D, with_ghosts(D, data)),
+                        D.comm);
+  }
+
   template <int dim>
   std::string
   write_vtu(const std::string         &directory,
@@ -107,6 +239,11 @@ namespace Palpate
             const Discretization<dim> &D,
             const VtuData<dim>        &data)
   {
+    if (D.is_network())
+      return write_pieces(directory,
+                          name,
+                          NetworkOutput<1, dim>(D, with_ghosts(D, data)),
+                          D.comm);
     const unsigned int n_active =
       D.dof_handler().get_triangulation().n_active_cells();
 
@@ -246,6 +383,16 @@ namespace Palpate
             const std::string &,
             const Discretization<3> &,
             const VtuData<3> &);
+  template std::string
+  write_points(const std::string &,
+               const std::string &,
+               const Discretization<2> &,
+               const VtuData<2> &);
+  template std::string
+  write_points(const std::string &,
+               const std::string &,
+               const Discretization<3> &,
+               const VtuData<3> &);
   template std::string
   write_lines(const std::string &,
               const std::string &,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <stdexcept>
 
 namespace Palpate
@@ -24,6 +25,10 @@ namespace Palpate
       {"ground_stiffness", {"N/m", 1e-6, 1e12, true}},
       {"ground_friction", {"", 1e-4, 10, true}},
       {"charge_density", {"C/m^3", -1e6, 1e6, false, 1e-3}},
+      {"charge", {"C", -1e3, 1e3, false, 1e-6}},
+      {"external_charge", {"C", -1e3, 1e3, false, 1e-6}},
+      {"mass", {"kg", 1e-9, 1e6, true}},
+      {"rest_length", {"m", 1e-9, 1e6, true}},
       {"initial_displacement", {"m", -1e6, 1e6, false}},
       {"initial_velocity", {"m/s", -1e6, 1e6, false}}};
     return all;
@@ -44,7 +49,8 @@ namespace Palpate
     const std::map<Place, std::vector<std::string>> spreads = {
       {Place::cells, {"global", "per label", "per cell"}},
       {Place::nodes, {"translation", "rigid", "per vertex"}},
-      {Place::body, {"global"}}};
+      {Place::vertices, {"global", "per label", "per vertex"}},
+      {Place::body, {"global", "each"}}};
     const auto &allowed = spreads.at(usual_place(name));
     if (std::find(allowed.begin(), allowed.end(), spread) == allowed.end())
       {
@@ -114,15 +120,6 @@ namespace Palpate
   }
 
   template <int dim>
-  unsigned int
-  FieldUnknowns<dim>::n_owned_values() const
-  {
-    return shape.place == Place::cells   ? D->n_owned_cells()
-           : shape.place == Place::nodes ? D->n_owned_nodes() * dim
-                                         : 1;
-  }
-
-  template <int dim>
   template <typename Function>
   void
   FieldUnknowns<dim>::for_each_group(const unsigned int i,
@@ -130,10 +127,10 @@ namespace Palpate
   {
     if (own)
       return;
-    if (shape.place == Place::cells)
+    if (shape.place == Place::cells || shape.place == Place::vertices)
       f(spread == "per label" ? label[i] : 0, 1.);
     else if (shape.place == Place::body)
-      f(0, 1.);
+      f(spread == "each" ? i : 0, 1.);
     else
       {
         const unsigned int d = i % dim;
@@ -163,20 +160,30 @@ namespace Palpate
     label.clear();
     if (spread == "per label")
       {
-        labels = D->labels;
-        for (unsigned int k = 0; k < D->n_cells(); ++k)
-          label.push_back(
-            std::lower_bound(labels.begin(), labels.end(), D->label(k)) -
-            labels.begin());
+        const bool of_vertices = (shape.place == Place::vertices);
+        labels                 = D->labels;
+        if (of_vertices)
+          {
+            const std::set<int> all(D->mesh.vertex_labels.begin(),
+                                    D->mesh.vertex_labels.end());
+            labels.assign(all.begin(), all.end());
+          }
+        for (unsigned int i = 0; i < shape.values.size(); ++i)
+          label.push_back(std::lower_bound(labels.begin(),
+                                           labels.end(),
+                                           of_vertices ? D->node_label(i) :
+                                                         D->label(i)) -
+                          labels.begin());
       }
     n_groups        = own                       ? 0
                       : spread == "per label"   ? labels.size()
                       : spread == "translation" ? dim
                       : spread == "rigid"       ? dim * (dim + 1) / 2
+                      : spread == "each"        ? shape.values.size()
                                                 : 1;
     const bool root = Utilities::MPI::this_mpi_process(D->comm) == 0;
     n_on_root       = root ? n_groups : 0;
-    n_own           = own ? n_owned_values() : 0;
+    n_own           = own ? D->n_owned_values(shape) : 0;
     // The volume that belongs to a node, and the mean position.
     Vector volume = D->make_vector();
     for (unsigned int k = 0; k < D->n_cells(); ++k)
@@ -209,26 +216,28 @@ namespace Palpate
                              " is not positive, expected a value > 0");
         v = known.log ? std::log(v) : v / known.scale;
       }
-    if (name == "charge_density")
+    if (name == "charge_density" || name == "charge")
       {
         double largest = 0;
         for (const double v : x)
           largest = std::max(largest, std::abs(v));
         if (Utilities::MPI::max(largest, D->comm) == 0)
           throw EntryError("Parameterization/More unknowns",
-                           "charge_density starts at 0 (Loads/Charge density), "
-                           "where forces, quadratic in it, have no derivative; "
-                           "expected another start");
+                           name +
+                           " starts at 0, where forces, quadratic in it, have "
+                           "no derivative; expected another start in Loads");
       }
     // Start of a group: the mean over its values by volume; a body that turns
     // starts with its mean velocity.
-    const unsigned int  n = n_owned_values();
+    const unsigned int  n = D->n_owned_values(shape);
     std::vector<double> mean(2 * n_groups, 0.);
     double              size  = 0;
     const auto          share = [&](const unsigned int i) {
       return shape.place == Place::cells  ? D->volume[i]
                       : shape.place == Place::body ? (root ? 1. : 0.)
-                                                   : volume.local_element(i);
+                      : shape.place == Place::vertices ?
+                        1. :
+                        volume.local_element(i);
     };
     for (unsigned int i = 0; i < n; ++i)
       {
@@ -248,8 +257,10 @@ namespace Palpate
       {
         const bool turns = mean[2 * group] == 0;
         start.push_back(turns ? 0. : mean[2 * group + 1] / mean[2 * group]);
-        weight.push_back(shape.place == Place::cells ? mean[2 * group] / size
-                                                     : 1.);
+        weight.push_back(
+          shape.place == Place::cells || shape.place == Place::vertices ?
+            mean[2 * group] / size :
+            1.);
       }
     for (unsigned int i = 0; i < n_own; ++i)
       {
@@ -326,6 +337,13 @@ namespace Palpate
         D->update_ghosts(all);
         x = all.values;
       }
+    else if (shape.place == Place::vertices)
+      {
+        Field all = shape;
+        std::copy(q.begin() + n_on_root, q.end(), all.values.begin());
+        D->update_ghosts(all);
+        x = all.values;
+      }
     else
       {
         Vector all = D->make_vector();
@@ -385,7 +403,7 @@ namespace Palpate
   {
     Fields fields;
     apply(q, fields);
-    std::vector<double> gx(n_owned_values());
+    std::vector<double> gx(D->n_owned_values(shape));
     for (unsigned int i = 0; i < gx.size(); ++i)
       gx[i] = slope(fields[name], i) * duals[name][i];
     transpose_multiply(gx, g);
@@ -402,7 +420,7 @@ namespace Palpate
       return;
     Fields dfields;
     jvp(q, dq, dfields);
-    std::vector<double> gx(n_owned_values());
+    std::vector<double> gx(D->n_owned_values(shape));
     for (unsigned int i = 0; i < gx.size(); ++i)
       gx[i] = dfields[name][i] * duals[name][i];
     Q add;
@@ -427,6 +445,8 @@ namespace Palpate
         std::string which;
         if (!labels.empty())
           which = " label " + std::to_string(labels[i]);
+        else if (spread == "each")
+          which = " " + std::to_string(i);
         else if (shape.place == Place::nodes)
           which = i < dim    ? std::string(" ") + axes[i]
                   : dim == 2 ? std::string(" added rotation")

@@ -119,7 +119,7 @@ namespace Palpate
         c_of_last     = formula.c;
         Vector lambda = D.make_vector(), M_lambda = lambda;
         body->equilibrium.solve_adjoint(0, by_u, lambda);
-        body->inertia.mass.vmult_add(body->fields["density"], lambda, M_lambda);
+        body->inertia.mass.vmult_add(body->mass_field(), lambda, M_lambda);
         for (unsigned int j = 0; j < formula.a.size(); ++j)
           {
             const double factor = -formula.c * formula.a[j];

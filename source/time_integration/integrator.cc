@@ -1,6 +1,5 @@
 #include <palpate/equilibrium/norm.h>
 #include <palpate/equilibrium/together.h>
-#include <palpate/forces/matrix_free_force.h>
 #include <palpate/time_integration/integrator.h>
 
 #include <cmath>
@@ -33,7 +32,8 @@ namespace Palpate
                       Patterns::Selection(Registry<Integrator<3>>::names() +
                                           "|static"),
                       "static: no motion in time but equilibria. implicit "
-                      "euler and bdf2 solve for every step; the others are "
+                      "euler and bdf2 solve for every step; imex does so for "
+                      "the springs of a network alone; the others are "
                       "explicit, with a lumped mass.");
     prm.declare_entry("Step", "0.01", Patterns::Double(), "[s].");
     prm.declare_entry("End", "1", Patterns::Double(), "[s].");
@@ -55,6 +55,21 @@ namespace Palpate
                       Patterns::Double(0),
                       "Explicit integrators: velocities decay by "
                       "exp(-rate t) [1/s].");
+    prm.declare_entry("Local-global iterations",
+                      "0",
+                      Patterns::Integer(0),
+                      "imex: this many in every step; 0: to Step tolerance. "
+                      "Gradients are those of the solved step.");
+    prm.declare_entry("Newton finish",
+                      "true",
+                      Patterns::Bool(),
+                      "imex: go on with Newton's method where local-global "
+                      "iterations become slow.");
+    prm.declare_entry("Step tolerance",
+                      "1e-12",
+                      Patterns::Double(),
+                      "imex: forces that are left in a step, relative to those "
+                      "of the springs and of inertia.");
     prm.declare_entry("Checkpoints",
                       "automatic",
                       Patterns::Selection("automatic|all|evenly|binomial"),
@@ -79,19 +94,34 @@ namespace Palpate
       p.fail("End", "expected at least one Step and at most 1e9");
     if (std::abs(n_steps() * step - end) > 1e-9 * end)
       p.fail("End", "expected a multiple of Step");
-    is_explicit  = Registry<Integrator<3>>::create(integrator)->is_explicit();
+    {
+      const auto one   = Registry<Integrator<3>>::create(integrator);
+      is_explicit      = one->is_explicit();
+      uses_equilibrium = one->uses_equilibrium();
+    }
     output_every = p.get_integer("Steps per output");
     automatic_output = (output_every == 0);
     if (automatic_output)
       output_every = std::max(1u, n_steps() / 50);
     const std::string mass = p.get("Mass");
-    lumped                 = (mass == "lumped" || is_explicit);
-    if (is_explicit && mass == "consistent")
+    lumped                 = (mass == "lumped" || !uses_equilibrium);
+    if (!uses_equilibrium && mass == "consistent")
       p.fail("Mass", "expected lumped, which " + integrator + " needs");
     if (is_explicit)
       {
         substeps     = p.get_integer("Substeps");
         damping_rate = p.get_double("Damping rate");
+      }
+    else if (!uses_equilibrium)
+      {
+        local_global_iterations = p.get_integer("Local-global iterations");
+        if (local_global_iterations == 0)
+          {
+            newton_finish  = p.get_bool("Newton finish");
+            step_tolerance = p.get_double("Step tolerance");
+            if (!(step_tolerance > 0 && step_tolerance < 1))
+              p.fail("Step tolerance", "expected a value between 0 and 1");
+          }
       }
     if (with_adjoint)
       {
@@ -115,23 +145,27 @@ namespace Palpate
   {
     together(discretization.comm, [&]() {
       for (const auto &force : equilibrium.forces)
-        if (dynamic_cast<const MatrixFreeForce<dim> *>(force.get()) == nullptr)
+        if (force->has_matrix())
           f(*force);
     });
     for (const auto &force : equilibrium.forces)
-      if (dynamic_cast<const MatrixFreeForce<dim> *>(force.get()) != nullptr)
+      if (!force->has_matrix())
         together(discretization.comm, [&]() { f(*force); });
   }
 
   template <int dim>
   double
-  MovingBody<dim>::force(const State &state, Vector &f) const
+  MovingBody<dim>::force(const State      &state,
+                         Vector           &f,
+                         const Force<dim> *without) const
   {
     double power = 0;
     f.zero_out_ghost_values();
     f                    = 0;
     const Context<dim> c = context(state);
     for_each_force([&](const Force<dim> &force) {
+      if (&force == without)
+        return;
       if (force.tangent_depends_on().velocity)
         {
           Vector part = discretization.make_vector();
@@ -156,13 +190,14 @@ namespace Palpate
   {
     Energy result;
     Vector Mv = discretization.make_vector();
-    inertia.mass.vmult_add(fields["density"], state.v, Mv);
+    inertia.mass.vmult_add(mass_field(), state.v, Mv);
     for (unsigned int i = 0; i < Mv.locally_owned_size(); ++i)
       result.kinetic += 0.5 * Mv.local_element(i) * state.v.local_element(i);
     for (unsigned int i = 0; i < equilibrium.forces.size(); ++i)
       {
         const auto &force = equilibrium.forces[i];
-        if (force.get() == &inertia || force->tangent_depends_on().velocity)
+        if (force.get() == &inertia || force->tangent_depends_on().velocity ||
+            !force->has_potential())
           continue;
         const double e = force->energy(context(state));
         if (force->scales_with_stiffness())
@@ -266,7 +301,7 @@ namespace Palpate
   stable_step(const MovingBody<dim> &body, const State &state, Vector &mode)
   {
     const auto   context = body.context(state);
-    const Vector m       = body.inertia.mass.diagonal(body.fields["density"]);
+    const Vector m       = body.inertia.mass.diagonal(body.mass_field());
     const double w_2 =
       largest_eigenvalue<dim>(body, m, mode, [&](const Vector &x, Vector &y) {
         body.for_each_force([&](const Force<dim> &force) {

@@ -41,7 +41,7 @@ namespace Palpate
         rate     = body->fields.has("damping_rate")
                      ? body->fields["damping_rate"][0]
                      : parameters.damping_rate;
-        mass     = body->inertia.mass.diagonal(body->fields["density"]);
+        mass     = body->inertia.mass.diagonal(body->mass_field());
         f        = body->discretization.make_vector();
         f_of.reset();
         this->lost = 0;
@@ -93,7 +93,7 @@ namespace Palpate
         f_of.reset();
         find_force(state);
         kicks.resize(substeps * kicks_per_substep());
-        const bool by_more = g.has("density") || g.has("damping_rate") ||
+        const bool by_more = g.has(body->inertia.mass.field_name) || g.has("damping_rate") ||
                              body->equilibrium.depends_on_velocity();
         std::size_t  kick  = 0;
         const double start = state.time;
@@ -254,13 +254,13 @@ namespace Palpate
         for (unsigned int i = 0; i < u_bar.locally_owned_size(); ++i)
           if (body->constrained[i])
             u_bar.local_element(i) = v_bar.local_element(i) = 0;
-        if (g.has("density"))
+        if (g.has(body->inertia.mass.field_name))
           {
             Vector a = ghosted_copy(kick.f);
             for (unsigned int i = 0; i < a.locally_owned_size(); ++i)
               a.local_element(i) /= mass.local_element(i);
             a.update_ghost_values();
-            body->inertia.mass.vjp(w, a, g["density"]);
+            body->inertia.mass.vjp(w, a, g[body->inertia.mass.field_name]);
           }
         w.zero_out_ghost_values();
         w = 0;

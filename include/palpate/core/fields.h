@@ -10,9 +10,10 @@ namespace Palpate
   /// What the values of a field belong to.
   enum class Place
   {
-    cells, ///< n_components per local cell, owned cells first
-    nodes, ///< as the entries of a nodal vector with its ghosts
-    body   ///< to the whole body: the same on every rank
+    cells,    ///< n_components per local cell, owned cells first
+    nodes,    ///< as the entries of a nodal vector with its ghosts
+    vertices, ///< one value per local node
+    body      ///< n_components for the whole body: the same on every rank
   };
 
   /**
@@ -92,8 +93,10 @@ namespace Palpate
   inline Place
   usual_place(const std::string &name)
   {
-    return name.compare(0, 8, "initial_") == 0 ? Place::nodes
-           : name == "damping_rate" || name.compare(0, 7, "ground_") == 0
+    return name.compare(0, 8, "initial_") == 0   ? Place::nodes
+           : name == "mass" || name == "charge" ? Place::vertices
+           : name == "damping_rate" || name == "external_charge" ||
+               name.compare(0, 7, "ground_") == 0
              ? Place::body
              : Place::cells;
   }

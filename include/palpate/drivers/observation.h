@@ -1,6 +1,7 @@
 #ifndef palpate_drivers_observation_h
 #define palpate_drivers_observation_h
 
+#include <palpate/core/formula.h>
 #include <palpate/drivers/problem.h>
 
 namespace Palpate
@@ -43,18 +44,6 @@ namespace Palpate
   choose_vertices(const SerialMesh<dim> &mesh,
                   const double           fraction,
                   const unsigned int     seed);
-
-  /**
-   * An entry of the current section as a formula of x, y, z [m] and, if asked
-   * for, of the time t [s]; components are separated by semicolons.
-   * @throw InputError if it cannot be understood
-   */
-  template <int dim>
-  std::shared_ptr<dealii::Function<dim>>
-  read_formula(const std::string &entry,
-               Parameters        &parameters,
-               const unsigned int n_components,
-               const bool         with_time);
 
   /// An entry of the current section as an expression of x, y, z [m], at the
   /// barycentres of all cells. @throw InputError if it cannot be understood.

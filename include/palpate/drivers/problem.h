@@ -19,6 +19,10 @@ namespace Palpate
   void
   declare_parameters(dealii::ParameterHandler &prm);
 
+  /// Whether the model is one of springs on the edges of a network.
+  bool
+  is_network(const Parameters &parameters);
+
   /// Space dimension of the case a parameter file describes.
   int
   case_dimension(Parameters &parameters);
@@ -158,6 +162,11 @@ namespace Palpate
     void
     add_generated_mesh(NpzArrays &arrays) const;
 
+    /// Masses, charges, rest lengths, and the strain of the springs (elongation
+    /// by rest length) under the first of the nodal vectors; of a network.
+    void
+    add_network_fields(const Fields &fields, VtuData<dim> &out) const;
+
     /**
      * Models whose springs may not hold the body are checked before the first
      * solve. @throw SolverError if there are zero-energy modes, which are
@@ -192,6 +201,7 @@ namespace Palpate
     InertiaForce<dim>               *inertia = nullptr;
     std::vector<Snapshot<dim>>       moving;
     std::vector<std::string>         force_names; ///< of the equilibrium
+    bool writes_electric_field = false; ///< simulate, networks
     std::unique_ptr<MovingBody<dim>> body;
     /// Of an objective; snapshots are states at these times [s].
     std::unique_ptr<Trajectory<dim>> trajectory;
@@ -237,6 +247,9 @@ namespace Palpate
     read_frames();
     void
     read_forces();
+    /// Of a network [kg].
+    Field
+    read_masses();
     Field
     read_stiffness(const bool from_parameterization);
     void

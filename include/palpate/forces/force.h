@@ -144,6 +144,27 @@ namespace Palpate
     virtual std::vector<std::string>
     field_names() const = 0;
 
+    /// False if it is the derivative of nothing: then its energy is 0.
+    virtual bool
+    has_potential() const
+    {
+      return true;
+    }
+
+    /// False if no sparse matrix holds the tangent: see MatrixFreeForce.
+    virtual bool
+    has_matrix() const
+    {
+      return true;
+    }
+
+    /// True if it needs no more of a body than its vertices, or its springs.
+    virtual bool
+    works_on_networks() const
+    {
+      return false;
+    }
+
     /// False if it does nothing with its parameters: then it is left out.
     virtual bool
     is_active() const

@@ -8,7 +8,8 @@ namespace Palpate
   /**
    * The mass matrix M of the field "density" [kg/m^3]: consistent, or lumped
    * by scaling the diagonal of every cell to the cell's mass (for linear
-   * displacements V rho / (dim + 1) per vertex).
+   * displacements V rho / (dim + 1) per vertex). Of a network it is diagonal,
+   * with the field "mass" [kg] of the vertices in place of the density.
    */
   template <int dim>
   class Mass
@@ -16,11 +17,15 @@ namespace Palpate
   public:
     Mass(const Discretization<dim> &discretization, const bool lumped);
 
+    /// "density" or "mass".
+    const std::string field_name;
+
     /// Ma += M a, rows of owned nodes. @param a ghosted
     void
     vmult_add(const Field &density, const Vector &a, Vector &Ma) const;
 
-    /// g_k += a^T (dM/d rho_k) b for owned cells. @param a,b ghosted
+    /// g_k += a^T (dM/d rho_k) b for owned cells (or vertices). @param a,b
+    /// ghosted
     void
     vjp(const Vector &a, const Vector &b, Field &g) const;
 
@@ -59,6 +64,11 @@ namespace Palpate
     void
     parse_parameters(Parameters &) override
     {}
+    bool
+    works_on_networks() const override
+    {
+      return true;
+    }
     double
     energy(const Context<dim> &context) const override;
     void
@@ -99,7 +109,7 @@ namespace Palpate
     std::vector<std::string>
     field_names() const override
     {
-      return {"density"};
+      return {mass.field_name};
     }
 
     const Mass<dim> mass;

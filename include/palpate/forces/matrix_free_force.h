@@ -13,6 +13,11 @@ namespace Palpate
   class MatrixFreeForce : public Force<dim>
   {
   public:
+    bool
+    has_matrix() const override
+    {
+      return false;
+    }
     void
     add_tangent(const Context<dim> &,
                 const Tangent,

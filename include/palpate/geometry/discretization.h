@@ -24,6 +24,9 @@ namespace Palpate
    * nodes (rows), so that assembling needs no communication; scalars are summed
    * over owned cells only. Nodes are vertices and, for degree 2, edge
    * midpoints; the DoFs of local node n are n*dim .. n*dim+dim-1.
+   *
+   * Of a network the "cells" are its springs: two nodes each, volume 1 (no
+   * unit), no quadrature points, no faces; every node counts as surface.
    */
   template <int dim>
   class Discretization
@@ -43,6 +46,11 @@ namespace Palpate
     const MPI_Comm     comm;
     /// Vertices and cells have *places* here, and numbers in the input.
     const SerialMesh<dim> &mesh;
+    bool
+    is_network() const
+    {
+      return mesh.is_network();
+    }
     /// All labels of the whole mesh, ascending.
     std::vector<int> labels;
 
@@ -88,7 +96,7 @@ namespace Palpate
 
     /// @name Nodes
     /// @{
-    unsigned int nodes_per_cell; ///< dim+1 or (dim+1)(dim+2)/2
+    unsigned int nodes_per_cell; ///< dim+1 or (dim+1)(dim+2)/2; springs: 2
     /// Local nodes of local cells, nodes_per_cell each, vertices first.
     std::vector<unsigned int> cell_nodes;
     unsigned int
@@ -110,6 +118,17 @@ namespace Palpate
     is_vertex(const unsigned int node) const
     {
       return node_vertices[node][0] == node_vertices[node][1];
+    }
+    /// Of a network.
+    int
+    node_label(const unsigned int node) const
+    {
+      return mesh.vertex_labels[node_places[node][0]];
+    }
+    std::size_t
+    n_dofs() const
+    {
+      return dofs->size();
     }
     /// Reference position of a local node [m].
     dealii::Point<dim>
@@ -167,7 +186,18 @@ namespace Palpate
     {
       return nodes;
     }
-    /// Fill the ghost cells of a field from their owners. Collective.
+    /// Entries of a field that belong to this rank; those of the body are
+    /// everyone's, and of duals a part of a sum over the ranks.
+    std::size_t
+    n_owned_values(const Field &field) const
+    {
+      return field.place == Place::cells    ? n_owned * field.n_components
+             : field.place == Place::nodes  ? n_owned_node * dim
+             : field.place == Place::vertices ? n_owned_node
+                                              : field.values.size();
+    }
+    /// Fill the ghosts of a field of cells or vertices from their owners.
+    /// Collective.
     void
     update_ghosts(Field &field) const;
 
@@ -236,6 +266,9 @@ namespace Palpate
     /// Values at the vertices, (N * dim).
     std::vector<double>
     gather_vertices(const Vector &u, const To to = To::all) const;
+    /// One value per vertex, (N), of a field there.
+    std::vector<double>
+    gather_vertices(const Field &field, const To to = To::all) const;
     /// @}
 
     /// @name Arrays of the vertices and cells of `mesh`, by place
@@ -244,6 +277,9 @@ namespace Palpate
     Field
     scatter_cells(const std::vector<double> &values,
                   const unsigned int         n_components = 1) const;
+    /// The field at the vertices of (N) values; degree 1.
+    Field
+    scatter_vertices(const std::vector<double> &values) const;
     /// The nodal vector of (N * dim) values: edge nodes get the mean of their
     /// two ends (linear interpolation).
     Vector
@@ -281,6 +317,8 @@ namespace Palpate
     std::vector<InteriorFace> interior_faces;
 
   private:
+    void
+    build_network();
     void
     build_cells(const PartOfMesh &part);
     void

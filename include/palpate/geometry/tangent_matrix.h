@@ -80,6 +80,21 @@ namespace Palpate
     std::vector<unsigned int> offset;
     std::vector<char>         cell_has_constraint;
   };
+
+  /// Adds blocks of nodes with themselves, which belong to no cell.
+  template <int dim>
+  class NodeBlocks
+  {
+  public:
+    explicit NodeBlocks(TangentMatrix<dim> &K);
+    /// @param node a local one; others than owned ones do nothing
+    void
+    add(const unsigned int node, const dealii::Tensor<2, dim> &block);
+
+  private:
+    TangentMatrix<dim>       &K;
+    std::vector<unsigned int> place; ///< of a node in a cell
+  };
 } // namespace Palpate
 
 #endif

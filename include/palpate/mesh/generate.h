@@ -12,7 +12,7 @@ namespace Palpate
   struct ShapeDescription
   {
     /// dim 3: "box", "truncated cone", "ball", "ellipsoid pair";
-    /// dim 2: "rectangle", "disk".
+    /// dim 2: "rectangle", "disk". Surfaces of networks: "torus", "sheet".
     std::string type;
     /// Target edge length of the unstructured meshes [m].
     double mesh_size = 0.05;
@@ -34,6 +34,10 @@ namespace Palpate
 
     /// ball and disk, around the origin.
     double radius = 0.5;
+
+    /// torus around the z axis [m]; Subdivisions along and around it. A sheet
+    /// has the corners and Subdivisions in x and y, at the lower z.
+    double major_radius = 1, minor_radius = 0.4;
 
     /// ellipsoid pair: semi-axes of each, and the gap between the two along x.
     std::array<double, 3> semi_axes = {{0.06, 0.08, 0.12}};

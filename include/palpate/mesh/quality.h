@@ -12,6 +12,7 @@ namespace Palpate
   template <int dim>
   struct QualityReport
   {
+    bool        is_network = false; ///< springs; lengths in place of volumes
     std::size_t n_vertices = 0, n_cells = 0;
     double      volume = 0, min_volume = 0, median_volume = 0, max_volume = 0;
     /// Dihedral angles in 3D, interior angles in 2D [degrees].

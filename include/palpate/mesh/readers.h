@@ -30,6 +30,12 @@ namespace Palpate
     void
     validate_arrays(const CaseData<dim> &data);
 
+    /// Keep the known arrays of a network, check them against its sizes, note
+    /// the others. @throw InputError
+    template <int dim>
+    void
+    take_network_arrays(CaseData<dim> &data, NpzArrays &arrays);
+
     /// What the rows of an array of a pack belong to, and which of its
     /// dimensions counts them.
     enum class RowsOf

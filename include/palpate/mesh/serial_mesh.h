@@ -1,6 +1,7 @@
 #ifndef palpate_mesh_serial_mesh_h
 #define palpate_mesh_serial_mesh_h
 
+#include <deal.II/base/array_view.h>
 #include <deal.II/base/point.h>
 
 #include <palpate/core/npz.h>
@@ -39,18 +40,40 @@ namespace Palpate
    * A simplex mesh (triangles in 2D, tetrahedra in 3D) as it was read or
    * generated, in input numbering, in metres; or a part of one, whose vertices
    * and cells have places from 0 on and input numbers. Positively oriented
-   * after check_and_repair().
+   * after check_and_repair(). Or a network: springs between two vertices each
+   * in place of the cells, whole on every rank.
    */
   template <int dim>
   struct SerialMesh
   {
     std::vector<dealii::Point<dim>>                vertices; ///< (N) m
     std::vector<std::array<unsigned int, dim + 1>> cells;    ///< (M)
-    std::vector<int>                               labels;   ///< (M)
+    /// Of a network, which has no cells (M).
+    std::vector<std::array<unsigned int, 2>> springs;
+    std::vector<int>                         labels;        ///< (M)
+    std::vector<int>                         vertex_labels; ///< networks (N)
     /// Faces that carry an id; boundary faces not listed have id 0.
     std::vector<BoundaryFace<dim>> boundary_faces;
     PartOfMesh                     part;
 
+    bool
+    is_network() const
+    {
+      return !springs.empty();
+    }
+    /// Number of cells (or springs) here, and the vertices of one.
+    std::size_t
+    n_cells() const
+    {
+      return is_network() ? springs.size() : cells.size();
+    }
+    dealii::ArrayView<const unsigned int>
+    vertices_of(const std::size_t cell) const
+    {
+      if (is_network())
+        return {springs[cell].data(), 2};
+      return {cells[cell].data(), dim + 1};
+    }
     bool
     is_whole() const
     {
@@ -65,7 +88,7 @@ namespace Palpate
     std::size_t
     n_all_cells() const
     {
-      return is_whole() ? cells.size() : part.n_all_cells;
+      return is_whole() ? n_cells() : part.n_all_cells;
     }
     /// Input numbers.
     unsigned int

@@ -63,6 +63,13 @@ namespace Palpate
     virtual bool
     depends_on_state() const = 0;
 
+    /// True if it needs no more of a body than its vertices.
+    virtual bool
+    works_on_networks() const
+    {
+      return false;
+    }
+
     /// True if snapshots without an observation cannot be used.
     virtual bool
     needs_observation() const

@@ -14,6 +14,8 @@ namespace Palpate
   struct VtuData
   {
     std::vector<std::pair<std::string, Vector>> nodal; ///< vectors [dim]
+    /// Of networks: one number per owned node.
+    std::vector<std::pair<std::string, std::vector<double>>> nodal_scalars;
     /// One number per owned cell.
     std::vector<std::pair<std::string, std::vector<double>>> cell;
     /// A vector per local cell (written constant over the cell's points).
@@ -23,7 +25,8 @@ namespace Palpate
 
   /**
    * Write directory/name.vtu (one rank) or directory/name.pvtu with a piece per
-   * rank. Collective. @return the file that holds it all.
+   * rank; the springs of a network are lines. Collective. @return the file that
+   * holds it all.
    */
   template <int dim>
   std::string
@@ -49,6 +52,15 @@ namespace Palpate
               const std::string   &name,
               const LineData<dim> &lines,
               const MPI_Comm      &comm);
+
+  /// Like write_vtu(), the vertices of a network as points where they are now:
+  /// reference place plus the first of the nodal vectors. Collective.
+  template <int dim>
+  std::string
+  write_points(const std::string         &directory,
+               const std::string         &name,
+               const Discretization<dim> &discretization,
+               const VtuData<dim>        &data);
 
   /// The files write_vtu() and write_lines() write for a name on this rank.
   std::vector<std::string>

@@ -20,7 +20,8 @@ namespace Palpate
 
     /**
      * @param spread global, per label or per cell; for nodes: translation,
-     * rigid or per vertex; for the body: global
+     * rigid or per vertex; for vertices: global, per label or per vertex; for
+     * the body: global or each
      * @param lower,upper bounds of the values
      * @throw std::invalid_argument what is expected instead of the spread
      */
@@ -99,8 +100,6 @@ namespace Palpate
     make_smooth(Q &q, Q &dq) const override;
 
   private:
-    unsigned int
-    n_owned_values() const;
     /// A q for all local values, and A^T of owned values.
     std::vector<double>
     multiply(const Q &q) const;

@@ -18,7 +18,12 @@ namespace Palpate
     unsigned int output_every     = 1;     ///< steps
     bool         automatic_output = false; ///< that follows from the others
     bool         is_explicit = false, lumped = false;
-    double       damping_rate = 0; ///< [1/s]
+    bool         uses_equilibrium = true; ///< see Integrator
+    double       damping_rate     = 0;    ///< [1/s]
+    /// imex
+    unsigned int local_global_iterations = 0; ///< 0: to the tolerance
+    bool         newton_finish           = true;
+    double       step_tolerance          = 1e-12;
     std::string  checkpoints  = "automatic";
     double       memory_limit = 4; ///< for checkpoints [GB], all ranks
 
@@ -58,15 +63,21 @@ namespace Palpate
     {
       return {discretization, state, fields, snapshot, constrained};
     }
-    /// f = -h of all forces but the inertia, 0 on constrained DoFs; the state
-    /// is ghosted. Collective.
+    const Field &
+    mass_field() const
+    {
+      return fields[inertia.mass.field_name];
+    }
+    /// f = -h of all forces but the inertia (and one more), 0 on constrained
+    /// DoFs; the state is ghosted. Collective.
     /// @return what forces that depend on the velocity take out, on this
     /// rank's nodes [W]
     double
-    force(const State &state, Vector &f) const;
+    force(const State &state, Vector &f, const Force<dim> *without = nullptr)
+      const;
 
     /// Do something with every force; where one fails on some rank, all fail.
-    /// Those between all nodes communicate, and come when the others are done.
+    /// Those without a matrix communicate, and come when the others are done.
     /// Collective. @throw SolverError
     void
     for_each_force(const std::function<void(const Force<dim> &)> &f) const;
@@ -171,6 +182,13 @@ namespace Palpate
     /// Explicit ones need a lumped mass.
     virtual bool
     is_explicit() const = 0;
+
+    /// True if steps are equilibria of all forces, solved with their matrix.
+    virtual bool
+    uses_equilibrium() const
+    {
+      return !is_explicit();
+    }
 
     /// What start() found out, for the log.
     std::string note;

@@ -1,8 +1,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/forces/charges/electric_field.h>
+#include <palpate/forces/charges/vertex_charges.h>
 #include <palpate/forces/matrix_free_force.h>
-
-#include <algorithm>
 
 namespace Palpate
 {
@@ -10,12 +9,8 @@ namespace Palpate
 
   namespace
   {
-    /**
-     * Coulomb's forces between the vertices of a charged body
-     * (doc/theory.md 13). A vertex has q = sum over its cells of rho V/4, rho
-     * the field "charge_density" [C/m^3]; E = 1/2 sum_i q_i phi_i [J], F_i =
-     * q_i e_i.
-     */
+    /// Coulomb's forces between the charges of a body's vertices
+    /// (doc/theory.md 13): E = 1/2 sum_i q_i phi_i [J], F_i = q_i e_i.
     class CoulombForce : public MatrixFreeForce<3>
     {
     public:
@@ -24,20 +19,14 @@ namespace Palpate
       static void
       declare_parameters(ParameterHandler &prm)
       {
-        prm.declare_entry(
-          "Charge density",
-          "",
-          Patterns::Anything(),
-          "[C/m^3] of a charged body, whose vertices repel and "
-          "attract each other; explicit motions in 3D. A "
-          "number, \"label: value; ...\" (others have none), or "
-          "pack (charge_density); empty: none.");
+        VertexCharges::declare_parameters(prm);
         prm.declare_entry("Charge sums",
                           "direct",
-                          Patterns::Selection("direct|octree"),
-                          "Charge density: over all pairs, or with far ones "
+                          Patterns::Selection("direct|octree|none"),
+                          "Charges: over all pairs, or with far ones "
                           "together; derivatives are always those of the "
-                          "direct sum.");
+                          "direct sum. none: they feel nothing but External "
+                          "charges and External field.");
         prm.declare_entry("Charge tolerance",
                           "1e-4",
                           Patterns::Double(),
@@ -48,21 +37,13 @@ namespace Palpate
       void
       parse_parameters(Parameters &parameters) override
       {
-        const std::string text = parameters.get("Charge density");
-        if (text.empty())
+        own.parse_parameters(parameters);
+        if (!own.any())
           return;
-        from_pack = (text == "pack");
-        if (text.find(':') != std::string::npos)
-          for (const auto &[label, v] : parameters.get_map("Charge density", 1))
-            density_of_label[label] = v[0];
-        else if (!from_pack)
-          density = parameters.get_double("Charge density");
-        bool good = std::abs(density) < 1e9;
-        for (const auto &[label, v] : density_of_label)
-          good = good && std::abs(v) < 1e9;
-        if (!good)
-          parameters.fail("Charge density", "expected values below 1e9 C/m^3");
-        if (parameters.get("Charge sums") == "direct")
+        const std::string kind = parameters.get("Charge sums");
+        if (kind == "none")
+          return;
+        if (kind == "direct")
           sums = std::make_unique<DirectSum>();
         else
           {
@@ -82,21 +63,23 @@ namespace Palpate
       {
         return sums != nullptr;
       }
+      bool
+      works_on_networks() const override
+      {
+        return true;
+      }
 
       void
       check(const Discretization<dim> &D,
             const Parameters          &parameters) const override
       {
-        for (const auto &[label, v] : density_of_label)
-          if (!std::binary_search(D.labels.begin(), D.labels.end(), label))
-            parameters.fail("Charge density",
-                            "no cell has label " + std::to_string(label));
+        own.check(D, parameters);
       }
 
       std::vector<std::string>
       field_names() const override
       {
-        return {"charge_density"};
+        return {own.field_name()};
       }
 
       void
@@ -106,30 +89,13 @@ namespace Palpate
                  const std::vector<std::string> &,
                  Fields &fields) const override
       {
-        Field &rho = fields["charge_density"];
-        if (from_pack)
-          {
-            const auto it = data.arrays.find("charge_density");
-            if (it == data.arrays.end())
-              throw InputError(data.source,
-                               "key 'charge_density' is missing, expected it "
-                               "because of Loads/Charge density = pack");
-            rho = D.scatter_cells(it->second.values);
-            return;
-          }
-        rho = Field(D.n_cells(), density);
-        if (!density_of_label.empty())
-          for (unsigned int k = 0; k < D.n_cells(); ++k)
-            {
-              const auto it = density_of_label.find(D.label(k));
-              rho[k]        = it == density_of_label.end() ? 0. : it->second;
-            }
+        own.add_fields(D, data, fields);
       }
 
       double
       energy(const Context<dim> &c) const override
       {
-        const Charges  all(c, c.fields["charge_density"], true);
+        const Charges  all(c, field_of(c), true);
         FieldAtCharges field;
         sums->compute(all.charges, field, all.first, all.last);
         double sum = 0;
@@ -141,7 +107,7 @@ namespace Palpate
       void
       residual(const Context<dim> &c, Vector &h) const override
       {
-        const Charges  all(c, c.fields["charge_density"], true);
+        const Charges  all(c, field_of(c), true);
         FieldAtCharges field;
         sums->compute(all.charges, field, all.first, all.last);
         add_forces(all, all.charges.q, field, h);
@@ -152,7 +118,7 @@ namespace Palpate
                     const Vector       &du,
                     Vector             &dh) const override
       {
-        const Charges all(c, c.fields["charge_density"], true);
+        const Charges all(c, field_of(c), true);
         differentiate(all, du, &dh);
       }
 
@@ -161,11 +127,12 @@ namespace Palpate
                 const Fields       &direction,
                 Vector             &dh) const override
       {
-        if (!direction.has("charge_density"))
+        const std::string name = VertexCharges::field_name(c.discretization);
+        if (!direction.has(name))
           return;
         // F = q e(q) is quadratic in q.
-        const Charges all(c, c.fields["charge_density"], false),
-          more(c, direction["charge_density"], false);
+        const Charges all(c, field_of(c), false),
+          more(c, direction[name], false);
         FieldAtCharges field;
         sums->compute(all.charges, field, all.first, all.last);
         add_forces(all, more.charges.q, field, dh);
@@ -178,8 +145,8 @@ namespace Palpate
                 const Vector       &lambda,
                 FieldDuals         &g) const override
       {
-        if (g.has("charge_density"))
-          add_to_density(c, lambda, nullptr, g);
+        if (g.has(VertexCharges::field_name(c.discretization)))
+          add_to_field(c, lambda, nullptr, g);
       }
 
       void
@@ -188,8 +155,8 @@ namespace Palpate
           Vector             &g_state,
           FieldDuals         &g_fields) const override
       {
-        if (g_fields.has("charge_density"))
-          add_to_density(c, lambda, &g_state, g_fields);
+        if (g_fields.has(VertexCharges::field_name(c.discretization)))
+          add_to_field(c, lambda, &g_state, g_fields);
         else
           apply_tangent(c, lambda, g_state);
       }
@@ -201,21 +168,21 @@ namespace Palpate
       {
         /// @param charged_only leave out vertices without charge
         Charges(const Context<dim> &c,
-                const Field        &density,
+                const Field        &field,
                 const bool          charged_only)
           : D(c.discretization)
         {
-          const Vector        q = charges_of(D, density);
+          const auto          q = VertexCharges::charges(D, field);
           std::vector<double> mine;
           for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
             if (D.is_vertex(n) &&
-                !(charged_only && q.local_element(n * dim) == 0))
+                !(charged_only && q[n] == 0))
               {
                 nodes.push_back(n);
                 const Point<dim> x = D.node_position(n);
                 for (unsigned int d = 0; d < dim; ++d)
                   mine.push_back(x[d] + c.state.u.local_element(n * dim + d));
-                mine.push_back(q.local_element(n * dim));
+                mine.push_back(q[n]);
               }
           const auto of_ranks   = Utilities::MPI::all_gather(D.comm, mine);
           const unsigned int me = Utilities::MPI::this_mpi_process(D.comm);
@@ -252,17 +219,10 @@ namespace Palpate
         std::size_t                first = 0, last = 0; ///< this rank's
       };
 
-      /// Charge of every owned vertex, in its first component [C].
-      static Vector
-      charges_of(const Discretization<dim> &D, const Field &density)
+      static const Field &
+      field_of(const Context<dim> &c)
       {
-        Vector q = D.make_vector();
-        for (unsigned int k = 0; k < D.n_cells(); ++k)
-          for (unsigned int a = 0; a < dim + 1; ++a)
-            if (const unsigned int n = D.cell_nodes[k * D.nodes_per_cell + a];
-                n < D.n_owned_nodes())
-              q.local_element(n * dim) += density[k] * D.volume[k] / (dim + 1);
-        return q;
+        return c.fields[VertexCharges::field_name(c.discretization)];
       }
 
       /// h -= q e
@@ -298,28 +258,21 @@ namespace Palpate
       }
 
       static void
-      add_to_density(const Context<dim> &c,
-                     const Vector       &lambda,
-                     Vector             *g_state,
-                     FieldDuals         &g)
+      add_to_field(const Context<dim> &c,
+                   const Vector       &lambda,
+                   Vector             *g_state,
+                   FieldDuals         &g)
       {
-        const auto   &D = c.discretization;
-        const Charges all(c, c.fields["charge_density"], false);
-        const auto    by_q  = differentiate(all, lambda, g_state);
-        Vector        nodal = D.make_vector();
+        const auto         &D = c.discretization;
+        const Charges       all(c, field_of(c), false);
+        const auto          by_q = differentiate(all, lambda, g_state);
+        std::vector<double> of_nodes(D.n_owned_nodes(), 0.);
         for (std::size_t i = all.first; i < all.last; ++i)
-          nodal.local_element(all.nodes[i - all.first] * dim) = by_q[i];
-        nodal.update_ghost_values();
-        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          for (unsigned int a = 0; a < dim + 1; ++a)
-            g["charge_density"][k] +=
-              D.volume[k] / (dim + 1) *
-              nodal.local_element(D.cell_nodes[k * D.nodes_per_cell + a] * dim);
+          of_nodes[all.nodes[i - all.first]] = by_q[i];
+        VertexCharges::add_vjp(D, of_nodes, g[VertexCharges::field_name(D)]);
       }
 
-      bool                           from_pack = false;
-      double                         density   = 0;
-      std::map<int, double>          density_of_label;
+      VertexCharges                  own;
       std::unique_ptr<ElectricField> sums; ///< null: no charges
     };
 

@@ -82,7 +82,7 @@ namespace Palpate
                   const Tangent       kind,
                   TangentMatrix<dim> &K) const override
       {
-        typename Obstacles<dim>::Diagonal diagonal(K);
+        NodeBlocks<dim> diagonal(K);
         for_each_slip(c, [&](const Slip &slip) {
           diagonal.add(slip.node(),
                        c.velocity_rate * slip.by_velocity(c) +
@@ -167,6 +167,11 @@ namespace Palpate
             g[name][0] += sum / c.fields[name][0];
       }
 
+      bool
+      works_on_networks() const override
+      {
+        return true;
+      }
       std::vector<std::string>
       field_names() const override
       {

@@ -71,7 +71,7 @@ namespace Palpate
                   TangentMatrix<dim> &K) const override
       {
         const double                      k = stiffness_of(c);
-        typename Obstacles<dim>::Diagonal diagonal(K);
+        NodeBlocks<dim> diagonal(K);
         obstacles.for_each_contact(c, [&](const Contact &contact) {
           const auto b = obstacles.barrier(c, contact);
           T2         block =
@@ -164,6 +164,11 @@ namespace Palpate
       scales_with_stiffness() const override
       {
         return false;
+      }
+      bool
+      works_on_networks() const override
+      {
+        return true;
       }
       std::vector<std::string>
       field_names() const override

@@ -40,13 +40,30 @@ namespace Palpate
       gravity[d] = g[d];
   }
 
+  namespace
+  {
+    /// "mass" [kg] at the vertices of a network, else "density".
+    template <int dim>
+    std::string
+    mass_name(const Context<dim> &c)
+    {
+      return c.discretization.is_network() ? "mass" : "density";
+    }
+  } // namespace
+
   template <int dim>
   void
   Gravity<dim>::add_weight(const Context<dim> &c,
                            const Field        &density,
                            Vector             &h) const
   {
-    const auto                 &D = c.discretization;
+    const auto &D = c.discretization;
+    if (D.is_network())
+      {
+        for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
+          h.local_element(i) -= density[i / dim] * gravity[i % dim];
+        return;
+      }
     std::vector<Tensor<1, dim>> out(D.nodes_per_cell);
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
@@ -60,7 +77,7 @@ namespace Palpate
   void
   Gravity<dim>::residual(const Context<dim> &c, Vector &h) const
   {
-    add_weight(c, c.fields["density"], h);
+    add_weight(c, c.fields[mass_name(c)], h);
   }
 
   template <int dim>
@@ -69,8 +86,8 @@ namespace Palpate
                           const Fields       &direction,
                           Vector             &dh) const
   {
-    if (direction.has("density"))
-      add_weight(c, direction["density"], dh);
+    if (direction.has(mass_name(c)))
+      add_weight(c, direction[mass_name(c)], dh);
   }
 
   template <int dim>
@@ -79,10 +96,16 @@ namespace Palpate
                           const Vector       &lambda,
                           FieldDuals         &g) const
   {
-    if (!g.has("density"))
+    if (!g.has(mass_name(c)))
       return;
-    const auto                 &D          = c.discretization;
-    Field                      &by_density = g["density"];
+    const auto &D          = c.discretization;
+    Field      &by_density = g[mass_name(c)];
+    if (D.is_network())
+      {
+        for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
+          by_density[i / dim] -= gravity[i % dim] * lambda.local_element(i);
+        return;
+      }
     std::vector<Tensor<1, dim>> l;
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
       {

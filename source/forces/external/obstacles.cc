@@ -130,25 +130,6 @@ namespace Palpate
     return Barrier(contact.distance, reach);
   }
 
-  template <int dim>
-  Obstacles<dim>::Diagonal::Diagonal(TangentMatrix<dim> &K)
-    : K(K)
-    , place(K.discretization.n_nodes())
-  {
-    // Any cell of a node leads to the node's place in the matrix.
-    const auto &D = K.discretization;
-    for (unsigned int i = 0; i < D.n_cells() * D.nodes_per_cell; ++i)
-      place[D.cell_nodes[i]] = i;
-  }
-
-  template <int dim>
-  void
-  Obstacles<dim>::Diagonal::add(const unsigned int node, const T2 &block)
-  {
-    const unsigned int nn = K.discretization.nodes_per_cell, i = place[node];
-    K.add_block(i / nn, i % nn, i % nn, block);
-  }
-
   template class Obstacles<2>;
   template class Obstacles<3>;
 } // namespace Palpate

@@ -52,7 +52,8 @@ namespace Palpate
     }
   };
 
-  /// Weight: h_a = -integral of rho g N_a, rho the field "density" [kg/m^3].
+  /// Weight: h_a = -integral of rho g N_a, rho the field "density" [kg/m^3]; of
+  /// a network -m_a g, m the field "mass" [kg].
   template <int dim>
   class Gravity : public DeadLoad<dim>
   {
@@ -82,6 +83,11 @@ namespace Palpate
     field_names() const override
     {
       return {"density"};
+    }
+    bool
+    works_on_networks() const override
+    {
+      return true;
     }
     bool
     is_active() const override

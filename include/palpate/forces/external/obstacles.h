@@ -98,19 +98,6 @@ namespace Palpate
       for (unsigned int d = 0; d < dim; ++d)
         h.local_element(node * dim + d) += f[d];
     }
-    /// Adds the block of a node with itself.
-    class Diagonal
-    {
-    public:
-      explicit Diagonal(TangentMatrix<dim> &K);
-      void
-      add(const unsigned int node, const T2 &block);
-
-    private:
-      TangentMatrix<dim>       &K;
-      std::vector<unsigned int> place; ///< of a node in a cell
-    };
-
     double reach = 1e-3, stiffness = 1000;
 
   private:
