@@ -8,6 +8,7 @@ parameter files. Exit code 77: skipped (the shared data is not there).
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -1920,6 +1921,386 @@ end
     done = run(prm, ["Loads/Charge density=1"], code=2)
     check("is not stable, expected at most" in done.stderr and
           len(done.stderr.splitlines()) == 1, f"refused: {done.stderr}")
+
+
+TORUS = """set Task = simulate
+subsection Case
+  set Shape = torus
+  subsection Generated shape
+    set Major radius = 5
+    set Minor radius = 2
+    set Subdivisions = 12, 5
+  end
+end
+subsection Boundary conditions
+  set Constrained vertices = none
+end
+subsection Model
+  set Type = edge springs
+end
+subsection Stiffness
+  set Value = 10
+end
+subsection Loads
+  set Mass = 1
+  set Charge = 1.2e-5
+end
+subsection Time
+  set Integrator = {integrator}
+  set Step = {step}
+  set End = {end}
+  set Steps per output = {every}
+end
+"""
+
+
+def solve_springs(y, h, k, rest, mass, springs, x):
+    """x of M (x - y)/h^2 + grad E = 0, by Newton's method with a dense matrix."""
+    n = len(y)
+    for _ in range(50):
+        g = mass[:, None] * (x - y) / h ** 2
+        H = np.diag(np.repeat(mass / h ** 2, 3))
+        for (i, j), ks, l in zip(springs, k, rest):
+            d = x[i] - x[j]
+            r = np.linalg.norm(d)
+            f = ks * (r - l) * d / r
+            g[i] += f
+            g[j] -= f
+            K = ks * ((1 - l / r) * np.eye(3) + l / r * np.outer(d, d) / r ** 2)
+            for a, p in ((i, 1), (j, -1)):
+                for b, q in ((i, 1), (j, -1)):
+                    H[3*a:3*a+3, 3*b:3*b+3] += p * q * K
+        dx = np.linalg.solve(H, g.ravel()).reshape(n, 3)
+        x = x - dx
+        if np.abs(dx).max() < 1e-13:
+            return x
+    sys.exit("FAILED: the reference does not converge")
+
+
+def spring_networks():
+    """Mass-spring systems: steps, charges, readers, ranks, recovery, errors."""
+    # Ten steps against the same formula in numpy, dense, all pairs.
+    prm = write("torus.prm", TORUS.format(integrator="imex", step=0.1, end=1,
+                                          every=1))
+    r, s, out = run(prm)
+    x, springs = r["mesh_points"], r["springs"]
+    n = len(x)
+    check((n, len(springs)) == (60, 180), "a torus of 60 vertices, 180 springs")
+    rest = np.linalg.norm(x[springs[:, 0]] - x[springs[:, 1]], axis=1)
+    mass, h, q = np.ones(n), 0.1, 1.2e-5
+    now, v = x.copy(), np.zeros_like(x)
+    for step in range(10):
+        d = now[:, None, :] - now[None, :, :]
+        distance = np.linalg.norm(d, axis=2)
+        np.fill_diagonal(distance, np.inf)
+        f = 8.9875517923e9 * q * q * (d / distance[..., None] ** 3).sum(1)
+        y = now + h * v + h * h * f
+        later = solve_springs(y, h, np.full(180, 10.), rest, mass, springs, y)
+        now, v = later, (later - now) / h
+        e = np.abs(now - x - r["displacement"][step + 1]).max()
+        check(e < 1e-10, f"step {step + 1} of imex against numpy: {e:.1e} m")
+    close(s["energy_J"]["kinetic"] / (0.5 * (v * v).sum()), 1, 1e-9, "kinetic")
+    # What was written.
+    lines = (out / "solution_0010.vtu").read_text()
+    check('NumberOfCells="180"' in lines and "spring_strain" in lines and
+          "velocity" in lines, "springs are lines")
+    points = (out / "points_0010.vtu").read_text()
+    check('NumberOfPoints="60"' in points and "charge" in points and
+          (out / "points.pvd").exists(), "vertices are points")
+    out = run(prm, ["Loads/Write electric field=true", "Time/End=0.1"])[2]
+    check("electric_field" in (out / "points_0000.vtu").read_text(), "arrows")
+    # The same on more ranks, and after an interruption.
+    for ranks in (2, 3):
+        other = run(prm, ranks=ranks, name=f"ranks{ranks}")[0]
+        for key in ("displacement", "velocity"):
+            e = relative(other[key], r[key])
+            check(e < 1e-10, f"{key} on {ranks} ranks: {e:.1e}")
+    run(prm, ["Time/End=0.5"], name="cut")
+    again = run(prm, options=["--resume"], name="cut")[0]
+    check((again["displacement"][-1] == r["displacement"][-1]).all(),
+          "the same bits after --resume")
+    # A fixed number of iterations is near, and not the same; plain local-global
+    # iterations are slow, and the same.
+    for settings, low, high in (
+            (["Time/Local-global iterations=8"], 1e-12, 1e-2),
+            (["Time/Newton finish=false", "Time/Step tolerance=1e-11"], 0, 1e-7)):
+        e = relative(run(prm, settings)[0]["displacement"], r["displacement"])
+        check(low <= e < high, f"{settings[0]}: {e:.1e}")
+
+    # Derivatives of all that a network has.
+    known = prm.read_text().replace("Task = simulate", "Task = verify").replace(
+        "  set Steps per output = 1\n", "").replace("set End = 1", "set End = 0.5")
+    known = re.sub(r"subsection Stiffness.*?end\n", "", known, flags=re.S) + f"""
+subsection Loads
+  set External charges = 3e-5: 9*cos(t), 9*sin(t), 0
+  set External field = 1e3*y; -1e3*x + 1e2*t; z*x
+  set Gravity = 0, 0, -1
+end
+subsection Observation
+  set Computed by = {prm}
+end
+subsection Objective
+  subsection Mean squared position
+    set Weight = 1
+  end
+end
+subsection Parameterization
+  set Type = per cell
+  set Initial value = 12
+  set Lower bound = 1
+  set Upper bound = 100
+  set More unknowns = charge: per vertex; mass: per label; rest_length: per \
+                      cell; external_charge: each; initial_velocity: rigid
+end
+subsection Verify
+  set Directions = 1
+end
+"""
+    prm.write_text(prm.read_text().replace("  set Steps per output = 1\n", "")
+                   .replace("set End = 1", "set End = 0.5"))
+    file = write("known.prm", known)
+    for ranks in (1, 2):
+        command = [PALPATE, str(file)]
+        if ranks > 1:
+            command = [MPIRUN, "--quiet", "-np", "2"] + command
+        done = subprocess.run(command, cwd=ROOT, timeout=300, text=True,
+                              capture_output=True)
+        check(done.returncode == 0 and "derivatives passed" in done.stdout,
+              f"verify on {ranks} ranks: " + done.stdout[-600:] + done.stderr)
+    # The same gradient on more ranks.
+    one = run(file, ["Task=evaluate"])
+    for ranks in (2, 3):
+        two = run(file, ["Task=evaluate"], ranks=ranks)
+        e = relative(two[0]["gradient"], one[0]["gradient"])
+        check(e < 1e-8, f"gradient on {ranks} ranks: {e:.1e}")
+
+    # A hanging chain at rest: every spring carries what hangs below it.
+    N, k, m = 6, 40., 0.2
+    z = -np.arange(N) * 0.5
+    chain = OUT / "chain.npz"
+    pack = dict(mesh_points=np.stack([0 * z, 0 * z, z], 1),
+                springs=np.stack([np.arange(N - 1), np.arange(1, N)], 1),
+                boundary_nodes=(np.arange(N) < 1).astype(np.int64),
+                mass=np.full(N, m), charge=np.full(N, 1e-6),
+                spring_constant=k * (1 + 0.1 * np.arange(N - 1)))
+    np.savez(chain, **pack)
+    text = f"""set Task = simulate
+subsection Case
+  set File = {chain}
+end
+subsection Boundary conditions
+  set Constrained vertices = boundary_nodes
+  set Prescribed values = zero
+end
+subsection Model
+  set Type = edge springs
+end
+subsection Stiffness
+  set Source = pack
+end
+subsection Loads
+  set Mass = pack
+  set Gravity = 0, 0, -9.81
+end
+subsection Time
+  set Integrator = imex
+  set Step = 0.1
+  set End = 60
+end
+"""
+    hanging = write("chain.prm", text)
+    elongation = m * 9.81 * np.arange(N - 1, 0, -1) / pack["spring_constant"]
+    expected = -np.concatenate([[0], np.cumsum(elongation)])
+    r, s, _ = run(hanging)
+    e = np.abs(r["displacement"][-1][:, 2] - expected).max()
+    check(e < 1e-4, f"imex damps a chain to its equilibrium: {e:.1e} m")
+    # The same chain from a surface, a list in another unit, and as a mesh.
+    obj = write("strip.obj", "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0.5\n"
+                "f 1 2 3\nf 1 3 4\n")
+    stl = write("strip.stl", "solid s\n" + "".join(
+        "facet normal 0 0 1\nouter loop\n" +
+        "".join(f"vertex {a} {b} {c}\n" for a, b, c in t) + "endloop\nendfacet\n"
+        for t in (((0, 0, 0), (1, 0, 0), (1, 1, 0)),
+                  ((0, 0, 0), (1, 1, 0), (0, 1, 0.5)))) + "endsolid s\n")
+    vtk = write("strip.vtk", "# vtk DataFile Version 3.0\nx\nASCII\n"
+                "DATASET UNSTRUCTURED_GRID\nPOINTS 4 double\n0 0 0\n1 0 0\n"
+                "1 1 0\n0 1 0.5\nCELLS 2 8\n3 0 1 2\n3 0 2 3\n"
+                "CELL_TYPES 2\n5\n5\n")
+    tri = OUT / "strip.npz"
+    np.savez(tri, mesh_points=np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0],
+                                        [0, 1, 0.5]]),
+             triangles=np.array([[0, 1, 2], [0, 2, 3]]))
+    free = text.replace("boundary_nodes", "none").replace(
+        "  set Prescribed values = zero\n", "").replace(
+        "set Source = pack", "set Value = 10").replace("Mass = pack", "Mass = 1"
+        ).replace("set End = 60", "set End = 1")
+    ends = []
+    for mesh in (tri, obj, stl, vtk):
+        r, s, _ = run(write("free.prm", free.replace(str(chain), str(mesh))))
+        check(s["sizes"]["cells"] == 5 and s["sizes"]["vertices"] == 4,
+              f"{mesh.suffix}: 4 vertices, 5 springs")
+        ends.append(np.sort(r["displacement"][-1][:, 2]))
+        check(np.abs(ends[-1] - ends[0]).max() < 1e-6, f"{mesh.suffix}: falls")
+    box = free.replace(f"  set File = {chain}\n", "  set Shape = box\n"
+                       "  subsection Generated shape\n    set Subdivisions = "
+                       "1, 1, 1\n  end\n")
+    s = run(write("box.prm", box))[1]
+    check(s["sizes"]["cells"] == 19, "the edges of six tetrahedra in a cube")
+
+    # Wrong input: one line, exit code 2.
+    def refused(text, message, settings=()):
+        done = run(write("wrong.prm", text), settings, code=2)
+        check(message in done.stderr and len(done.stderr.splitlines()) == 1,
+              f"refused: {done.stderr.strip()}")
+
+    def with_pack(**changes):
+        np.savez(OUT / "wrong.npz", **{k: v for k, v in {**pack, **changes}.items()
+                                       if v is not None})
+        return text.replace(str(chain), str(OUT / "wrong.npz"))
+
+    two = pack["springs"].copy()
+    two[1] = two[0][::-1]
+    loop = pack["springs"].copy()
+    loop[2] = 3
+    far = pack["springs"].copy()
+    far[4, 1] = 6
+    lost = pack["springs"].copy()
+    lost[4] = [0, 2]
+    same = pack["mesh_points"].copy()
+    same[3] = same[2]
+    for change, message in (
+            (dict(springs=two), "springs 0 and 1 have the same vertices"),
+            (dict(springs=loop), "spring 2 between vertices 3 and 3"),
+            (dict(springs=far), "row 4 has vertex index 6, expected 0 to 5"),
+            (dict(springs=lost), "vertex 5 belongs to no spring"),
+            (dict(springs=pack["springs"] + 0.), "expected an integer type"),
+            (dict(springs=None), "key 'springs': missing"),
+            (dict(mesh_points=same), "spring 2 between vertices 2 and 3 has "
+             "length 0"),
+            (dict(mass=np.full(N, -1.)), "key 'mass'"),
+            (dict(mass=np.full(N + 1, 1.)), "key 'mass': shape (7,)"),
+            (dict(mass=None), "key 'mass' is missing"),
+            (dict(spring_constant=np.full(N - 1, np.nan)), "'spring_constant'"),
+            (dict(rest_length=np.full(N - 1, -1.)), "key 'rest_length'")):
+        refused(with_pack(**change), message)
+    torus = TORUS.format(integrator="imex", step=0.1, end=1, every=1)
+    for settings, message in (
+            (["Loads/Mass=0"], "expected values between"),
+            (["Loads/Charge=1: 1e-6; 4: 1"], "no vertex has label 4"),
+            (["Loads/Charge density=1"], "expected none beside"),
+            (["Loads/Charge=pack"], "key 'charge' is missing"),
+            (["Loads/Density=3"], "no effect"),
+            (["Loads/External charges=1e-6: 1, 2"], "expected a charge and three"),
+            (["Loads/External charges=1e-6: 1, 2, zz"], "expected a charge and"),
+            (["Loads/External field=x; y"], "cannot be understood"),
+            (["Loads/External field=1/(x-x); 0; 0"], "field is not finite"),
+            (["Loads/External charges=1e-6: 7, 0, 0"], "at the place of external"),
+            (["Loads/Traction=1: 0, 0, 1"], "expected none for a network"),
+            (["Boundary conditions/Constrained vertices=surface"],
+             "a network has no surface"),
+            (["Time/Substeps=2"], "no effect"),
+            (["Time/Integrator=bdf2"], "expected a motion with an explicit"),
+            (["Time/Step tolerance=2"], "expected a value between 0 and 1"),
+            (["Time/Mass=consistent"], "expected lumped"),
+            (["Case/Generated shape/Minor radius=7"], "between 0 and Major"),
+            (["Case/Generated shape/Subdivisions=2, 5"], "at least 3, 3"),
+            (["Model/Type=sms"], "expected Model/Type = edge springs"),
+            (["Task=partition"], "expected forward, simulate")):
+        refused(torus, message, settings)
+    refused(prm.read_text().replace("edge springs", "stable neo-hookean").replace(
+        "torus", "box").replace("  set Charge = 1.2e-5\n", "").replace(
+        "  set Mass = 1\n", "").replace("    set Major radius = 5\n", "").replace(
+        "    set Minor radius = 2\n", "").replace("12, 5", "2, 2, 2"),
+        "imex solves for springs")
+    # Two charges that meet, and steps that are too long: the last good state
+    # stays, and nothing is NaN.
+    pair = dict(mesh_points=np.array([[0., 0, 0], [1, 0, 0]]),
+                springs=np.array([[0, 1]]), rest_length=np.array([0.]),
+                charge=np.array([1e-5, -1e-5]))
+    np.savez(OUT / "pair.npz", **pair)
+    meeting = free.replace(str(chain), str(OUT / "pair.npz")).replace(
+        "  set Gravity = 0, 0, -9.81\n", "  set Charge = pack\n").replace(
+        "set End = 1", "set End = 2000").replace("set Step = 0.1", "set Step = 100")
+    out = OUT / "run"
+    done = run(write("meeting.prm", meeting), code=1)
+    check("at one place" in done.stderr or "length 0" in done.stderr or
+          "infinite" in done.stderr or "not solved" in done.stderr,
+          "a failing step: " + done.stderr.strip())
+    r = np.load(out / "result.npz")
+    check(np.isfinite(r["displacement"]).all() and
+          np.isfinite(r["velocity"]).all(), "no NaN in the file")
+
+
+def lammps():
+    """Forces and energy of a charged mass-spring system against LAMMPS."""
+    lmp = shutil.which("lmp")
+    if lmp is None:
+        print("skipped: no lmp (Debian's lammps)")
+        sys.exit(77)
+    h, steps = 0.02, 200
+    prm = write("torus.prm", TORUS.format(integrator="velocity verlet", step=h,
+                                          end=h * steps, every=1))
+    r, s, out = run(prm)
+    x, springs = r["mesh_points"], r["springs"]
+    n = len(x)
+    rest = np.linalg.norm(x[springs[:, 0]] - x[springs[:, 1]], axis=1)
+    data = [f"torus\n\n{n} atoms\n{len(springs)} bonds\n1 atom types\n"
+            f"{len(springs)} bond types\n\n-100 100 xlo xhi\n-100 100 ylo yhi\n"
+            "-100 100 zlo zhi\n\nMasses\n\n1 1.0\n\nAtoms # full\n"]
+    data += [f"{i + 1} 1 1 1.2e-5 {a:.17g} {b:.17g} {c:.17g}"
+             for i, (a, b, c) in enumerate(x)]
+    data += ["\nBonds\n"]
+    data += [f"{k + 1} {k + 1} {i + 1} {j + 1}" for k, (i, j) in enumerate(springs)]
+    (OUT / "torus.data").write_text("\n".join(data) + "\n")
+    # Its Coulomb constant is 8.9876e9; harmonic means K (r - l)^2.
+    (OUT / "in.lammps").write_text("""units si
+atom_style full
+boundary f f f
+atom_modify map array
+pair_style coul/cut 80
+bond_style harmonic
+special_bonds coul 1 1 1
+dielectric %.17g
+comm_modify cutoff 90
+read_data torus.data extra/special/per/atom 20
+pair_coeff * *
+""" % (8.9876e9 / 8.9875517923e9) + "".join(
+        f"bond_coeff {k + 1} 5.0 {l:.17g}\n" for k, l in enumerate(rest)) + f"""
+neighbor 1 bin
+neigh_modify delay 0 every 1 check yes one 4000 page 100000
+timestep {h}
+fix 1 all nve
+thermo 1
+thermo_style custom step pe ke etotal
+thermo_modify format float %.16g norm no flush yes
+dump 1 all custom {steps} forces.* id fx fy fz x y z
+dump_modify 1 sort id format float %.17g
+run {steps}
+""")
+    done = subprocess.run([lmp, "-in", "in.lammps"], cwd=OUT, timeout=200,
+                          text=True, capture_output=True)
+    check(done.returncode == 0, "lmp: " + done.stdout[-500:])
+
+    def dumped(step):
+        lines = (OUT / f"forces.{step}").read_text().splitlines()[9:]
+        return np.array([list(map(float, line.split()[1:])) for line in lines])
+
+    # A first step of Verlet from rest is h^2/2m times the force.
+    force = 2 * r["displacement"][1] / h ** 2
+    e = relative(force, dumped(0)[:, :3])
+    check(e < 1e-10, f"initial forces: {e:.1e}")
+    e = np.abs(x + r["displacement"][-1] - dumped(steps)[:, 3:]).max()
+    check(e < 1e-8, f"places after {steps} steps: {e:.1e} m")
+    table = done.stdout[done.stdout.index("Step"):].splitlines()[1:steps + 2]
+    theirs = np.array([list(map(float, line.split())) for line in table])
+    ours = np.array([[row["kinetic_J"], row["total_J"]]
+                     for row in history_of(out / "energies.csv")])
+    e = relative(ours[:, 1], theirs[:, 3])
+    check(e < 1e-9, f"total energy over time: {e:.1e}")
+    e = np.abs(ours[:, 0] - theirs[:, 2]).max() / theirs[:, 2].max()
+    check(e < 1e-9, f"kinetic energy over time: {e:.1e}")
+    swing = ours[:, 1].max() / ours[:, 1].min() - 1
+    check(swing > 1e-8, f"the energy does swing: {swing:.1e}")
 
 
 def convergence():

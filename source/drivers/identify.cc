@@ -380,7 +380,9 @@ namespace Palpate
                "linear_iterations,seconds,share_at_bound,forward_solves,"
                "adjoint_solves,incremental_solves";
     for (const auto &named : parameterization->named_values(q0))
-      history << (named.unit == "Pa" ? ",alpha_Pa " : ",") << named.name;
+      history << (named.unit == "Pa" ? "," + problem.stiffness_title() + " " :
+                                       ",")
+              << named.name;
     history << "\n" << std::setprecision(16);
     log << std::endl
         << "  it        total     gradient         step  mean error    solves "
@@ -471,7 +473,7 @@ namespace Palpate
     summary["seconds"]["elapsed"] = timer.wall_time();
     for (const auto &named : parameterization->named_values(result.q))
       if (named.unit == "Pa")
-        summary["alpha_Pa"][named.name] = named.value * scale;
+        summary[problem.stiffness_title()][named.name] = named.value * scale;
       else
         summary["unknowns"][named.name] = {{"value", named.value},
                                            {"unit", named.unit}};
@@ -482,11 +484,13 @@ namespace Palpate
     for (const auto &named : parameterization->named_values(result.q))
       log << "  " << named.name << ": " << std::setprecision(10)
           << named.value * (named.unit == "Pa" ? scale : 1.) << " "
-          << named.unit << std::endl;
+          << (named.unit == "Pa" ? problem.stiffness_unit() : named.unit)
+          << std::endl;
     if (!problem.scale_identified)
       log << "  no load: " << problem.stiffness_key()
           << " is alpha_relative times the reference stiffness "
-          << problem.reference_stiffness << " Pa, not a measurement"
+          << problem.reference_stiffness << " " << problem.stiffness_unit()
+          << ", not a measurement"
           << std::endl;
     const auto errors = problem.mean_errors();
     log << std::setprecision(5) << "  mean error of free vertices "

@@ -24,13 +24,14 @@ namespace Palpate
   int
   case_dimension(Parameters &parameters)
   {
+    const bool                network = is_network(parameters);
     const Parameters::Section section(parameters, "Case");
     const std::string         shape = parameters.get("Shape");
     if (shape.empty())
       {
         if (parameters.get("File").empty())
           parameters.fail("File", "expected a file, or a Shape to generate");
-        return is_network(parameters) ?
+        return network ?
                  Network::dimension(parameters.get("File")) :
                  mesh_dimension(parameters.get("File"));
       }

@@ -324,6 +324,7 @@ namespace Palpate
   void
   Problem<dim>::read_parameterization()
   {
+    const bool                network = is_network(parameters);
     const Parameters::Section section(parameters, "Parameterization");
     const std::string         type = parameters.get("Type");
     std::vector<std::unique_ptr<Parameterization<dim>>> parts;
@@ -353,7 +354,7 @@ namespace Palpate
       }
     const auto unknown = parameterization->field_names();
     for (const char *name : {"mass", "charge", "rest_length"})
-      if (!is_network(parameters) &&
+      if (!network &&
           std::find(unknown.begin(), unknown.end(), name) != unknown.end())
         parameters.fail("More unknowns",
                         std::string(name) +

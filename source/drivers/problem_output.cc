@@ -596,7 +596,7 @@ namespace Palpate
         scaled[k] *= scale;
       }
     for (const auto &[label, sums] : labels)
-      summary["alpha_Pa_mean_by_label"][std::to_string(label)] =
+      summary[stiffness_title() + "_mean_by_label"][std::to_string(label)] =
         scale * std::exp(D.sum(sums.second) / D.sum(sums.first));
     // Rank 0, which writes them, gets their values.
     const auto root     = Discretization<dim>::To::root;

@@ -24,9 +24,9 @@ namespace Palpate
       {"dilatational_viscosity", {"Pa s", 1e-6, 1e9, true}},
       {"ground_stiffness", {"N/m", 1e-6, 1e12, true}},
       {"ground_friction", {"", 1e-4, 10, true}},
-      {"charge_density", {"C/m^3", -1e6, 1e6, false, 1e-3}},
-      {"charge", {"C", -1e3, 1e3, false, 1e-6}},
-      {"external_charge", {"C", -1e3, 1e3, false, 1e-6}},
+      {"charge_density", {"C/m^3", -1e6, 1e6, false, true}},
+      {"charge", {"C", -1e3, 1e3, false, true}},
+      {"external_charge", {"C", -1e3, 1e3, false, true}},
       {"mass", {"kg", 1e-9, 1e6, true}},
       {"rest_length", {"m", 1e-9, 1e6, true}},
       {"initial_displacement", {"m", -1e6, 1e6, false}},
@@ -208,24 +208,28 @@ namespace Palpate
       centre[d] = sums[d] / sums[dim];
 
     std::vector<double> x = shape.values;
+    scale                 = 1;
+    if (known.scaled)
+      {
+        double largest = 0;
+        for (const double v : x)
+          largest = std::max(largest, std::abs(v));
+        largest = Utilities::MPI::max(largest, D->comm);
+        if (largest == 0)
+          throw EntryError("Parameterization/More unknowns",
+                           name +
+                             " starts at 0, where nothing tells its size and "
+                             "the forces between charges, quadratic in it, have "
+                             "no derivative; expected another start in Loads");
+        scale = largest;
+      }
     for (double &v : x)
       {
         if (known.log && !(v > 0))
           throw EntryError("Parameterization/More unknowns",
                            "the start of " + name +
                              " is not positive, expected a value > 0");
-        v = known.log ? std::log(v) : v / known.scale;
-      }
-    if (name == "charge_density" || name == "charge")
-      {
-        double largest = 0;
-        for (const double v : x)
-          largest = std::max(largest, std::abs(v));
-        if (Utilities::MPI::max(largest, D->comm) == 0)
-          throw EntryError("Parameterization/More unknowns",
-                           name +
-                           " starts at 0, where forces, quadratic in it, have "
-                           "no derivative; expected another start in Loads");
+        v = known.log ? std::log(v) : v / scale;
       }
     // Start of a group: the mean over its values by volume; a body that turns
     // starts with its mean velocity.
@@ -299,8 +303,8 @@ namespace Palpate
   void
   FieldUnknowns<dim>::bounds(Q &low, Q &high) const
   {
-    low.assign(n_local(), known.log ? std::log(lower) : lower / known.scale);
-    high.assign(n_local(), known.log ? std::log(upper) : upper / known.scale);
+    low.assign(n_local(), known.log ? std::log(lower) : lower / scale);
+    high.assign(n_local(), known.log ? std::log(upper) : upper / scale);
     if (shape.place != Place::nodes)
       for (unsigned int i = 0; i < n_on_root; ++i)
         {
@@ -381,7 +385,7 @@ namespace Palpate
     field            = shape;
     for (unsigned int i = 0; i < x.size(); ++i)
       field[i] =
-        known.log ? std::exp(base[i] + x[i]) : known.scale * (base[i] + x[i]);
+        known.log ? std::exp(base[i] + x[i]) : scale * (base[i] + x[i]);
   }
 
   template <int dim>
@@ -435,7 +439,7 @@ namespace Palpate
   {
     std::vector<double> groups(n_groups, 0.);
     for (unsigned int i = 0; i < n_on_root; ++i)
-      groups[i] = known.log ? std::exp(q[i]) : known.scale * q[i];
+      groups[i] = known.log ? std::exp(q[i]) : scale * q[i];
     if (n_groups > 0)
       MPI_Bcast(groups.data(), n_groups, MPI_DOUBLE, 0, D->comm);
     std::vector<NamedValue> result;

@@ -66,7 +66,7 @@ namespace Palpate
                       "imex: go on with Newton's method where local-global "
                       "iterations become slow.");
     prm.declare_entry("Step tolerance",
-                      "1e-12",
+                      "1e-14",
                       Patterns::Double(),
                       "imex: forces that are left in a step, relative to those "
                       "of the springs and of inertia.");

@@ -171,7 +171,8 @@ namespace Palpate
           }
       }
 
-      /// x <- x + h v; constrained DoFs follow what is prescribed.
+      /// x <- x + h v, to the time after; constrained DoFs follow what is
+      /// prescribed.
       void
       drift(State &state)
       {
@@ -182,7 +183,8 @@ namespace Palpate
         state.v.update_ghost_values();
         for (unsigned int i = 0; i < n; ++i)
           state.u.local_element(i) += h * state.v.local_element(i);
-        body->prescribe(state.time + h, state.u);
+        state.time += h; // forces may know the time
+        body->prescribe(state.time, state.u);
         for (unsigned int i = 0; i < n; ++i)
           if (body->constrained[i])
             state.v.local_element(i) =

@@ -19,7 +19,8 @@ namespace Palpate
   void
   declare_parameters(dealii::ParameterHandler &prm);
 
-  /// Whether the model is one of springs on the edges of a network.
+  /// Whether the model is one of springs on the edges of a network. No section
+  /// must be entered.
   bool
   is_network(const Parameters &parameters);
 
@@ -118,6 +119,18 @@ namespace Palpate
         if (force->scales_with_stiffness())
           return force->stiffness_key();
       return "alpha_k";
+    }
+
+    /// Name of a stiffness with its unit in summaries and tables.
+    std::string
+    stiffness_title() const
+    {
+      return data.mesh.is_network() ? "spring_constant_N_per_m" : "alpha_Pa";
+    }
+    std::string
+    stiffness_unit() const
+    {
+      return data.mesh.is_network() ? "N/m" : "Pa";
     }
 
     /// Add the fields of the case that a parameterization reads.
@@ -266,13 +279,14 @@ namespace Palpate
     check_objective() const;
     void
     check_strain();
-    /// Name of the stiffness [Pa] in pictures and images.
+    /// Name of the stiffness with its unit in pictures and images.
     std::string
     stiffness_name() const
     {
       const std::string name =
         stiffness_key() == "alpha_k" ? "alpha" : stiffness_key();
-      return name + (scale_identified ? "_Pa" : "_Pa_of_stated_reference");
+      const std::string unit = data.mesh.is_network() ? "_N_per_m" : "_Pa";
+      return name + unit + (scale_identified ? "" : "_of_stated_reference");
     }
     /// Number of cells the solution turns inside out: a warning or an error.
     unsigned long

@@ -31,13 +31,13 @@ namespace Palpate
                   const double       upper);
 
     /// Fields that can be unknown, with their usual bounds; log: positive.
-    /// Others are unknown in units of their scale.
+    /// Scaled ones are unknown in units of the largest value at the start.
     struct Known
     {
       std::string unit;
       double      lower, upper;
       bool        log;
-      double      scale = 1;
+      bool        scaled = false;
     };
     static const std::map<std::string, Known> &
     known_fields();
@@ -113,7 +113,7 @@ namespace Palpate
     double
     slope(const Field &field, const unsigned int i) const
     {
-      return known.log ? field[i] : known.scale;
+      return known.log ? field[i] : scale;
     }
 
     const std::string          name, spread;
@@ -121,6 +121,7 @@ namespace Palpate
     const Known                known;
     const bool                 own; ///< an unknown per cell or per nodal value
     const Discretization<dim> *D = nullptr;
+    double                     scale = 1;
     Field                      shape; ///< of the field
     std::vector<double>        base;  ///< x_start - A q_start
     std::vector<int>           label; ///< per local cell, index

@@ -45,7 +45,7 @@ namespace Palpate
     {
       unsigned int iterations = 0; ///< local-global; 0: to the tolerance
       bool         newton     = true;
-      double       tolerance  = 1e-12; ///< of |grad Phi|, see solve()
+      double       tolerance  = 1e-14; ///< of |grad Phi|, see solve()
     };
     struct Counts
     {

@@ -23,7 +23,7 @@ namespace Palpate
     /// imex
     unsigned int local_global_iterations = 0; ///< 0: to the tolerance
     bool         newton_finish           = true;
-    double       step_tolerance          = 1e-12;
+    double       step_tolerance          = 1e-14;
     std::string  checkpoints  = "automatic";
     double       memory_limit = 4; ///< for checkpoints [GB], all ranks
 

@@ -233,7 +233,7 @@ TEST(Networks, ImplicitSprings)
       few.iterations   = 3;
       auto x1 = y, x2 = y, x3 = y;
       solver.solve(y, x1, newton);
-      EXPECT_GT(solver.counts.newton, 0u);
+      EXPECT_EQ(solver.counts.newton > 0, h > 0.1); // stiff steps need it
       const auto before = solver.counts.local_global;
       solver.solve(y, x2, plain);
       EXPECT_GT(solver.counts.local_global, before + 3);
@@ -273,18 +273,19 @@ TEST(Networks, ImplicitSprings)
       EXPECT_LT(apart, 1e-8) << "h = " << h;
       EXPECT_GT(rough, 1e-12); // a fixed number of iterations is not a solution
 
-      // z = dx/dy [h^2 b / m], by differences.
-      std::vector<double> b(3 * N), z;
+      // z = (dx/dy) dy with b = M dy/h^2, by differences.
+      std::vector<double> b(3 * N, 0.), z;
+      const double        t    = 1e-5;
+      auto                plus = y, minus = y;
       for (unsigned int i = 0; i < 3 * N; ++i)
-        b[i] = fixed[i / 3] ? 0. : random_number(4, i);
+        if (!fixed[i / 3])
+          {
+            const double dy = random_number(4, i);
+            b[i]            = mass[i / 3] / (h * h) * dy;
+            plus[i] += t * dy;
+            minus[i] -= t * dy;
+          }
       solver.solve_tangent(x1, b, z);
-      const double t = 1e-6;
-      auto         plus = y, minus = y;
-      for (unsigned int i = 0; i < 3 * N; ++i)
-        {
-          plus[i] += t * h * h / mass[i / 3] * b[i];
-          minus[i] -= t * h * h / mass[i / 3] * b[i];
-        }
       auto xp = x1, xm = x1;
       solver.solve(plus, xp, newton);
       solver.solve(minus, xm, newton);
@@ -294,7 +295,7 @@ TEST(Networks, ImplicitSprings)
           error = std::max(error, std::abs((xp[i] - xm[i]) / (2 * t) - z[i]));
           size  = std::max(size, std::abs(z[i]));
         }
-      EXPECT_LT(error, 2e-6 * size) << "h = " << h;
+      EXPECT_LT(error, 1e-6 * size) << "h = " << h;
     }
 }
 
@@ -339,13 +340,13 @@ TEST(Networks, OrderOfImex)
   };
   const Vector        exact = end_of("velocity verlet", 1600);
   std::vector<double> error;
-  for (const unsigned int n : {50, 100, 200})
+  for (const unsigned int n : {100, 200, 400})
     {
       Vector e = end_of("imex", n);
       e.zero_out_ghost_values();
       e -= exact;
       error.push_back(e.l2_norm());
     }
-  EXPECT_NEAR(std::log2(error[0] / error[1]), 1, 0.1);
+  EXPECT_NEAR(std::log2(error[0] / error[1]), 1, 0.15);
   EXPECT_NEAR(std::log2(error[1] / error[2]), 1, 0.1);
 }
