@@ -338,8 +338,8 @@ namespace Palpate
       else
         {
           const State &state = *past[0];
+          const auto   energy = body.energy(state);
           last               = Row();
-          const auto energy  = body.energy(state);
           last.time          = state.time;
           last.energies      = {energy.kinetic, energy.elastic};
           for (const auto &load : energy.loads)
@@ -402,12 +402,27 @@ namespace Palpate
             failure          = "step " + std::to_string(step) + ", from " +
                       std::to_string(past[0]->time) + " s: " + e.what();
             if (output.last_time() < past[0]->time)
-              report(step, false);
+              try
+                {
+                  report(step, false);
+                }
+              catch (const SolverError &)
+                {} // the output before is the last that is good
             summary["stop_reason"] = failure;
             break;
           }
         if (step % output_every == 0 || step == n)
-          report(step, step % output_every == 0);
+          try
+            {
+              report(step, step % output_every == 0);
+            }
+          catch (const SolverError &e) // it has no energy
+            {
+              failure = "step " + std::to_string(step) + ", at " +
+                        std::to_string(past[0]->time) + " s: " + e.what();
+              summary["stop_reason"] = failure;
+              break;
+            }
       }
     const double seconds = stepping.wall_time();
     if (inverted > 0)
@@ -427,7 +442,7 @@ namespace Palpate
                           {"steps", n},
                           {"substeps", time.substeps},
                           {"outputs", output.n()}};
-    summary["time_s"]  = past[0]->time;
+    summary["time_s"]  = last.time;
     summary["inverted_cells"] = static_cast<long>(inverted);
     for (unsigned int i = 0; i < names.size(); ++i)
       summary["energy_J"][names[i]] = last.energies[i];

@@ -6,7 +6,11 @@
 #include <palpate/mesh/read_case.h>
 #include <palpate/mesh/readers.h>
 
+#include <assimp/postprocess.h>
+#include <assimp/scene.h>
+
 #include <algorithm>
+#include <assimp/Importer.hpp>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -51,7 +55,8 @@ namespace Palpate
             const auto &v = cells[k];
             for (std::size_t i = 0; i < v.size(); ++i)
               for (std::size_t j = i + 1; j < v.size(); ++j)
-                if (!ring || j == i + 1 || (i == 0 && j + 1 == v.size()))
+                if (v[i] != v[j] &&
+                    (!ring || j == i + 1 || (i == 0 && j + 1 == v.size())))
                   {
                     const std::array<unsigned int, 2> edge = {
                       {std::min(v[i], v[j]), std::max(v[i], v[j])}};
@@ -168,29 +173,78 @@ namespace Palpate
         return data;
       }
 
-      /// Triangles, quadrilaterals or lines in space.
+      /// Polygons in space, of the formats that assimp reads; a label per part.
+      SerialMesh<3>
+      read_polygons(const std::string &filename)
+      {
+        Assimp::Importer importer;
+        importer.SetPropertyInteger(AI_CONFIG_PP_SBP_REMOVE,
+                                    aiPrimitiveType_POINT);
+        const aiScene *scene =
+          importer.ReadFile(filename,
+                            aiProcess_JoinIdenticalVertices |
+                              aiProcess_PreTransformVertices |
+                              aiProcess_SortByPType);
+        if (scene == nullptr || scene->mNumMeshes == 0)
+          throw InputError(filename,
+                           "cannot be read, expected a surface (" +
+                             Readers::one_line(importer.GetErrorString()) + ")");
+        SerialMesh<3>                          mesh;
+        std::vector<std::vector<unsigned int>> cells;
+        std::vector<int>                       labels;
+        // Points that parts share are there once.
+        std::map<std::array<float, 3>, unsigned int> known;
+        for (unsigned int m = 0; m < scene->mNumMeshes; ++m)
+          {
+            const aiMesh             &part = *scene->mMeshes[m];
+            std::vector<unsigned int> place;
+            for (unsigned int v = 0; v < part.mNumVertices; ++v)
+              {
+                const aiVector3D &x = part.mVertices[v];
+                if (!std::isfinite(x.x) || !std::isfinite(x.y) ||
+                    !std::isfinite(x.z))
+                  throw InputError(filename,
+                                   "vertex " + std::to_string(v) +
+                                     " is not finite, expected finite "
+                                     "coordinates");
+                const auto [it, is_new] =
+                  known.insert({{{x.x, x.y, x.z}}, mesh.vertices.size()});
+                if (is_new)
+                  mesh.vertices.emplace_back(x.x, x.y, x.z);
+                place.push_back(it->second);
+              }
+            for (unsigned int f = 0; f < part.mNumFaces; ++f)
+              {
+                const aiFace             &face = part.mFaces[f];
+                std::vector<unsigned int> v;
+                for (unsigned int i = 0; i < face.mNumIndices; ++i)
+                  v.push_back(place[face.mIndices[i]]);
+                cells.push_back(v);
+                labels.push_back(m + 1);
+              }
+          }
+        set_edges(mesh, cells, labels, true);
+        label_vertices(mesh);
+        return mesh;
+      }
+
+      /// Triangles or quadrilaterals in space, of the formats deal.II reads.
       SerialMesh<3>
       read_surface(const std::string &filename)
       {
-        const std::string  extension = extension_of(filename);
         Triangulation<2, 3> surface;
         GridIn<2, 3>        in(surface);
         try
           {
-            const std::set<std::string> of_assimp = {
-              ".3ds", ".obj", ".off", ".ply", ".stl", ".dae", ".gltf", ".glb"};
-            if (of_assimp.count(extension) > 0)
-              in.read_assimp(filename, numbers::invalid_unsigned_int, true, 1e-12);
-            else
-              in.read(filename);
+            in.read(filename);
           }
-        catch (const std::exception &e)
-          {
-            throw InputError(filename,
-                             "cannot be read as a surface, expected triangles "
-                             "or quadrilaterals in a format of deal.II or "
-                             "assimp");
-          }
+        catch (const std::exception &)
+          {}
+        if (surface.n_active_cells() == 0)
+          throw InputError(filename,
+                           "cannot be read as a surface, expected tetrahedra, "
+                           "triangles or quadrilaterals in a format of deal.II "
+                           "or assimp");
         SerialMesh<3>                          mesh;
         std::vector<std::vector<unsigned int>> cells;
         std::vector<int>                       labels;
@@ -283,7 +337,13 @@ namespace Palpate
               data.arrays.clear();
             }
           else if constexpr (dim == 3)
-            data.mesh = read_surface(filename);
+            {
+              const std::set<std::string> of_assimp = {
+                ".3ds", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl"};
+              data.mesh = of_assimp.count(extension) > 0 ?
+                            read_polygons(filename) :
+                            read_surface(filename);
+            }
           data.source = filename;
         }
       for (auto &v : data.mesh.vertices)

@@ -193,13 +193,21 @@ namespace Palpate
     inertia.mass.vmult_add(mass_field(), state.v, Mv);
     for (unsigned int i = 0; i < Mv.locally_owned_size(); ++i)
       result.kinetic += 0.5 * Mv.local_element(i) * state.v.local_element(i);
+    const auto counts = [&](const Force<dim> &force) {
+      return &force != &inertia && !force.tangent_depends_on().velocity &&
+             force.has_potential();
+    };
+    std::map<const Force<dim> *, double> of_force;
+    for_each_force([&](const Force<dim> &force) {
+      if (counts(force))
+        of_force[&force] = force.energy(context(state));
+    });
     for (unsigned int i = 0; i < equilibrium.forces.size(); ++i)
       {
         const auto &force = equilibrium.forces[i];
-        if (force.get() == &inertia || force->tangent_depends_on().velocity ||
-            !force->has_potential())
+        if (!counts(*force))
           continue;
-        const double e = force->energy(context(state));
+        const double e = of_force[force.get()];
         if (force->scales_with_stiffness())
           result.elastic += e;
         else

@@ -100,6 +100,7 @@ namespace Palpate
         return sum;
       }
     };
+    /// Collective. @throw SolverError
     Energy
     energy(const State &state) const;
 
