@@ -108,9 +108,9 @@ namespace
       const double       h,
       const double       end)
   {
-    const auto         n = static_cast<unsigned int>(std::lround(end / h));
-    Array              x = torus.start, v(x.size(), 0.);
-    const double       E0      = torus.energy(x, v);
+    const auto         n  = static_cast<unsigned int>(std::lround(end / h));
+    Array              x  = torus.start, v(x.size(), 0.);
+    const double       E0 = torus.energy(x, v);
     double             largest = 0, sum = 0, seconds = 0;
     std::string        note;
     dealii::Timer      timer;

@@ -44,8 +44,13 @@ namespace
       solver.direct             = true;
       solver.relative_tolerance = 1e-13;
       newton.relative_tolerance = 1e-12;
-      equilibrium               = std::make_unique<StaticEquilibrium<dim>>(
-        x.D, x.constrained, x.snapshots, std::move(forces), solver, newton, x.log);
+      equilibrium               = std::make_unique<StaticEquilibrium<dim>>(x.D,
+                                                             x.constrained,
+                                                             x.snapshots,
+                                                             std::move(forces),
+                                                             solver,
+                                                             newton,
+                                                             x.log);
       Field u0(x.D.n_nodes() * dim), v0 = u0;
       u0.place = v0.place = Place::nodes;
       for (unsigned int i = 0; i < u0.values.size(); ++i)
@@ -78,7 +83,9 @@ namespace
   };
 
   TimeParameters
-  steps_of(const std::string &integrator, const double step, const unsigned int n)
+  steps_of(const std::string &integrator,
+           const double       step,
+           const unsigned int n)
   {
     TimeParameters time;
     time.integrator       = integrator;
@@ -99,7 +106,7 @@ namespace
     MovingNetwork<dim> m(charged, held);
     const auto         time = steps_of(integrator, step, 8);
     Trajectory<dim>    motion(*m.body, time, m.x.snapshots, {8});
-    const Vector       w = random_vector(m.x.D, 21, 1.);
+    const Vector       w     = random_vector(m.x.D, 21, 1.);
     const auto         value = [&](const Fields &fields) {
       motion.solve(fields);
       return w * motion.context(0).state.u;
@@ -119,24 +126,22 @@ namespace
         if (!charged && name.find("charge") != std::string::npos)
           continue;
         Fields d;
-        d[name]              = m.x.fields[name];
-        const double size    = name == "initial_displacement" ? 0.02 :
-                               name == "initial_velocity"     ? 0.2 :
-                                                                0.;
+        d[name]           = m.x.fields[name];
+        const double size = name == "initial_displacement" ? 0.02
+                            : name == "initial_velocity"   ? 0.2
+                                                           : 0.;
         for (unsigned int i = 0; i < d[name].values.size(); ++i)
           {
             const unsigned int number =
-              d[name].place == Place::cells    ? m.x.D.cell_id[i] :
-              d[name].place == Place::vertices ? m.x.D.node_vertices[i][0] :
-              d[name].place == Place::nodes ?
-                                                 m.x.D.node_vertices[i / dim][0] *
-                                                     dim +
-                                                   i % dim :
-                                                 i;
+              d[name].place == Place::cells      ? m.x.D.cell_id[i]
+              : d[name].place == Place::vertices ? m.x.D.node_vertices[i][0]
+              : d[name].place == Place::nodes
+                ? m.x.D.node_vertices[i / dim][0] * dim + i % dim
+                : i;
             const bool fixed =
               d[name].place == Place::nodes && m.x.constrained[i];
-            d[name][i] = fixed ? 0. :
-                                 (size > 0 ? size : 0.2 * d[name][i]) *
+            d[name][i] = fixed ? 0.
+                               : (size > 0 ? size : 0.2 * d[name][i]) *
                                    random_number(5, number);
           }
         const double slope = dot(m.x.D, g, d);
@@ -149,8 +154,9 @@ namespace
           },
           std::abs(at),
           std::abs(slope));
-        EXPECT_TRUE(r.passed()) << integrator << ", h = " << step << ", " << name
-                              << ", slope " << slope << ": " << r.text();
+        EXPECT_TRUE(r.passed())
+          << integrator << ", h = " << step << ", " << name << ", slope "
+          << slope << ": " << r.text();
         EXPECT_NE(slope, 0) << name;
       }
   }
@@ -200,15 +206,15 @@ TEST(Networks, Discretization)
   EXPECT_EQ(D.gather_vertices(x.fields["mass"]).size(), all.size());
 }
 
-// The step solves M (x - y)/h^2 + K = 0, by Newton's method and without, and the
-// tangent solve is the derivative of the solution.
+// The step solves M (x - y)/h^2 + K = 0, by Newton's method and without, and
+// the tangent solve is the derivative of the solution.
 TEST(Networks, ImplicitSprings)
 {
-  const NetworkSample<3>  x(2);
-  const auto             &m = x.mesh;
-  const unsigned int      S = m.springs.size(), N = m.vertices.size();
-  std::vector<double>     k(S), l(S), mass(N);
-  std::vector<char>       fixed(N, 0);
+  const NetworkSample<3> x(2);
+  const auto            &m = x.mesh;
+  const unsigned int     S = m.springs.size(), N = m.vertices.size();
+  std::vector<double>    k(S), l(S), mass(N);
+  std::vector<char>      fixed(N, 0);
   for (unsigned int s = 0; s < S; ++s)
     {
       k[s] = 20 * std::exp(0.5 * random_number(1, s));
@@ -228,9 +234,9 @@ TEST(Networks, ImplicitSprings)
         if (!fixed[i / 3])
           y[i] += 0.1 * random_number(3, i);
       typename ImplicitSprings<3>::Settings newton, plain, few;
-      plain.newton     = false;
-      plain.tolerance  = 1e-11;
-      few.iterations   = 3;
+      plain.newton    = false;
+      plain.tolerance = 1e-11;
+      few.iterations  = 3;
       auto x1 = y, x2 = y, x3 = y;
       solver.solve(y, x1, newton);
       EXPECT_EQ(solver.counts.newton > 0, h > 0.1); // stiff steps need it
@@ -253,9 +259,9 @@ TEST(Networks, ImplicitSprings)
           length = std::sqrt(length);
           for (unsigned int d = 0; d < 3; ++d)
             {
-              const double f = k[s] * (length - l[s]) / length *
-                               (x1[3 * m.springs[s][0] + d] -
-                                x1[3 * m.springs[s][1] + d]);
+              const double f =
+                k[s] * (length - l[s]) / length *
+                (x1[3 * m.springs[s][0] + d] - x1[3 * m.springs[s][1] + d]);
               r[3 * m.springs[s][0] + d] += f;
               r[3 * m.springs[s][1] + d] -= f;
             }
@@ -303,8 +309,7 @@ TEST(Networks, ImplicitSprings)
 // solver takes over: one spring pressed to half its length.
 TEST(Networks, IndefiniteTangent)
 {
-  ImplicitSprings<2> solver(
-    {{{0, 1}}}, {100.}, {1.}, {1., 1.}, {0, 0}, 1.);
+  ImplicitSprings<2> solver({{{0, 1}}}, {100.}, {1.}, {1., 1.}, {0, 0}, 1.);
   const std::vector<double> x = {0, 0, 0.5, 0}, b = {0, 1, 0, -1};
   std::vector<double>       z;
   solver.solve_tangent(x, b, z);

@@ -140,24 +140,24 @@ namespace Palpate
       snapshots[0].observed           = random_vector(D, 11, 0.02);
       snapshots[0].prescribed         = ghosted_copy(D.make_vector());
       snapshots[0].observation_weight = std::vector<double>(D.n_nodes(), 1.);
-      state.u               = random_vector(D, 1, 0.02);
-      state.v               = random_vector(D, 2, 0.2);
-      fields["stiffness"]   = random_field(D, 2, 30, 0.5);
-      fields["rest_length"] = Field(D.n_cells());
+      state.u                         = random_vector(D, 1, 0.02);
+      state.v                         = random_vector(D, 2, 0.2);
+      fields["stiffness"]             = random_field(D, 2, 30, 0.5);
+      fields["rest_length"]           = Field(D.n_cells());
       for (unsigned int k = 0; k < D.n_cells(); ++k)
         fields["rest_length"][k] =
           (D.cell_id[k] % 5 == 0 ? 1.1 : 0.9) *
           D.node_position(D.cell_nodes[2 * k])
             .distance(D.node_position(D.cell_nodes[2 * k + 1]));
-      const auto of_vertices = [&](const char        *name,
-                                   const unsigned int seed,
-                                   const double       mean) {
-        Field &f = fields[name];
-        f        = Field(D.n_nodes());
-        f.place  = Place::vertices;
-        for (unsigned int i = 0; i < D.n_nodes(); ++i)
-          f[i] = mean * std::exp(0.5 * random_number(seed, D.node_vertices[i][0]));
-      };
+      const auto of_vertices =
+        [&](const char *name, const unsigned int seed, const double mean) {
+          Field &f = fields[name];
+          f        = Field(D.n_nodes());
+          f.place  = Place::vertices;
+          for (unsigned int i = 0; i < D.n_nodes(); ++i)
+            f[i] =
+              mean * std::exp(0.5 * random_number(seed, D.node_vertices[i][0]));
+        };
       of_vertices("mass", 3, 0.1);
       of_vertices("charge", 4, 2e-6);
       fields["external_charge"]        = Field(1, 0., 2);

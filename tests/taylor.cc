@@ -173,8 +173,8 @@ namespace
   test_networks()
   {
     const NetworkSample<dim> x(2);
-    const std::string where  = "network, dim " + std::to_string(dim);
-    unsigned int      n_done = 0;
+    const std::string        where  = "network, dim " + std::to_string(dim);
+    unsigned int             n_done = 0;
     for (unsigned int seed = 100; seed <= 300; seed += 100)
       {
         for (const auto &[name, item] : Registry<Force<dim>>::items())
@@ -212,7 +212,7 @@ namespace
            {{"external_charge", "global"}},
            {{"rest_length", "per cell"}}})
       {
-        const auto known = FieldUnknowns<dim>::known_fields().at(name);
+        const auto         known = FieldUnknowns<dim>::known_fields().at(name);
         FieldUnknowns<dim> p(name, spread, known.lower, known.upper);
         p.bind(x.D, x.fields);
         expect(verify_parameterization<dim>(name, p, x.D, 7), where);

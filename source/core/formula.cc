@@ -48,8 +48,8 @@ namespace Palpate
                const unsigned int n_components,
                const bool         with_time)
   {
-    const std::string space    = dim == 2 ? "x,y" : "x,y,z";
-    const auto        function = make_formula<dim>(space + (with_time ? ",t" : ""),
+    const std::string space = dim == 2 ? "x,y" : "x,y,z";
+    const auto function     = make_formula<dim>(space + (with_time ? ",t" : ""),
                                             parameters.get(entry),
                                             n_components,
                                             with_time);

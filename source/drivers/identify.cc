@@ -380,8 +380,8 @@ namespace Palpate
                "linear_iterations,seconds,share_at_bound,forward_solves,"
                "adjoint_solves,incremental_solves";
     for (const auto &named : parameterization->named_values(q0))
-      history << (named.unit == "Pa" ? "," + problem.stiffness_title() + " " :
-                                       ",")
+      history << (named.unit == "Pa" ? "," + problem.stiffness_title() + " "
+                                     : ",")
               << named.name;
     history << "\n" << std::setprecision(16);
     log << std::endl
@@ -490,8 +490,7 @@ namespace Palpate
       log << "  no load: " << problem.stiffness_key()
           << " is alpha_relative times the reference stiffness "
           << problem.reference_stiffness << " " << problem.stiffness_unit()
-          << ", not a measurement"
-          << std::endl;
+          << ", not a measurement" << std::endl;
     const auto errors = problem.mean_errors();
     log << std::setprecision(5) << "  mean error of free vertices "
         << 1e3 * errors.first << " mm";

@@ -31,9 +31,8 @@ namespace Palpate
       {
         if (parameters.get("File").empty())
           parameters.fail("File", "expected a file, or a Shape to generate");
-        return network ?
-                 Network::dimension(parameters.get("File")) :
-                 mesh_dimension(parameters.get("File"));
+        return network ? Network::dimension(parameters.get("File"))
+                       : mesh_dimension(parameters.get("File"));
       }
     return (shape == "rectangle" || shape == "disk") ? 2 : 3;
   }
@@ -318,10 +317,10 @@ namespace Palpate
     log << "task " << task << " on " << data.source << " with "
         << Utilities::MPI::n_mpi_processes(comm) << " rank(s)" << std::endl
         << describe(quality) << std::endl
-        << "  " << D.n_dofs() << " degrees of freedom (degree "
-        << degree << "), " << n_constrained_vertices
-        << " vertices constrained, " << n_free_vertices << " free, "
-        << snapshots.size() << " snapshot(s)" << std::endl;
+        << "  " << D.n_dofs() << " degrees of freedom (degree " << degree
+        << "), " << n_constrained_vertices << " vertices constrained, "
+        << n_free_vertices << " free, " << snapshots.size() << " snapshot(s)"
+        << std::endl;
     if (time)
       {
         log << "  " << time->n_steps() << " steps of " << time->step << " s by "

@@ -32,9 +32,10 @@ namespace Palpate
     const std::string task    = parameters.get("Task");
     if (network && task != "forward" && task != "simulate" &&
         task != "evaluate" && task != "identify" && task != "verify")
-      parameters.fail("Task",
-                      "expected forward, simulate, evaluate, identify or verify "
-                      "for a network (Model/Type = edge springs)");
+      parameters.fail(
+        "Task",
+        "expected forward, simulate, evaluate, identify or verify "
+        "for a network (Model/Type = edge springs)");
     const Parameters::Section section(parameters, "Case");
     const std::string         shape = parameters.get("Shape");
     if (Network::is_surface(shape) && !network)
@@ -60,9 +61,9 @@ namespace Palpate
       {
         const std::string text = parameters.get("Length unit"),
                           file = parameters.get("File");
-        const double unit = text == "mm" ? 1e-3 : text == "cm" ? 1e-2 : 1.;
-        data = network ? Network::read<dim>(file, unit) :
-                         Palpate::read_case<dim>(file, unit);
+        const double unit      = text == "mm" ? 1e-3 : text == "cm" ? 1e-2 : 1.;
+        data                   = network ? Network::read<dim>(file, unit)
+                                         : Palpate::read_case<dim>(file, unit);
       }
     else
       {
@@ -82,7 +83,8 @@ namespace Palpate
         if (surface)
           {
             const auto n = parameters.get_integers("Subdivisions");
-            for (unsigned int i = 0; i < std::min<std::size_t>(3, n.size()); ++i)
+            for (unsigned int i = 0; i < std::min<std::size_t>(3, n.size());
+                 ++i)
               d.subdivisions[i] = n[i];
           }
         if (shape == "torus")
@@ -128,9 +130,8 @@ namespace Palpate
         data.is_generated = true;
         if constexpr (dim == 3)
           if (surface)
-            run_on_all(comm, [&]() {
-              data.mesh = Network::generate_surface(d);
-            });
+            run_on_all(comm,
+                       [&]() { data.mesh = Network::generate_surface(d); });
         if (!surface)
           {
             run_on_root(comm, [&]() { data.mesh = generate_shape<dim>(d); });

@@ -116,8 +116,9 @@ namespace Palpate
             continue;
           if (D.is_network() && !load->works_on_networks())
             throw EntryError("Loads",
-                             name + " acts on cells, expected none for a network "
-                                    "(Model/Type = edge springs)");
+                             name +
+                               " acts on cells, expected none for a network "
+                               "(Model/Type = edge springs)");
           load->check(D, parameters);
           for (const auto &field : load->field_names())
             needs_density = needs_density || field == "density";
@@ -173,8 +174,8 @@ namespace Palpate
                            "Time/Integrator)");
     for (unsigned int i = 0; i < forces.size(); ++i)
       if (!(time && !time->uses_equilibrium) && !forces[i]->has_matrix())
-        throw EntryError(D.is_network() ? "Loads/Charge" :
-                                          "Loads/Charge density",
+        throw EntryError(D.is_network() ? "Loads/Charge"
+                                        : "Loads/Charge density",
                          "charges act between all vertices, expected a motion "
                          "with an explicit Time/Integrator (or imex)");
     if (time)

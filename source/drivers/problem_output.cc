@@ -474,10 +474,10 @@ namespace Palpate
         for (const auto &s : m.springs)
           springs.insert(springs.end(), s.begin(), s.end());
         arrays["mesh_points"] = NpyArray({m.vertices.size(), dim}, points);
-        arrays["springs"]     = NpyArray::integers({m.springs.size(), 2}, springs);
-        arrays["labels"]      = NpyArray::integers({m.springs.size()},
-                                              {m.labels.begin(),
-                                                    m.labels.end()});
+        arrays["springs"] = NpyArray::integers({m.springs.size(), 2}, springs);
+        arrays["labels"] =
+          NpyArray::integers({m.springs.size()},
+                             {m.labels.begin(), m.labels.end()});
         return;
       }
     // Rank 0, which writes it, gets it.
@@ -497,7 +497,8 @@ namespace Palpate
 
   template <int dim>
   void
-  Problem<dim>::add_network_fields(const Fields &fields, VtuData<dim> &out) const
+  Problem<dim>::add_network_fields(const Fields &fields,
+                                   VtuData<dim> &out) const
   {
     const auto &D = *discretization;
     if (!D.is_network())
@@ -507,15 +508,14 @@ namespace Palpate
         {
           auto &list =
             field.place == Place::vertices ? out.nodal_scalars : out.cell;
-          const bool here =
-            field.place == Place::vertices ||
-            (name == EdgeSprings<dim>::rest_length_name);
+          const bool here = field.place == Place::vertices ||
+                            (name == EdgeSprings<dim>::rest_length_name);
           if (!here)
             continue;
           const std::vector<double> values(field.values.begin(),
                                            field.values.begin() +
                                              D.n_owned_values(field));
-          const auto known =
+          const auto                known =
             std::find_if(list.begin(), list.end(), [&](const auto &item) {
               return item.first == name;
             });
@@ -527,13 +527,13 @@ namespace Palpate
     // What the springs do now: the first nodal vector is the displacement.
     std::vector<double> strain(D.n_owned_cells());
     const Vector       &u = out.nodal.front().second;
-    const Field        &l = fields.has(EdgeSprings<dim>::rest_length_name) ?
-                              fields[EdgeSprings<dim>::rest_length_name] :
-                              fixed_fields[EdgeSprings<dim>::rest_length_name];
+    const Field        &l = fields.has(EdgeSprings<dim>::rest_length_name)
+                              ? fields[EdgeSprings<dim>::rest_length_name]
+                              : fixed_fields[EdgeSprings<dim>::rest_length_name];
     for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
       {
         const unsigned int *n = &D.cell_nodes[2 * k];
-        Tensor<1, dim> d = D.node_position(n[0]) - D.node_position(n[1]);
+        Tensor<1, dim>      d = D.node_position(n[0]) - D.node_position(n[1]);
         for (unsigned int i = 0; i < dim; ++i)
           d[i] +=
             u.local_element(n[0] * dim + i) - u.local_element(n[1] * dim + i);
@@ -671,10 +671,9 @@ namespace Palpate
                 arrays[name].values = D.gather_vertices(nodal, root);
               }
             else
-              arrays[name] =
-                field.values.size() == 1 ?
-                  NpyArray({}, field.values) :
-                  NpyArray({field.values.size()}, field.values);
+              arrays[name] = field.values.size() == 1
+                               ? NpyArray({}, field.values)
+                               : NpyArray({field.values.size()}, field.values);
           }
 
     // ParaView.

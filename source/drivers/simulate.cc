@@ -119,7 +119,8 @@ namespace Palpate
             const bool pieces =
               Utilities::MPI::n_mpi_processes(problem.comm) > 1;
             points.emplace_back(row.time,
-                                piece_names(points_name(), problem.comm)[pieces]);
+                                piece_names(points_name(),
+                                            problem.comm)[pieces]);
             write_pvd(directory, "points", points, problem.comm);
           }
         times.push_back(row.time);
@@ -337,11 +338,11 @@ namespace Palpate
         }
       else
         {
-          const State &state = *past[0];
+          const State &state  = *past[0];
           const auto   energy = body.energy(state);
-          last               = Row();
-          last.time          = state.time;
-          last.energies      = {energy.kinetic, energy.elastic};
+          last                = Row();
+          last.time           = state.time;
+          last.energies       = {energy.kinetic, energy.elastic};
           for (const auto &load : energy.loads)
             last.energies.push_back(load.second);
           last.lost       = integrator->lost;

@@ -146,12 +146,11 @@ namespace Palpate
             length += D.node_position(n[0]).distance(D.node_position(n[1]));
           }
         const double mean_length = D.sum(length) / D.n_global_cells(),
-                     edge =
-                       D.is_network() ?
-                         mean_length :
-                         std::pow(D.sum(volume) / D.n_global_cells() *
-                                    (dim == 3 ? 6 : 2),
-                                  1. / dim);
+                     edge        = D.is_network()
+                                     ? mean_length
+                                     : std::pow(D.sum(volume) / D.n_global_cells() *
+                                           (dim == 3 ? 6 : 2),
+                                         1. / dim);
         // No cell is turned inside out: edge nodes are twice as close.
         const double size = 0.1 * edge / (D.degree * D.degree);
         u                 = random_vector(D, seed, size);
@@ -162,12 +161,11 @@ namespace Palpate
           if (!c.fields.has(name))
             {
               Field &f = fields[name];
-              f        = usual_place(name) == Place::body ?
-                           body_field(1000.) :
-                           Field(usual_place(name) == Place::vertices ?
-                                   D.n_nodes() :
-                                   D.n_cells(),
-                                 name == "poisson_ratio" ? 0.25 : 1000.);
+              f        = usual_place(name) == Place::body
+                           ? body_field(1000.)
+                           : Field(usual_place(name) == Place::vertices ? D.n_nodes()
+                                                                 : D.n_cells(),
+                            name == "poisson_ratio" ? 0.25 : 1000.);
               f.place  = usual_place(name);
             }
         for (const auto &[name, field] : c.fields)
@@ -181,10 +179,10 @@ namespace Palpate
             for (unsigned int i = 0; i < f.values.size(); ++i)
               {
                 const unsigned long index =
-                  f.place == Place::cells ?
-                    static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n :
-                  f.place == Place::vertices ? D.node_vertices[i][0] :
-                                               i;
+                  f.place == Place::cells
+                    ? static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n
+                  : f.place == Place::vertices ? D.node_vertices[i][0]
+                                               : i;
                 // One has a range, all others are positive.
                 if (name == "poisson_ratio")
                   {
@@ -256,11 +254,11 @@ namespace Palpate
     if (by_velocity || force.has_potential())
       add(by_velocity ? "dissipation by velocity" : "energy by state",
           taylor_test(
-          [&](const double t) {
-            return std::abs(potential(t) - e0 - t * slope);
-          },
-          std::abs(e0),
-          std::abs(slope)));
+            [&](const double t) {
+              return std::abs(potential(t) - e0 - t * slope);
+            },
+            std::abs(e0),
+            std::abs(slope)));
 
     Vector Kdu = D.make_vector();
     force.apply_tangent(x.at(0, 0), x.du, Kdu);

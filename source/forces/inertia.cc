@@ -26,8 +26,8 @@ namespace Palpate
   void
   Mass<dim>::vmult_add(const Field &density, const Vector &a, Vector &Ma) const
   {
-    const auto                 &D = discretization;
-    const unsigned int          n = D.nodes_per_cell;
+    const auto        &D = discretization;
+    const unsigned int n = D.nodes_per_cell;
     if (D.is_network())
       {
         for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
@@ -53,8 +53,8 @@ namespace Palpate
   void
   Mass<dim>::vjp(const Vector &a, const Vector &b, Field &g) const
   {
-    const auto                 &D = discretization;
-    const unsigned int          n = D.nodes_per_cell;
+    const auto        &D = discretization;
+    const unsigned int n = D.nodes_per_cell;
     if (D.is_network())
       {
         for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
@@ -146,7 +146,9 @@ namespace Palpate
   void
   InertiaForce<dim>::residual(const Context<dim> &context, Vector &h) const
   {
-    mass.vmult_add(context.fields[mass.field_name], acceleration(context.state.u), h);
+    mass.vmult_add(context.fields[mass.field_name],
+                   acceleration(context.state.u),
+                   h);
   }
 
   template <int dim>
@@ -177,7 +179,9 @@ namespace Palpate
                                Vector             &dh) const
   {
     if (direction.has(mass.field_name))
-      mass.vmult_add(direction[mass.field_name], acceleration(context.state.u), dh);
+      mass.vmult_add(direction[mass.field_name],
+                     acceleration(context.state.u),
+                     dh);
   }
 
   template <int dim>

@@ -59,8 +59,7 @@ namespace Palpate
       return static_cast<unsigned int>(N * r / n_ranks);
     };
     const auto owner = [&](const unsigned int vertex) {
-      auto r =
-        static_cast<unsigned int>(std::size_t(vertex) * n_ranks / N);
+      auto r = static_cast<unsigned int>(std::size_t(vertex) * n_ranks / N);
       while (vertex < first(r))
         --r;
       while (vertex >= first(r + 1))

@@ -6,11 +6,11 @@
 #include <palpate/mesh/read_case.h>
 #include <palpate/mesh/readers.h>
 
+#include <assimp/Importer.hpp>
 #include <assimp/postprocess.h>
 #include <assimp/scene.h>
 
 #include <algorithm>
-#include <assimp/Importer.hpp>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -113,14 +113,17 @@ namespace Palpate
           if (arrays.count(name) > 0)
             {
               if (!key.empty())
-                fail(name, "present beside '" + key + "', expected one of them");
+                fail(name,
+                     "present beside '" + key + "', expected one of them");
               key = name;
             }
         if (key.empty())
           fail("springs",
                "missing, expected springs (M, 2), triangles (F, 3) or "
                "tetrahedra (F, 4)");
-        const std::size_t width = key == "springs" ? 2 : key == "triangles" ? 3 : 4;
+        const std::size_t width = key == "springs"     ? 2
+                                  : key == "triangles" ? 3
+                                                       : 4;
         const NpyArray    table = take(key);
         if (table.shape.size() != 2 || table.shape[1] != width ||
             table.shape[0] == 0)
@@ -188,7 +191,8 @@ namespace Palpate
         if (scene == nullptr || scene->mNumMeshes == 0)
           throw InputError(filename,
                            "cannot be read, expected a surface (" +
-                             Readers::one_line(importer.GetErrorString()) + ")");
+                             Readers::one_line(importer.GetErrorString()) +
+                             ")");
         SerialMesh<3>                          mesh;
         std::vector<std::vector<unsigned int>> cells;
         std::vector<int>                       labels;
@@ -292,9 +296,9 @@ namespace Palpate
     {
       if (!std::filesystem::exists(filename))
         throw InputError(filename, "no such file, expected a mesh");
-      return extension_of(filename) == ".npz" ?
-               Readers::pack_dimension(filename) :
-               3;
+      return extension_of(filename) == ".npz"
+               ? Readers::pack_dimension(filename)
+               : 3;
     }
 
     template <int dim>
@@ -321,8 +325,8 @@ namespace Palpate
         data = read_pack<dim>(filename);
       else
         {
-          bool               volume = false;
-          const std::set<std::string> ours = {".msh", ".vtk", ".vtu"};
+          bool                        volume = false;
+          const std::set<std::string> ours   = {".msh", ".vtk", ".vtu"};
           if (ours.count(extension) > 0)
             try
               {
@@ -338,11 +342,17 @@ namespace Palpate
             }
           else if constexpr (dim == 3)
             {
-              const std::set<std::string> of_assimp = {
-                ".3ds", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl"};
-              data.mesh = of_assimp.count(extension) > 0 ?
-                            read_polygons(filename) :
-                            read_surface(filename);
+              const std::set<std::string> of_assimp = {".3ds",
+                                                       ".dae",
+                                                       ".glb",
+                                                       ".gltf",
+                                                       ".obj",
+                                                       ".off",
+                                                       ".ply",
+                                                       ".stl"};
+              data.mesh = of_assimp.count(extension) > 0
+                            ? read_polygons(filename)
+                            : read_surface(filename);
             }
           data.source = filename;
         }
@@ -370,8 +380,8 @@ namespace Palpate
       const bool         torus = (shape.type == "torus");
       if (n < (torus ? 3 : 1) || m < (torus ? 3 : 1))
         throw EntryError(where,
-                         torus ? "expected at least 3, 3 for a torus" :
-                                 "expected at least 1, 1 for a sheet");
+                         torus ? "expected at least 3, 3 for a torus"
+                               : "expected at least 1, 1 for a sheet");
       if (double(n) * m > 1e8)
         throw EntryError(where, "expected at most 1e8 vertices");
       SerialMesh<3>                          mesh;
@@ -405,7 +415,7 @@ namespace Palpate
                                          a[2]);
         }
       const unsigned int columns = torus ? m : m + 1;
-      const auto at = [&](const unsigned int i, const unsigned int j) {
+      const auto         at = [&](const unsigned int i, const unsigned int j) {
         return torus ? (i % n) * columns + j % m : i * columns + j;
       };
       for (unsigned int i = 0; i < n; ++i)

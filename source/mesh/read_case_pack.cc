@@ -98,17 +98,18 @@ namespace Palpate
                      const std::size_t d)
     {
       const std::string D = std::to_string(d);
-      return {{"boundary_nodes", {{N}}, "(N,)", Values::zero_or_one},
-              {"displacement_field", {{N, d}}, "(N, " + D + ")", Values::finite},
-              {"displacement_steps",
-               {{any_size, N, d}},
-               "(S, N, " + D + ")",
-               Values::finite},
-              {"observation_weight", {{N}}, "(N,)", Values::nonnegative},
-              {"mass", {{N}}, "(N,)", Values::positive},
-              {"charge", {{N}}, "(N,)", Values::finite},
-              {"spring_constant", {{M}}, "(M,)", Values::positive},
-              {"rest_length", {{M}}, "(M,)", Values::nonnegative}};
+      return {
+        {"boundary_nodes", {{N}}, "(N,)", Values::zero_or_one},
+        {"displacement_field", {{N, d}}, "(N, " + D + ")", Values::finite},
+        {"displacement_steps",
+         {{any_size, N, d}},
+         "(S, N, " + D + ")",
+         Values::finite},
+        {"observation_weight", {{N}}, "(N,)", Values::nonnegative},
+        {"mass", {{N}}, "(N,)", Values::positive},
+        {"charge", {{N}}, "(N,)", Values::finite},
+        {"spring_constant", {{M}}, "(M,)", Values::positive},
+        {"rest_length", {{M}}, "(M,)", Values::nonnegative}};
     }
 
 
@@ -439,7 +440,7 @@ namespace Palpate
     {
       // Sizes that no step or component has tell vertices, cells and others.
       constexpr std::size_t N = 1000003, M = 1000033;
-      auto all = known_arrays<3>(N, M);
+      auto                  all = known_arrays<3>(N, M);
       for (const auto &known : known_of_network(N, M, 3))
         all.push_back(known);
       for (const KnownArray &known : all)

@@ -42,9 +42,9 @@ namespace Palpate
       {
         const double share = 2 * factor / count(c);
         for_each_vertex(c, [&](const unsigned int i, const double w) {
-          g.local_element(i) += share * w *
-                                (c.state.u.local_element(i) -
-                                 c.snapshot.observed.local_element(i));
+          g.local_element(i) +=
+            share * w *
+            (c.state.u.local_element(i) - c.snapshot.observed.local_element(i));
         });
       }
 
@@ -97,7 +97,8 @@ namespace Palpate
       {
         const auto &D = c.discretization;
         for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
-          if (D.is_vertex(i / dim) && c.snapshot.observation_weight[i / dim] > 0)
+          if (D.is_vertex(i / dim) &&
+              c.snapshot.observation_weight[i / dim] > 0)
             f(i, c.snapshot.observation_weight[i / dim]);
       }
       /// Vertices that count. @throw EntryError if there are none
@@ -116,7 +117,8 @@ namespace Palpate
       }
     };
 
-    const char *what = "mean squared distance to the registered positions [m^2]";
+    const char *what =
+      "mean squared distance to the registered positions [m^2]";
     const Registry<Objective<2>>::Entry<MeanSquaredPosition<2>>
       m2("Mean squared position", what);
     const Registry<Objective<3>>::Entry<MeanSquaredPosition<3>>

@@ -169,11 +169,11 @@ namespace Palpate
             labels.assign(all.begin(), all.end());
           }
         for (unsigned int i = 0; i < shape.values.size(); ++i)
-          label.push_back(std::lower_bound(labels.begin(),
-                                           labels.end(),
-                                           of_vertices ? D->node_label(i) :
-                                                         D->label(i)) -
-                          labels.begin());
+          label.push_back(
+            std::lower_bound(labels.begin(),
+                             labels.end(),
+                             of_vertices ? D->node_label(i) : D->label(i)) -
+            labels.begin());
       }
     n_groups        = own                       ? 0
                       : spread == "per label"   ? labels.size()
@@ -216,11 +216,11 @@ namespace Palpate
           largest = std::max(largest, std::abs(v));
         largest = Utilities::MPI::max(largest, D->comm);
         if (largest == 0)
-          throw EntryError("Parameterization/More unknowns",
-                           name +
-                             " starts at 0, where nothing tells its size and "
-                             "the forces between charges, quadratic in it, have "
-                             "no derivative; expected another start in Loads");
+          throw EntryError(
+            "Parameterization/More unknowns",
+            name + " starts at 0, where nothing tells its size and "
+                   "the forces between charges, quadratic in it, have "
+                   "no derivative; expected another start in Loads");
         scale = largest;
       }
     for (double &v : x)
@@ -237,11 +237,10 @@ namespace Palpate
     std::vector<double> mean(2 * n_groups, 0.);
     double              size  = 0;
     const auto          share = [&](const unsigned int i) {
-      return shape.place == Place::cells  ? D->volume[i]
-                      : shape.place == Place::body ? (root ? 1. : 0.)
-                      : shape.place == Place::vertices ?
-                        1. :
-                        volume.local_element(i);
+      return shape.place == Place::cells      ? D->volume[i]
+                      : shape.place == Place::body     ? (root ? 1. : 0.)
+                      : shape.place == Place::vertices ? 1.
+                                                       : volume.local_element(i);
     };
     for (unsigned int i = 0; i < n; ++i)
       {
@@ -261,10 +260,10 @@ namespace Palpate
       {
         const bool turns = mean[2 * group] == 0;
         start.push_back(turns ? 0. : mean[2 * group + 1] / mean[2 * group]);
-        weight.push_back(
-          shape.place == Place::cells || shape.place == Place::vertices ?
-            mean[2 * group] / size :
-            1.);
+        weight.push_back(shape.place == Place::cells ||
+                             shape.place == Place::vertices
+                           ? mean[2 * group] / size
+                           : 1.);
       }
     for (unsigned int i = 0; i < n_own; ++i)
       {

@@ -85,9 +85,9 @@ namespace Palpate
         Vector       f = D.make_vector(), y = D.make_vector();
         this->lost += h * body->force(last, f, springs);
         for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
-          y.local_element(i) =
-            last.u.local_element(i) + h * last.v.local_element(i) +
-            h * h * f.local_element(i) / mass[i / dim];
+          y.local_element(i) = last.u.local_element(i) +
+                               h * last.v.local_element(i) +
+                               h * h * f.local_element(i) / mass[i / dim];
         auto next  = std::make_shared<State>();
         next->time = times->after(last.time);
         next->u    = ghosted_copy(y);
@@ -135,7 +135,7 @@ namespace Palpate
         std::vector<double> z;
         solver->solve_tangent(place, b, z);
         Vector      lambda = D.make_vector(), a = D.make_vector();
-        const auto &mass   = body->mass_field();
+        const auto &mass = body->mass_field();
         set(z, lambda, false);
         for (unsigned int i = 0; i < n; ++i)
           {
@@ -191,18 +191,19 @@ namespace Palpate
           {
             const std::size_t at =
               std::size_t(D.node_vertices[i / dim][0]) * dim + i % dim;
-            x.local_element(i) = all[at] - (less_reference ? reference[at] : 0.);
+            x.local_element(i) =
+              all[at] - (less_reference ? reference[at] : 0.);
           }
         x.set_ghost_state(true);
       }
 
-      MovingBody<dim>                         *body    = nullptr;
-      const TimeParameters                    *times   = nullptr;
-      const EdgeSprings<dim>                  *springs = nullptr;
-      double                                   h       = 0;
-      typename ImplicitSprings<dim>::Settings  settings;
-      std::unique_ptr<ImplicitSprings<dim>>    solver;
-      std::vector<double>                      reference; ///< (N * dim) [m]
+      MovingBody<dim>                        *body    = nullptr;
+      const TimeParameters                   *times   = nullptr;
+      const EdgeSprings<dim>                 *springs = nullptr;
+      double                                  h       = 0;
+      typename ImplicitSprings<dim>::Settings settings;
+      std::unique_ptr<ImplicitSprings<dim>>   solver;
+      std::vector<double>                     reference; ///< (N * dim) [m]
     };
 
     const char *what =

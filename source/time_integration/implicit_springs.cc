@@ -150,8 +150,7 @@ namespace Palpate
           const unsigned int i = place[springs[s][0]], j = place[springs[s][1]];
           T1                 d;
           for (unsigned int c = 0; c < dim; ++c)
-            d[c] =
-              (i == none ? 0. : v(i, c)) - (j == none ? 0. : v(j, c));
+            d[c] = (i == none ? 0. : v(i, c)) - (j == none ? 0. : v(j, c));
           add(s, now[s].tangent(d), Hv);
         }
     }
@@ -168,7 +167,7 @@ namespace Palpate
                         Points                             &z,
                         unsigned long                      &n_iterations) const
     {
-      z             = Points::Zero(n_free, dim);
+      z                   = Points::Zero(n_free, dim);
       const double target = tolerance * b.norm();
       if (b.norm() == 0)
         return true;
@@ -247,8 +246,9 @@ namespace Palpate
 
     /// x - step * z
     std::vector<double>
-    moved(const std::vector<double> &x, const double step, const Points &z)
-      const
+    moved(const std::vector<double> &x,
+          const double               step,
+          const Points              &z) const
     {
       std::vector<double> result = x;
       for (std::size_t i = 0; i < place.size(); ++i)
@@ -260,11 +260,11 @@ namespace Palpate
 
     static constexpr unsigned int none = -1;
 
-    const Springs             springs;
-    const std::vector<double> k, l;
-    std::vector<unsigned int> place; ///< of a point among the free ones
-    unsigned int              n_free = 0;
-    std::vector<double>       inertia; ///< m/h^2 of free points
+    const Springs                springs;
+    const std::vector<double>    k, l;
+    std::vector<unsigned int>    place; ///< of a point among the free ones
+    unsigned int                 n_free = 0;
+    std::vector<double>          inertia; ///< m/h^2 of free points
     Eigen::SimplicialLLT<Sparse> factor;
   };
 
@@ -328,11 +328,8 @@ namespace Palpate
         if (newton)
           {
             ++counts.newton;
-            I.conjugate_gradients(I.all(x),
-                                  r,
-                                  std::min(0.1, norm / size),
-                                  z,
-                                  counts.linear);
+            I.conjugate_gradients(
+              I.all(x), r, std::min(0.1, norm / size), z, counts.linear);
             const double now = I.value(y, x), slope = r.cwiseProduct(z).sum();
             double       step = 1;
             std::vector<double> next;
@@ -359,7 +356,8 @@ namespace Palpate
         r                   = I.gradient(y, x, size);
         const double before = norm;
         norm                = r.norm();
-        if (newton && norm > 0.5 * before && norm <= 1e3 * settings.tolerance * size)
+        if (newton && norm > 0.5 * before &&
+            norm <= 1e3 * settings.tolerance * size)
           break; // as far as rounding allows
         newton = settings.newton && (newton || norm > slow * before);
       }
@@ -372,7 +370,8 @@ namespace Palpate
                                       std::vector<double>       &z)
   {
     const auto                     &I = *implementation;
-    typename Implementation::Points right(I.n_free, dim), solution(I.n_free, dim);
+    typename Implementation::Points right(I.n_free, dim),
+      solution(I.n_free, dim);
     for (std::size_t i = 0; i < I.place.size(); ++i)
       if (I.place[i] != I.none)
         for (unsigned int c = 0; c < dim; ++c)

@@ -99,7 +99,7 @@ namespace Palpate
       is_explicit      = one->is_explicit();
       uses_equilibrium = one->uses_equilibrium();
     }
-    output_every = p.get_integer("Steps per output");
+    output_every     = p.get_integer("Steps per output");
     automatic_output = (output_every == 0);
     if (automatic_output)
       output_every = std::max(1u, n_steps() / 50);

@@ -93,7 +93,8 @@ namespace Palpate
         f_of.reset();
         find_force(state);
         kicks.resize(substeps * kicks_per_substep());
-        const bool by_more = g.has(body->inertia.mass.field_name) || g.has("damping_rate") ||
+        const bool by_more = g.has(body->inertia.mass.field_name) ||
+                             g.has("damping_rate") ||
                              body->equilibrium.depends_on_velocity();
         std::size_t  kick  = 0;
         const double start = state.time;

@@ -93,7 +93,7 @@ namespace Palpate
   inline Place
   usual_place(const std::string &name)
   {
-    return name.compare(0, 8, "initial_") == 0   ? Place::nodes
+    return name.compare(0, 8, "initial_") == 0  ? Place::nodes
            : name == "mass" || name == "charge" ? Place::vertices
            : name == "damping_rate" || name == "external_charge" ||
                name.compare(0, 7, "ground_") == 0

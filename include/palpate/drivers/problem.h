@@ -210,11 +210,11 @@ namespace Palpate
     std::unique_ptr<StaticEquilibrium<dim>> equilibrium;
     /// Motions only: the steps, the inertia among the forces, the body with the
     /// snapshot that moves on with it.
-    std::unique_ptr<TimeParameters>  time;
-    InertiaForce<dim>               *inertia = nullptr;
-    std::vector<Snapshot<dim>>       moving;
-    std::vector<std::string>         force_names; ///< of the equilibrium
-    bool writes_electric_field = false; ///< simulate, networks
+    std::unique_ptr<TimeParameters> time;
+    InertiaForce<dim>              *inertia = nullptr;
+    std::vector<Snapshot<dim>>      moving;
+    std::vector<std::string>        force_names; ///< of the equilibrium
+    bool writes_electric_field = false;          ///< simulate, networks
     std::unique_ptr<MovingBody<dim>> body;
     /// Of an objective; snapshots are states at these times [s].
     std::unique_ptr<Trajectory<dim>> trajectory;

@@ -191,8 +191,8 @@ namespace Palpate
     std::size_t
     n_owned_values(const Field &field) const
     {
-      return field.place == Place::cells    ? n_owned * field.n_components
-             : field.place == Place::nodes  ? n_owned_node * dim
+      return field.place == Place::cells      ? n_owned * field.n_components
+             : field.place == Place::nodes    ? n_owned_node * dim
              : field.place == Place::vertices ? n_owned_node
                                               : field.values.size();
     }

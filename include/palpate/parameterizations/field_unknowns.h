@@ -120,7 +120,7 @@ namespace Palpate
     const double               lower, upper;
     const Known                known;
     const bool                 own; ///< an unknown per cell or per nodal value
-    const Discretization<dim> *D = nullptr;
+    const Discretization<dim> *D     = nullptr;
     double                     scale = 1;
     Field                      shape; ///< of the field
     std::vector<double>        base;  ///< x_start - A q_start

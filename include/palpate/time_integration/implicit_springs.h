@@ -14,8 +14,8 @@ namespace Palpate
    *   Phi(x) = 1/(2 h^2) sum_i m_i |x_i - y_i|^2 + sum_s k/2 (|d_s| - l)^2.
    *
    * A local-global iteration turns every spring's rest length into its present
-   * direction and solves A x = M y/h^2 + J d, A = M/h^2 + L with the Laplacian L
-   * of the spring constants: one scalar sparse Cholesky factor, made once,
+   * direction and solves A x = M y/h^2 + J d, A = M/h^2 + L with the Laplacian
+   * L of the spring constants: one scalar sparse Cholesky factor, made once,
    * serves all components and steps. Near the solution Newton's method goes on,
    * its equations solved by conjugate gradients with A as preconditioner.
    * Arrays of positions are (N * dim), point by point.

@@ -24,7 +24,7 @@ namespace Palpate
     unsigned int local_global_iterations = 0; ///< 0: to the tolerance
     bool         newton_finish           = true;
     double       step_tolerance          = 1e-14;
-    std::string  checkpoints  = "automatic";
+    std::string  checkpoints             = "automatic";
     double       memory_limit = 4; ///< for checkpoints [GB], all ranks
 
     static void
@@ -73,8 +73,9 @@ namespace Palpate
     /// @return what forces that depend on the velocity take out, on this
     /// rank's nodes [W]
     double
-    force(const State &state, Vector &f, const Force<dim> *without = nullptr)
-      const;
+    force(const State      &state,
+          Vector           &f,
+          const Force<dim> *without = nullptr) const;
 
     /// Do something with every force; where one fails on some rank, all fail.
     /// Those without a matrix communicate, and come when the others are done.

@@ -175,8 +175,7 @@ namespace Palpate
           const auto          q = VertexCharges::charges(D, field);
           std::vector<double> mine;
           for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
-            if (D.is_vertex(n) &&
-                !(charged_only && q[n] == 0))
+            if (D.is_vertex(n) && !(charged_only && q[n] == 0))
               {
                 nodes.push_back(n);
                 const Point<dim> x = D.node_position(n);

@@ -50,19 +50,18 @@ namespace Palpate
           {
             if (item.empty())
               continue;
-            const auto two = split_formulas(item, ':');
-            char      *end = nullptr;
-            const double Q = std::strtod(two[0].c_str(), &end);
-            const auto   where =
-              two.size() == 2 ? split_formulas(two[1], ',') :
-                                std::vector<std::string>();
-            const auto path =
-              where.size() == dim ?
-                make_formula<1>("t",
-                                where[0] + ";" + where[1] + ";" + where[2],
-                                dim,
-                                false) :
-                nullptr;
+            const auto   two   = split_formulas(item, ':');
+            char        *end   = nullptr;
+            const double Q     = std::strtod(two[0].c_str(), &end);
+            const auto   where = two.size() == 2 ? split_formulas(two[1], ',')
+                                                 : std::vector<std::string>();
+            const auto   path =
+              where.size() == dim
+                  ? make_formula<1>("t",
+                                  where[0] + ";" + where[1] + ";" + where[2],
+                                  dim,
+                                  false)
+                  : nullptr;
             if (two[0].empty() || *end != 0 || !std::isfinite(Q) ||
                 path == nullptr)
               parameters.fail(entry,
@@ -103,10 +102,10 @@ namespace Palpate
                  Fields &fields) const override
       {
         own.add_fields(D, data, fields);
-        Field &Q       = fields[name];
-        Q              = Field(1, 0., strengths.size());
-        Q.place        = Place::body;
-        Q.values       = strengths;
+        Field &Q = fields[name];
+        Q        = Field(1, 0., strengths.size());
+        Q.place  = Place::body;
+        Q.values = strengths;
       }
 
       double
@@ -216,14 +215,14 @@ namespace Palpate
             for (unsigned int node = 0; node < D.n_owned_nodes(); ++node)
               if (D.is_vertex(node))
                 {
-                  const T1 d = D.node_position(node) - Point<dim>(X) +
-                               at(c.state.u, node);
+                  const T1 d =
+                    D.node_position(node) - Point<dim>(X) + at(c.state.u, node);
                   const double distance = d.norm();
                   if (!(distance > 1e-150))
-                    throw SolverError(
-                      "vertex " + std::to_string(D.node_vertices[node][0]) +
-                      " is at the place of external charge " +
-                      std::to_string(j));
+                    throw SolverError("vertex " +
+                                      std::to_string(D.node_vertices[node][0]) +
+                                      " is at the place of external charge " +
+                                      std::to_string(j));
                   f(Pair{node,
                          j,
                          q[node],
@@ -247,9 +246,9 @@ namespace Palpate
         for (unsigned int d = 0; d < dim; ++d)
           h.local_element(node * dim + d) += f[d];
       }
-      VertexCharges                                own;
-      std::vector<double>                          strengths; ///< [C]
-      std::vector<std::shared_ptr<Function<1>>>    paths; ///< of t
+      VertexCharges                             own;
+      std::vector<double>                       strengths; ///< [C]
+      std::vector<std::shared_ptr<Function<1>>> paths;     ///< of t
     };
 
     const Registry<Force<3>>::Entry<ExternalCharges>

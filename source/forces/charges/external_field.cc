@@ -106,18 +106,20 @@ namespace Palpate
                     const Vector       &du,
                     Vector             &dh) const override
       {
-        for_each_vertex(c, [&](const unsigned int n, const double q, const T1 &x) {
-          add(dh, n, -q * (gradient(c, n, x) * at(du, n)));
-        });
+        for_each_vertex(c,
+                        [&](const unsigned int n, const double q, const T1 &x) {
+                          add(dh, n, -q * (gradient(c, n, x) * at(du, n)));
+                        });
       }
       void
       apply_transposed_tangent(const Context<dim> &c,
                                const Vector       &lambda,
                                Vector             &g) const override
       {
-        for_each_vertex(c, [&](const unsigned int n, const double q, const T1 &x) {
-          add(g, n, -q * (transpose(gradient(c, n, x)) * at(lambda, n)));
-        });
+        for_each_vertex(
+          c, [&](const unsigned int n, const double q, const T1 &x) {
+            add(g, n, -q * (transpose(gradient(c, n, x)) * at(lambda, n)));
+          });
       }
 
       void
@@ -176,26 +178,28 @@ namespace Palpate
         for (unsigned int d = 0; d < dim; ++d)
           e[d] = field->value(Point<dim>(x), d);
         if (!std::isfinite(e.norm_square()))
-          throw SolverError("the external field is not finite at vertex " +
-                            std::to_string(
-                              c.discretization.node_vertices[node][0]));
+          throw SolverError(
+            "the external field is not finite at vertex " +
+            std::to_string(c.discretization.node_vertices[node][0]));
         return e;
       }
 
       /// Row d: the derivative of component d.
       T2
-      gradient(const Context<dim> &c, const unsigned int node, const T1 &x) const
+      gradient(const Context<dim> &c,
+               const unsigned int  node,
+               const T1           &x) const
       {
         const double step = 1e-3 * size_of(c.discretization);
         T2           G;
         for (unsigned int j = 0; j < dim; ++j)
           {
             T1 dx;
-            dx[j]      = step;
-            const T1 e = (8. * (value(c, node, x + dx) - value(c, node, x - dx)) -
-                          (value(c, node, x + 2. * dx) -
-                           value(c, node, x - 2. * dx))) /
-                         (12 * step);
+            dx[j] = step;
+            const T1 e =
+              (8. * (value(c, node, x + dx) - value(c, node, x - dx)) -
+               (value(c, node, x + 2. * dx) - value(c, node, x - 2. * dx))) /
+              (12 * step);
             for (unsigned int i = 0; i < dim; ++i)
               G[i][j] = e[i];
           }

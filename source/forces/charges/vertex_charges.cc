@@ -58,16 +58,16 @@ namespace Palpate
     const std::string entry = density ? "Charge density" : "Charge";
     if (density == D.is_network())
       parameters.fail(entry,
-                      D.is_network() ?
-                        "expected Loads/Charge [C] for the vertices of a "
-                        "network" :
-                        "expected Loads/Charge density [C/m^3]: charges of "
-                        "vertices are those of a network (Model/Type = edge "
-                        "springs)");
-    const std::set<int> labels(D.is_network() ? D.mesh.vertex_labels.begin() :
-                                                D.labels.begin(),
-                               D.is_network() ? D.mesh.vertex_labels.end() :
-                                                D.labels.end());
+                      D.is_network()
+                        ? "expected Loads/Charge [C] for the vertices of a "
+                          "network"
+                        : "expected Loads/Charge density [C/m^3]: charges of "
+                          "vertices are those of a network (Model/Type = edge "
+                          "springs)");
+    const std::set<int> labels(D.is_network() ? D.mesh.vertex_labels.begin()
+                                              : D.labels.begin(),
+                               D.is_network() ? D.mesh.vertex_labels.end()
+                                              : D.labels.end());
     for (const auto &[label, v] : of_label)
       if (labels.count(label) == 0)
         parameters.fail(entry,
@@ -92,8 +92,8 @@ namespace Palpate
                              "' is missing, expected it because of Loads/" +
                              (density ? "Charge density" : "Charge") +
                              " = pack");
-        field = D.is_network() ? D.scatter_vertices(it->second.values) :
-                                 D.scatter_cells(it->second.values);
+        field = D.is_network() ? D.scatter_vertices(it->second.values)
+                               : D.scatter_cells(it->second.values);
         return;
       }
     field       = Field(D.is_network() ? D.n_nodes() : D.n_cells(), value);

@@ -70,7 +70,7 @@ namespace Palpate
                   const Tangent       kind,
                   TangentMatrix<dim> &K) const override
       {
-        const double                      k = stiffness_of(c);
+        const double    k = stiffness_of(c);
         NodeBlocks<dim> diagonal(K);
         obstacles.for_each_contact(c, [&](const Contact &contact) {
           const auto b = obstacles.barrier(c, contact);

@@ -40,12 +40,12 @@ namespace Palpate
       {
         const double now =
           m.vertices[m.springs[k][0]].distance(m.vertices[m.springs[k][1]]);
-        length.push_back(given != data.arrays.end() ?
-                           given->second.values[k] :
-                           rest_length_ratio * now);
+        length.push_back(given != data.arrays.end() ? given->second.values[k]
+                                                    : rest_length_ratio * now);
         if (!(length[k] == 0 || now > 1e-9 * length[k]))
           throw InputError(data.source,
-                           "spring " + std::to_string(k) + " between vertices " +
+                           "spring " + std::to_string(k) +
+                             " between vertices " +
                              std::to_string(m.springs[k][0]) + " and " +
                              std::to_string(m.springs[k][1]) +
                              " has length 0 and a rest length above, expected "
@@ -85,9 +85,9 @@ namespace Palpate
   EdgeSpring<dim>
   EdgeSprings<dim>::spring(const Context<dim> &c, const unsigned int k) const
   {
-    const auto            &D = c.discretization;
-    const unsigned int    *n = &D.cell_nodes[2 * k];
-    const EdgeSpring<dim>  s(c.fields["stiffness"][k],
+    const auto           &D = c.discretization;
+    const unsigned int   *n = &D.cell_nodes[2 * k];
+    const EdgeSpring<dim> s(c.fields["stiffness"][k],
                             c.fields[rest_length_name][k],
                             D.node_position(n[0]) - D.node_position(n[1]) +
                               difference(D, c.state.u, k));
@@ -131,11 +131,11 @@ namespace Palpate
         for (unsigned int j = 0; j < dim; ++j)
           {
             T1 e;
-            e[j]              = 1;
-            const T1 column   = kind == Tangent::consistent ? s.tangent(e) :
-                                kind == Tangent::positive ?
-                                                            s.positive_tangent(e) :
-                                                            s.k * s.n[j] * s.n;
+            e[j]            = 1;
+            const T1 column = kind == Tangent::consistent ? s.tangent(e)
+                              : kind == Tangent::positive
+                                ? s.positive_tangent(e)
+                                : s.k * s.n[j] * s.n;
             for (unsigned int i = 0; i < dim; ++i)
               block[i][j] = column[i];
           }
@@ -206,7 +206,7 @@ namespace Palpate
                                Vector             &g_state,
                                FieldDuals         &g_fields) const
   {
-    const auto &D = c.discretization;
+    const auto &D  = c.discretization;
     const auto  of = [](const auto &all, const char *name) {
       return all.has(name);
     };
@@ -227,11 +227,9 @@ namespace Palpate
         add(D, k, g, g_state);
         if (k >= D.n_owned_cells())
           continue;
-        const double across =
-          s.length > 0 ? (s.across(L) * v) / s.length : 0.;
+        const double across = s.length > 0 ? (s.across(L) * v) / s.length : 0.;
         if (by_k)
-          g_fields["stiffness"][k] +=
-            s.tangent(L) * v / s.k - dl * (s.n * L);
+          g_fields["stiffness"][k] += s.tangent(L) * v / s.k - dl * (s.n * L);
         if (by_l)
           g_fields[rest_length_name][k] -= s.k * across + dk * (s.n * L);
       }

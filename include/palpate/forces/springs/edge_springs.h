@@ -60,8 +60,7 @@ namespace Palpate
       if (l == 0)
         return T1();
       return k * slack / length *
-             ((n * w) * across(v) + (n * v) * across(w) +
-              (across(v) * w) * n);
+             ((n * w) * across(v) + (n * v) * across(w) + (across(v) * w) * n);
     }
     /// (I - n n^T) v
     T1
