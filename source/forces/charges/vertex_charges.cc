@@ -34,7 +34,8 @@ namespace Palpate
       parameters.fail("Charge", "expected none beside Charge density");
     const std::string entry = density ? "Charge density" : "Charge",
                       text  = parameters.get(entry);
-    if (text.empty())
+    given                   = !text.empty();
+    if (!given)
       return;
     from_pack = (text == "pack");
     if (text.find(':') != std::string::npos)

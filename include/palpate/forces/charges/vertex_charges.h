@@ -27,7 +27,7 @@ namespace Palpate
     bool
     any() const
     {
-      return from_pack || value != 0 || !of_label.empty();
+      return given;
     }
     /// @throw InputError
     void
@@ -60,9 +60,9 @@ namespace Palpate
             Field                     &g);
 
   private:
-    bool                  density   = false; ///< which of the two was given
-    bool                  from_pack = false;
-    double                value     = 0;
+    bool                  density = false; ///< which of the two was given
+    bool                  given = false, from_pack = false;
+    double                value = 0;
     std::map<int, double> of_label;
   };
 } // namespace Palpate
