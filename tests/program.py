@@ -5,6 +5,7 @@ Each test asserts agreement with something independent, a rate, or equality of
 two ways to the same answer; it runs in a temporary folder with the project's
 parameter files. Exit code 77: skipped (the shared data is not there).
 """
+import base64
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -1954,6 +1956,12 @@ end
 """
 
 
+def vtu_array(file, name):
+    """A Float32 array of a VTU file as deal.II writes it: one zlib block."""
+    data = re.search(rf'Name="{name}"[^>]*>\s*([^<\s]*)', file.read_text()).group(1)
+    return np.frombuffer(zlib.decompress(base64.b64decode(data[24:])), "<f4")
+
+
 def solve_springs(y, h, k, rest, mass, springs, x):
     """x of M (x - y)/h^2 + grad E = 0, by Newton's method with a dense matrix."""
     n = len(y)
@@ -2010,11 +2018,19 @@ def spring_networks():
     out = run(prm, ["Loads/Write electric field=true", "Time/End=0.1"])[2]
     check("electric_field" in (out / "points_0000.vtu").read_text(), "arrows")
     # The same on more ranks, and after an interruption.
-    for ranks in (2, 3):
-        other = run(prm, ranks=ranks, name=f"ranks{ranks}")[0]
+    strain = np.sort(np.linalg.norm(now[springs[:, 0]] - now[springs[:, 1]],
+                                    axis=1) / rest - 1).repeat(2)  # at both ends
+    for ranks in (1, 2, 3):
+        other, _, out = run(prm, ranks=ranks, name=f"ranks{ranks}")
         for key in ("displacement", "velocity"):
             e = relative(other[key], r[key])
             check(e < 1e-10, f"{key} on {ranks} ranks: {e:.1e}")
+        parts = ["solution_0010.vtu"] if ranks == 1 else [
+            f"solution_0010.{i:04}.vtu" for i in range(ranks)]
+        written = np.sort(np.concatenate(
+            [vtu_array(out / part, "spring_strain") for part in parts]))
+        e = np.abs(written - strain).max()
+        check(e < 1e-6, f"strains written by {ranks} ranks: {e:.1e}")
     run(prm, ["Time/End=0.5"], name="cut")
     again = run(prm, options=["--resume"], name="cut")[0]
     check((again["displacement"][-1] == r["displacement"][-1]).all(),

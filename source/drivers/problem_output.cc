@@ -526,7 +526,7 @@ namespace Palpate
         }
     // What the springs do now: the first nodal vector is the displacement.
     std::vector<double> strain(D.n_owned_cells());
-    const Vector       &u = out.nodal.front().second;
+    const Vector        u = ghosted_copy(out.nodal.front().second);
     const Field        &l = fields.has(EdgeSprings<dim>::rest_length_name)
                               ? fields[EdgeSprings<dim>::rest_length_name]
                               : fixed_fields[EdgeSprings<dim>::rest_length_name];
