@@ -1910,6 +1910,8 @@ end
             (["Loads/Charge density=1: 1e-3; 3: 1"], "no cell has label 3"),
             (["Loads/Charge density=pack"], "key 'charge_density' is missing"),
             (["Loads/Charge tolerance=0.1"], "no effect"),
+            (["Loads/Charge sums=ddef", "Loads/Charge grid points=0"],
+             "expected a value between 1 and 1e7"),
             (["Loads/Charge sums=octree", "Loads/Charge tolerance=2"],
              "expected a value between 0 and 1")):
         drop = ["Substeps"] if "bdf2" in settings[0] else []
@@ -2043,6 +2045,23 @@ def spring_networks():
         e = relative(run(prm, settings)[0]["displacement"], r["displacement"])
         check(low <= e < high, f"{settings[0]}: {e:.1e}")
 
+    # Where rounding of the places weighs more than the springs.
+    heavy = run(prm, ["Loads/Mass=1000", "Time/Step=1e-4", "Time/End=1e-3"])[0]
+    d = x[:, None, :] - x[None, :, :]
+    distance = np.linalg.norm(d, axis=2)
+    np.fill_diagonal(distance, np.inf)
+    push = 8.9875517923e9 * q * q * (d / distance[..., None] ** 3).sum(1)
+    e = relative(heavy["displacement"][-1], push / 1000 * 1e-8 * 55)
+    check(e < 1e-3, f"ten short steps of heavy vertices: {e:.1e}")
+    # The field on a grid is a rough one, on every number of ranks the same.
+    for kind, most in (("ddef", 0.2), ("ddef published", 0.35)):
+        settings = [f"Loads/Charge sums={kind}", "Loads/Charge grid points=3000"]
+        grid, _, _ = run(prm, settings)
+        e = relative(grid["displacement"], r["displacement"])
+        check(1e-4 < e < most, f"{kind} against all pairs: {e:.1e}")
+        e = relative(run(prm, settings, ranks=2)[0]["displacement"],
+                     grid["displacement"])
+        check(e < 1e-9, f"{kind} on 2 ranks: {e:.1e}")
     # Derivatives of all that a network has.
     known = prm.read_text().replace("Task = simulate", "Task = verify").replace(
         "  set Steps per output = 1\n", "").replace("set End = 1", "set End = 0.5")

@@ -5,6 +5,7 @@
 #include <Eigen/Sparse>
 
 #include <cmath>
+#include <limits>
 
 namespace Palpate
 {
@@ -112,6 +113,18 @@ namespace Palpate
         }
       size += std::sqrt(square);
       return r;
+    }
+
+    /// What rounding of the places leaves of the gradient.
+    double
+    rounding(const std::vector<double> &x) const
+    {
+      double square = 0;
+      for (std::size_t i = 0; i < place.size(); ++i)
+        if (place[i] != none)
+          for (unsigned int c = 0; c < dim; ++c)
+            square += std::pow(inertia[place[i]] * x[i * dim + c], 2);
+      return 2 * std::numeric_limits<double>::epsilon() * std::sqrt(square);
     }
 
     /// r += f on the first point of a spring, -f on the second.
@@ -317,7 +330,10 @@ namespace Palpate
     const double slow   = 0.3;
     bool         newton = false;
     double       norm   = r.norm();
-    for (unsigned int it = 0; !(norm <= settings.tolerance * size); ++it)
+    const double exact  = I.rounding(y);
+    for (unsigned int it = 0;
+         !(norm <= std::max(settings.tolerance * size, exact));
+         ++it)
       {
         if (!std::isfinite(norm))
           throw SolverError("the motion became infinite");

@@ -22,11 +22,18 @@ namespace Palpate
         VertexCharges::declare_parameters(prm);
         prm.declare_entry("Charge sums",
                           "direct",
-                          Patterns::Selection("direct|octree|none"),
-                          "Charges: over all pairs, or with far ones "
-                          "together; derivatives are always those of the "
-                          "direct sum. none: they feel nothing but External "
-                          "charges and External field.");
+                          Patterns::Selection(
+                            "direct|octree|ddef|ddef published|none"),
+                          "Charges: over all pairs, with far ones together "
+                          "(octree), or with a far field on grid points "
+                          "(domain-discretized electric field: every pair "
+                          "once, or as published); derivatives are always "
+                          "those of the direct sum. none: they feel nothing "
+                          "but External charges and External field.");
+        prm.declare_entry("Charge grid points",
+                          "2000",
+                          Patterns::Integer(),
+                          "ddef: Halton points in the box of the charges.");
         prm.declare_entry("Charge tolerance",
                           "1e-4",
                           Patterns::Double(),
@@ -41,11 +48,9 @@ namespace Palpate
         if (!own.any())
           return;
         const std::string kind = parameters.get("Charge sums");
-        if (kind == "none")
-          return;
         if (kind == "direct")
           sums = std::make_unique<DirectSum>();
-        else
+        else if (kind == "octree")
           {
             const double tolerance = parameters.get_double("Charge tolerance");
             if (!(tolerance > 0 && tolerance < 1))
@@ -55,6 +60,18 @@ namespace Palpate
                                                tolerance > 1e-3   ? 6
                                                : tolerance > 1e-5 ? 8
                                                                   : 10);
+          }
+        else if (kind != "none")
+          {
+            const int n_points = parameters.get_integer("Charge grid points");
+            if (n_points < 1 || n_points > 10000000)
+              parameters.fail("Charge grid points",
+                              "expected a value between 1 and 1e7");
+            sums = std::make_unique<DiscretizedField>(
+              n_points,
+              kind == "ddef" ? DiscretizedField::Variant::consistent
+                             : DiscretizedField::Variant::listing);
+            sums_have_potential = false;
           }
       }
 
@@ -97,7 +114,10 @@ namespace Palpate
       {
         const Charges  all(c, field_of(c), true);
         FieldAtCharges field;
-        sums->compute(all.charges, field, all.first, all.last);
+        if (sums_have_potential)
+          sums->compute(all.charges, field, all.first, all.last);
+        else // that of the direct sum
+          DirectSum().compute(all.charges, field, all.first, all.last);
         double sum = 0;
         for (std::size_t i = all.first; i < all.last; ++i)
           sum += 0.5 * all.charges.q[i] * field.potential[i];
@@ -134,9 +154,9 @@ namespace Palpate
         const Charges all(c, field_of(c), false),
           more(c, direction[name], false);
         FieldAtCharges field;
-        sums->compute(all.charges, field, all.first, all.last);
+        DirectSum().compute(all.charges, field, all.first, all.last);
         add_forces(all, more.charges.q, field, dh);
-        sums->compute(more.charges, field, all.first, all.last);
+        DirectSum().compute(more.charges, field, all.first, all.last);
         add_forces(all, all.charges.q, field, dh);
       }
 
@@ -273,6 +293,7 @@ namespace Palpate
 
       VertexCharges                  own;
       std::unique_ptr<ElectricField> sums; ///< null: no charges
+      bool                           sums_have_potential = true;
     };
 
     const Registry<Force<3>>::Entry<CoulombForce>
