@@ -3,6 +3,7 @@
 #include <palpate/forces/charges/electric_field.h>
 #include <palpate/forces/charges/vertex_charges.h>
 #include <palpate/forces/matrix_free_force.h>
+#include <palpate/forces/node_values.h>
 
 #include <cmath>
 
@@ -122,7 +123,7 @@ namespace Palpate
       residual(const Context<dim> &c, Vector &h) const override
       {
         for_each_pair(c, [&](const Pair &p) {
-          add(h, p.node, -p.q * p.Q * p.field());
+          add_at_node<dim>(h, p.node, -p.q * p.Q * p.field());
         });
       }
 
@@ -132,7 +133,10 @@ namespace Palpate
                     Vector             &dh) const override
       {
         for_each_pair(c, [&](const Pair &p) {
-          add(dh, p.node, -p.q * p.Q * p.field_derivative(at(du, p.node)));
+          add_at_node<dim>(dh,
+                           p.node,
+                           -p.q * p.Q *
+                             p.field_derivative(at_node<dim>(du, p.node)));
         });
       }
 
@@ -152,7 +156,7 @@ namespace Palpate
             d += dq[p.node] * p.Q;
           if (direction.has(name))
             d += p.q * direction[name][p.j];
-          add(dh, p.node, -d * p.field());
+          add_at_node<dim>(dh, p.node, -d * p.field());
         });
       }
 
@@ -165,7 +169,7 @@ namespace Palpate
         const std::string   of_q = VertexCharges::field_name(D);
         std::vector<double> by_q(D.n_owned_nodes(), 0.);
         for_each_pair(c, [&](const Pair &p) {
-          const double e = -(p.field() * at(lambda, p.node));
+          const double e = -(p.field() * at_node<dim>(lambda, p.node));
           by_q[p.node] += p.Q * e;
           if (g.has(name))
             g[name][p.j] += p.q * e;
@@ -215,8 +219,8 @@ namespace Palpate
             for (unsigned int node = 0; node < D.n_owned_nodes(); ++node)
               if (D.is_vertex(node))
                 {
-                  const T1 d =
-                    D.node_position(node) - Point<dim>(X) + at(c.state.u, node);
+                  const T1 d = D.node_position(node) - Point<dim>(X) +
+                               at_node<dim>(c.state.u, node);
                   const double distance = d.norm();
                   if (!(distance > 1e-150))
                     throw SolverError("vertex " +
@@ -231,20 +235,6 @@ namespace Palpate
                          d / distance});
                 }
           }
-      }
-      static T1
-      at(const Vector &u, const unsigned int node)
-      {
-        T1 v;
-        for (unsigned int d = 0; d < dim; ++d)
-          v[d] = u.local_element(node * dim + d);
-        return v;
-      }
-      static void
-      add(Vector &h, const unsigned int node, const T1 &f)
-      {
-        for (unsigned int d = 0; d < dim; ++d)
-          h.local_element(node * dim + d) += f[d];
       }
       VertexCharges                             own;
       std::vector<double>                       strengths; ///< [C]

@@ -2,6 +2,7 @@
 #include <palpate/core/formula.h>
 #include <palpate/forces/charges/vertex_charges.h>
 #include <palpate/forces/matrix_free_force.h>
+#include <palpate/forces/node_values.h>
 
 #include <cmath>
 
@@ -108,7 +109,10 @@ namespace Palpate
       {
         for_each_vertex(c,
                         [&](const unsigned int n, const double q, const T1 &x) {
-                          add(dh, n, -q * (gradient(c, n, x) * at(du, n)));
+                          add_at_node<dim>(dh,
+                                           n,
+                                           -q * (gradient(c, n, x) *
+                                                 at_node<dim>(du, n)));
                         });
       }
       void
@@ -116,10 +120,13 @@ namespace Palpate
                                const Vector       &lambda,
                                Vector             &g) const override
       {
-        for_each_vertex(
-          c, [&](const unsigned int n, const double q, const T1 &x) {
-            add(g, n, -q * (transpose(gradient(c, n, x)) * at(lambda, n)));
-          });
+        for_each_vertex(c,
+                        [&](const unsigned int n, const double q, const T1 &x) {
+                          add_at_node<dim>(g,
+                                           n,
+                                           -q * (transpose(gradient(c, n, x)) *
+                                                 at_node<dim>(lambda, n)));
+                        });
       }
 
       void
@@ -142,7 +149,7 @@ namespace Palpate
           return;
         std::vector<double> by_q(c.discretization.n_owned_nodes(), 0.);
         for_each_vertex(c, [&](const unsigned int n, double, const T1 &x) {
-          by_q[n] = -(value(c, n, x) * at(lambda, n));
+          by_q[n] = -(value(c, n, x) * at_node<dim>(lambda, n));
         });
         VertexCharges::add_vjp(c.discretization, by_q, g[name]);
       }
@@ -159,7 +166,7 @@ namespace Palpate
         field->set_time(c.state.time);
         for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
           if (D.is_vertex(n))
-            f(n, q[n], T1(D.node_position(n)) + at(c.state.u, n));
+            f(n, q[n], T1(D.node_position(n)) + at_node<dim>(c.state.u, n));
       }
 
       void
@@ -167,7 +174,7 @@ namespace Palpate
       {
         const auto q = VertexCharges::charges(c.discretization, charge);
         for_each_vertex(c, [&](const unsigned int n, double, const T1 &x) {
-          add(h, n, -q[n] * value(c, n, x));
+          add_at_node<dim>(h, n, -q[n] * value(c, n, x));
         });
       }
 
@@ -190,7 +197,7 @@ namespace Palpate
                const unsigned int  node,
                const T1           &x) const
       {
-        const double step = 1e-3 * size_of(c.discretization);
+        const double step = 1e-3 * length_of(c.discretization);
         T2           G;
         for (unsigned int j = 0; j < dim; ++j)
           {
@@ -206,36 +213,18 @@ namespace Palpate
         return G;
       }
 
-      /// The length of an edge.
-      double
-      size_of(const Discretization<dim> &D) const
+      /// The length of a spring, or about that of an edge.
+      static double
+      length_of(const Discretization<dim> &D)
       {
-        if (size == 0)
-          {
-            const auto v = D.mesh.vertices_of(0);
-            size = D.mesh.vertices[v[0]].distance(D.mesh.vertices[v[1]]);
-          }
-        return size;
-      }
-
-      static T1
-      at(const Vector &u, const unsigned int node)
-      {
-        T1 v;
-        for (unsigned int d = 0; d < dim; ++d)
-          v[d] = u.local_element(node * dim + d);
-        return v;
-      }
-      static void
-      add(Vector &h, const unsigned int node, const T1 &f)
-      {
-        for (unsigned int d = 0; d < dim; ++d)
-          h.local_element(node * dim + d) += f[d];
+        if (!D.is_network())
+          return std::cbrt(D.volume[0]);
+        const auto v = D.mesh.vertices_of(0);
+        return D.mesh.vertices[v[0]].distance(D.mesh.vertices[v[1]]);
       }
 
       VertexCharges                  own;
       std::shared_ptr<Function<dim>> field; ///< null: none
-      mutable double                 size = 0;
     };
 
     const Registry<Force<3>>::Entry<ExternalField>

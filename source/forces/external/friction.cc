@@ -73,7 +73,7 @@ namespace Palpate
       residual(const Context<dim> &c, Vector &h) const override
       {
         for_each_slip(c, [&](const Slip &slip) {
-          Obstacles<dim>::add(h, slip.node(), slip.force(c));
+          add_at_node<dim>(h, slip.node(), slip.force(c));
         });
       }
 
@@ -97,10 +97,9 @@ namespace Palpate
                     Vector             &dh) const override
       {
         for_each_slip(c, [&](const Slip &slip) {
-          Obstacles<dim>::add(dh,
-                              slip.node(),
-                              slip.tangent(c) *
-                                Obstacles<dim>::at(du, slip.node()));
+          add_at_node<dim>(dh,
+                           slip.node(),
+                           slip.tangent(c) * at_node<dim>(du, slip.node()));
         });
       }
 
@@ -110,10 +109,9 @@ namespace Palpate
                                Vector             &g) const override
       {
         for_each_slip(c, [&](const Slip &slip) {
-          Obstacles<dim>::add(g,
-                              slip.node(),
-                              Obstacles<dim>::at(lambda, slip.node()) *
-                                slip.tangent(c));
+          add_at_node<dim>(g,
+                           slip.node(),
+                           at_node<dim>(lambda, slip.node()) * slip.tangent(c));
         });
       }
 
@@ -123,10 +121,10 @@ namespace Palpate
                    Vector             &g) const override
       {
         for_each_slip(c, [&](const Slip &slip) {
-          Obstacles<dim>::add(g,
-                              slip.node(),
-                              slip.by_velocity(c) *
-                                Obstacles<dim>::at(lambda, slip.node()));
+          add_at_node<dim>(g,
+                           slip.node(),
+                           slip.by_velocity(c) *
+                             at_node<dim>(lambda, slip.node()));
         });
       }
 
@@ -148,7 +146,7 @@ namespace Palpate
             relative += direction[name][0] / c.fields[name][0];
         if (relative != 0)
           for_each_slip(c, [&](const Slip &slip) {
-            Obstacles<dim>::add(dh, slip.node(), relative * slip.force(c));
+            add_at_node<dim>(dh, slip.node(), relative * slip.force(c));
           });
       }
       void
@@ -160,7 +158,7 @@ namespace Palpate
           return;
         double sum = 0;
         for_each_slip(c, [&](const Slip &slip) {
-          sum += slip.force(c) * Obstacles<dim>::at(lambda, slip.node());
+          sum += slip.force(c) * at_node<dim>(lambda, slip.node());
         });
         for (const char *name : {coefficient_name, stiffness_name})
           if (g.has(name))
@@ -262,7 +260,7 @@ namespace Palpate
       for_each_slip(const Context<dim> &c, const Function &f) const
       {
         obstacles.for_each_contact(c, [&](const Contact &contact) {
-          const T1 v     = Obstacles<dim>::at(c.state.v, contact.node);
+          const T1 v     = at_node<dim>(c.state.v, contact.node);
           const T1 along = v - (contact.normal * v) * contact.normal;
           f(Slip{contact,
                  obstacles.barrier(c, contact),

@@ -17,11 +17,9 @@ namespace Palpate
     class Ground : public Force<dim>
     {
     public:
-      using T1                  = Tensor<1, dim>;
-      using T2                  = Tensor<2, dim>;
-      using Contact             = typename Obstacles<dim>::Contact;
-      static constexpr auto at  = &Obstacles<dim>::at;
-      static constexpr auto add = &Obstacles<dim>::add;
+      using T1      = Tensor<1, dim>;
+      using T2      = Tensor<2, dim>;
+      using Contact = typename Obstacles<dim>::Contact;
 
       static void
       declare_parameters(ParameterHandler &prm)
@@ -61,7 +59,7 @@ namespace Palpate
         const double k = stiffness_of(c);
         obstacles.for_each_contact(c, [&](const Contact &contact) {
           const auto b = obstacles.barrier(c, contact);
-          add(h, contact.node, k * b.first * contact.normal);
+          add_at_node<dim>(h, contact.node, k * b.first * contact.normal);
         });
       }
 
@@ -89,7 +87,7 @@ namespace Palpate
       {
         const double k = stiffness_of(c);
         obstacles.for_each_contact(c, [&](const Contact &contact) {
-          add(dh, contact.node, k * tangent(c, contact, du));
+          add_at_node<dim>(dh, contact.node, k * tangent(c, contact, du));
         });
       }
 
@@ -102,9 +100,10 @@ namespace Palpate
           return;
         const double dk = direction[name_of_stiffness][0];
         obstacles.for_each_contact(c, [&](const Contact &contact) {
-          add(dh,
-              contact.node,
-              dk * obstacles.barrier(c, contact).first * contact.normal);
+          add_at_node<dim>(dh,
+                           contact.node,
+                           dk * obstacles.barrier(c, contact).first *
+                             contact.normal);
         });
       }
       void
@@ -117,7 +116,7 @@ namespace Palpate
         double &sum = g[name_of_stiffness][0];
         obstacles.for_each_contact(c, [&](const Contact &contact) {
           sum += obstacles.barrier(c, contact).first *
-                 (contact.normal * at(lambda, contact.node));
+                 (contact.normal * at_node<dim>(lambda, contact.node));
         });
       }
 
@@ -138,17 +137,18 @@ namespace Palpate
                                            ? g_fields[name_of_stiffness][0]
                                            : unused;
         obstacles.for_each_contact(c, [&](const Contact &contact) {
-          const auto   b = obstacles.barrier(c, contact);
-          const auto  &n = contact.normal;
-          const T2     H = contact.curvature();
-          const T1     v = at(du, contact.node), l = at(lambda, contact.node);
+          const auto  b   = obstacles.barrier(c, contact);
+          const auto &n   = contact.normal;
+          const T2    H   = contact.curvature();
+          const T1    v   = at_node<dim>(du, contact.node),
+                   l      = at_node<dim>(lambda, contact.node);
           const T1     Hv = H * v, Hl = H * l;
           const double nv = n * v, nl = n * l;
           T1           g = b.third * nv * nl * n +
                  b.second * (nl * Hv + (Hv * l) * n + nv * Hl);
           g -= b.first * contact.bend * (nv * Hl + nl * Hv + (Hv * l) * n);
           const T1 K_lambda = tangent(c, contact, lambda);
-          add(g_state, contact.node, k * g + dk * K_lambda);
+          add_at_node<dim>(g_state, contact.node, k * g + dk * K_lambda);
           by_k += K_lambda * v;
         });
       }
@@ -201,7 +201,7 @@ namespace Palpate
               const Vector       &direction) const
       {
         const auto b = obstacles.barrier(c, contact);
-        const T1   v = at(direction, contact.node);
+        const T1   v = at_node<dim>(direction, contact.node);
         return b.second * (contact.normal * v) * contact.normal +
                b.first * (contact.curvature() * v);
       }

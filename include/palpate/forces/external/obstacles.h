@@ -2,6 +2,7 @@
 #define palpate_forces_external_obstacles_h
 
 #include <palpate/forces/force.h>
+#include <palpate/forces/node_values.h>
 
 namespace Palpate
 {
@@ -65,7 +66,7 @@ namespace Palpate
           for (const Obstacle &o : obstacles)
             {
               const T1 x = D.node_position(n) - dealii::Point<dim>(o.centre) +
-                           at(c.state.u, n);
+                           at_node<dim>(c.state.u, n);
               Contact contact{n, x * o.normal, o.normal, 0};
               if (o.radius != 0)
                 {
@@ -83,21 +84,6 @@ namespace Palpate
     Barrier
     barrier(const Context<dim> &c, const Contact &contact) const;
 
-    /// The value at a node.
-    static T1
-    at(const Vector &u, const unsigned int node)
-    {
-      T1 v;
-      for (unsigned int d = 0; d < dim; ++d)
-        v[d] = u.local_element(node * dim + d);
-      return v;
-    }
-    static void
-    add(Vector &h, const unsigned int node, const T1 &f)
-    {
-      for (unsigned int d = 0; d < dim; ++d)
-        h.local_element(node * dim + d) += f[d];
-    }
     double reach = 1e-3, stiffness = 1000;
 
   private:
