@@ -2017,7 +2017,11 @@ def spring_networks():
     points = (out / "points_0010.vtu").read_text()
     check('NumberOfPoints="60"' in points and "charge" in points and
           (out / "points.pvd").exists(), "vertices are points")
-    out = run(prm, ["Loads/Write electric field=true", "Time/End=0.1"])[2]
+    out = run(prm, ["Loads/Write electric field=true", "Time/End=0.1",
+                    "Loads/External charges=3e-5: 9, 9*t, 0"])[2]
+    check((out / "energies.csv").read_text().startswith(
+        "time_s,kinetic_J,elastic_J,coulomb_J,external_charges_J,dissipated_J,"),
+          "columns of energies")
     check("electric_field" in (out / "points_0000.vtu").read_text(), "arrows")
     # The same on more ranks, and after an interruption.
     strain = np.sort(np.linalg.norm(now[springs[:, 0]] - now[springs[:, 1]],
@@ -2103,6 +2107,23 @@ end
                               capture_output=True)
         check(done.returncode == 0 and "derivatives passed" in done.stdout,
               f"verify on {ranks} ranks: " + done.stdout[-600:] + done.stderr)
+    # Where the centre of mass comes to.
+    centre = known[:known.index("subsection Observation")].replace(
+        "verify", "evaluate").replace("set Mass = 1\n", "set Mass = 3\n") + """
+subsection Objective
+  subsection Displacement misfit
+    set Weight = 0
+  end
+  subsection Centre of mass
+    set Weight = 2
+    set Target = 0, 0, 1
+  end
+end
+"""
+    moved, numbers, _ = run(write("centre.prm", centre), ranks=2)
+    c = (x + moved["displacement"]).mean(0)
+    close(numbers["objective"]["total"], 2 * ((c - (0, 0, 1)) ** 2).sum(), 1e-12,
+          "centre of mass")
     # The same gradient on more ranks.
     file = write("gradient.prm", known[:known.index("subsection Parameter")].replace(
         "verify", "evaluate"))

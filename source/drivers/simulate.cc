@@ -8,6 +8,7 @@
 #include <palpate/drivers/tasks.h>
 #include <palpate/equilibrium/together.h>
 
+#include <algorithm>
 #include <iomanip>
 #include <numeric>
 #include <sstream>
@@ -297,7 +298,10 @@ namespace Palpate
       run_on_root(comm, [&]() { create_output_directory(directory); });
     std::vector<std::string> names = {"kinetic", "elastic"};
     for (const auto &load : body.energy(*past[0]).loads)
-      names.push_back(load.first);
+      {
+        names.push_back(load.first); // as a column
+        std::replace(names.back().begin(), names.back().end(), ' ', '_');
+      }
     MotionOutput<dim> output(problem, directory, names);
     // The outputs are a checkpoint, with what the next step looks back at.
     EvaluationLog      checkpoint(directory + "/checkpoint",

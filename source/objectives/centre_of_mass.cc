@@ -8,7 +8,7 @@ namespace Palpate
    * Functions of the centre of mass c = int rho (x + u) / int rho
    * (doc/theory.md 12): its squared distance to a target, |c - target|^2 [m^2],
    * or its depth along a direction, -c . direction [m]. Without a density the
-   * body is uniform.
+   * body is uniform. Of a network c = sum m_i x_i / sum m_i.
    */
   template <int dim>
   class CentreOfMass : public Objective<dim>
@@ -36,10 +36,11 @@ namespace Palpate
                    const double        factor,
                    FieldDuals         &g) const override
     {
-      if (!g.has("density") || !c.fields.has("density"))
+      const std::string name = density_name(c.discretization);
+      if (!g.has(name) || !c.fields.has(name))
         return;
       const Measure m = measure(c);
-      add_density(c, m, factor / m.mass * slope(m.centre), g);
+      add_density(c, m, factor / m.mass * slope(m.centre), g[name]);
     }
 
     void
@@ -51,25 +52,22 @@ namespace Palpate
             Vector             &g_state,
             FieldDuals         &g_fields) const override
     {
-      const auto   &D = c.discretization;
-      const Measure m = measure(c);
-      const bool    with_density =
-        c.fields.has("density") && dfields.has("density");
+      const auto       &D            = c.discretization;
+      const Measure     m            = measure(c);
+      const std::string name         = density_name(D);
+      const bool        with_density = c.fields.has(name) && dfields.has(name);
       // Changes of mass and centre.
-      const Density   density(c.fields);
-      double          dmass = 0;
-      T1              moment;
-      std::vector<T1> u, d;
-      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+      const Density density(D, c.fields);
+      double        dmass = 0;
+      T1            moment;
+      for (unsigned int k = 0; k < n_owned_parts(D); ++k)
         {
-          D.gather(du, k, d);
-          moment += density(k) * D.volume[k] * mean(D, d);
+          moment += density(k) * size(D, k) * mean(D, du, k);
           if (with_density)
             {
-              D.gather(c.state.u, k, u);
-              const double dm = dfields["density"][k] * D.volume[k];
+              const double dm = dfields[name][k] * size(D, k);
               dmass += dm;
-              moment += dm * (position(D, k, u) - m.centre);
+              moment += dm * (position(D, c.state.u, k) - m.centre);
             }
         }
       dmass            = D.sum(dmass);
@@ -81,18 +79,20 @@ namespace Palpate
       add_state(c, factor / m.mass * dG, c.fields, g_state);
       if (with_density && !gauss_newton)
         add_state(c, factor / m.mass * G, dfields, g_state);
-      if (!g_fields.has("density") || !c.fields.has("density"))
+      if (!g_fields.has(name) || !c.fields.has(name))
         return;
-      add_density(c, m, factor / m.mass * dG, g_fields);
+      add_density(c, m, factor / m.mass * dG, g_fields[name]);
       if (!gauss_newton)
-        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          {
-            D.gather(du, k, d);
-            g_fields["density"][k] +=
-              factor / m.mass * D.volume[k] * (G * (mean(D, d) - dcentre));
-          }
+        for (unsigned int k = 0; k < n_owned_parts(D); ++k)
+          g_fields[name][k] +=
+            factor / m.mass * size(D, k) * (G * (mean(D, du, k) - dcentre));
     }
 
+    bool
+    works_on_networks() const override
+    {
+      return true;
+    }
     bool
     depends_on_state() const override
     {
@@ -128,11 +128,28 @@ namespace Palpate
       T1     centre;   ///< [m]
     };
 
-    /// Of a cell.
+    // Parts: the cells of a body, which have a density, or the vertices of a
+    // network, which have masses.
+    static std::string
+    density_name(const Discretization<dim> &D)
+    {
+      return D.is_network() ? "mass" : "density";
+    }
+    static unsigned int
+    n_owned_parts(const Discretization<dim> &D)
+    {
+      return D.is_network() ? D.n_owned_nodes() : D.n_owned_cells();
+    }
+    static double
+    size(const Discretization<dim> &D, const unsigned int k)
+    {
+      return D.is_network() ? 1. : D.volume[k];
+    }
     struct Density
     {
-      explicit Density(const Fields &fields)
-        : field(fields.has("density") ? &fields["density"] : nullptr)
+      Density(const Discretization<dim> &D, const Fields &fields)
+        : field(fields.has(density_name(D)) ? &fields[density_name(D)]
+                                            : nullptr)
       {}
       double
       operator()(const unsigned int k) const
@@ -141,21 +158,29 @@ namespace Palpate
       }
       const Field *field;
     };
+    /// Of a nodal vector in a part.
     static T1
-    mean(const Discretization<dim> &D, const std::vector<T1> &u)
+    mean(const Discretization<dim> &D, const Vector &u, const unsigned int k)
     {
+      const bool          point = D.is_network();
+      const unsigned int *nodes =
+        point ? &k : &D.cell_nodes[k * D.nodes_per_cell];
       T1 result;
-      for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
-        result += D.mean_shape[a] * u[a];
+      for (unsigned int a = 0; a < (point ? 1 : D.nodes_per_cell); ++a)
+        for (unsigned int d = 0; d < dim; ++d)
+          result[d] += (point ? 1. : D.mean_shape[a]) *
+                       u.local_element(nodes[a] * dim + d);
       return result;
     }
-    /// Mean position of a deformed cell.
+    /// Mean position of a part, as it is now.
     static T1
     position(const Discretization<dim> &D,
-             const unsigned int         k,
-             const std::vector<T1>     &u)
+             const Vector              &u,
+             const unsigned int         k)
     {
-      T1 result = mean(D, u);
+      T1 result = mean(D, u, k);
+      if (D.is_network())
+        return result + T1(D.node_position(k));
       for (unsigned int a = 0; a < dim + 1; ++a)
         result += T1(D.node_position(D.cell_nodes[k * D.nodes_per_cell + a])) /
                   (dim + 1);
@@ -173,16 +198,14 @@ namespace Palpate
     static Measure
     measure(const Context<dim> &c)
     {
-      const auto     &D = c.discretization;
-      const Density   density(c.fields);
-      Measure         m;
-      std::vector<T1> u;
-      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+      const auto   &D = c.discretization;
+      const Density density(D, c.fields);
+      Measure       m;
+      for (unsigned int k = 0; k < n_owned_parts(D); ++k)
         {
-          D.gather(c.state.u, k, u);
-          const double mass = density(k) * D.volume[k];
+          const double mass = density(k) * size(D, k);
           m.mass += mass;
-          m.centre += mass * position(D, k, u);
+          m.centre += mass * position(D, c.state.u, k);
         }
       m.mass   = D.sum(m.mass);
       m.centre = sum(D, m.centre) / m.mass;
@@ -196,8 +219,15 @@ namespace Palpate
               const Fields       &fields,
               Vector             &g)
     {
-      const auto     &D = c.discretization;
-      const Density   density(fields);
+      const auto   &D = c.discretization;
+      const Density density(D, fields);
+      if (D.is_network())
+        {
+          for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+            for (unsigned int d = 0; d < dim; ++d)
+              g.local_element(n * dim + d) += density(n) * G[d];
+          return;
+        }
       std::vector<T1> out(D.nodes_per_cell);
       for (unsigned int k = 0; k < D.n_cells(); ++k)
         {
@@ -208,18 +238,11 @@ namespace Palpate
     }
 
     static void
-    add_density(const Context<dim> &c,
-                const Measure      &m,
-                const T1           &G,
-                FieldDuals         &g)
+    add_density(const Context<dim> &c, const Measure &m, const T1 &G, Field &g)
     {
-      const auto     &D = c.discretization;
-      std::vector<T1> u;
-      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-        {
-          D.gather(c.state.u, k, u);
-          g["density"][k] += D.volume[k] * (G * (position(D, k, u) - m.centre));
-        }
+      const auto &D = c.discretization;
+      for (unsigned int k = 0; k < n_owned_parts(D); ++k)
+        g[k] += size(D, k) * (G * (position(D, c.state.u, k) - m.centre));
     }
   };
 

@@ -9,7 +9,7 @@ namespace Palpate
   {
     /**
      * Mean squared distance of the vertices to where they were registered
-     * (doc/theory.md 13): |x - x_obs|^2/N over all N vertices of weight above 0
+     * (doc/theory.md 14): |x - x_obs|^2/N over all N vertices of weight above 0
      * [m^2], constrained ones included, each by its weight.
      */
     template <int dim>

@@ -10,7 +10,7 @@ namespace Palpate
   namespace
   {
     /**
-     * Implicit springs, explicit other forces (doc/theory.md 13):
+     * Implicit springs, explicit other forces (doc/theory.md 14):
      *
      *   M (u+ - u - h v)/h^2 = f_springs(u+) + f(u, v),  v+ = (u+ - u)/h.
      *

@@ -8,7 +8,7 @@
 namespace Palpate
 {
   /**
-   * The implicit part of an IMEX step of a network (doc/theory.md 13), whole on
+   * The implicit part of an IMEX step of a network (doc/theory.md 14), whole on
    * one rank: x that minimises
    *
    *   Phi(x) = 1/(2 h^2) sum_i m_i |x_i - y_i|^2 + sum_s k/2 (|d_s| - l)^2.
@@ -55,7 +55,8 @@ namespace Palpate
     /**
      * @param y where the points would go without springs
      * @param x start, with the places of fixed points; the solution
-     * |grad Phi| is compared with |M (x - y)|/h^2 + |k |d||.
+     * |grad Phi| is compared with |M (x - y)|/h^2 + |k |d||, or with what
+     * rounding of y leaves of it.
      * @throw SolverError naming a spring of length 0, or if it does not
      * converge
      */

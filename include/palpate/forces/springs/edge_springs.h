@@ -9,7 +9,7 @@ namespace Palpate
 {
   /**
    * One linear spring between two points, d = x_i - x_j apart (doc/theory.md
-   * 13): E = k/2 (|d| - l)^2 [J], k [N/m], l [m]. Derivatives by d.
+   * 14): E = k/2 (|d| - l)^2 [J], k [N/m], l [m]. Derivatives by d.
    */
   template <int dim>
   struct EdgeSpring
