@@ -2429,6 +2429,20 @@ def parameter_files():
     r, s, _ = run(files / "charged_pair.prm")
     close(r["displacement"][-1][r["mesh_points"][:, 0] < 0, 0].mean(), 0.01296, 1e-5,
           "charged pair: the way of the left ball")
+    _, s, _ = run(files / "charged_torus.prm")
+    close(s["energy_J"]["total"], 610.41, 0.01, "energy left in the torus")
+    r, s, _ = run(files / "external_charge.prm", ranks=2)
+    centre = r["displacement"][-1].mean(0)
+    check(np.abs(centre - (0.048, 0.483, 0.032)).max() < 1e-3,
+          f"the centre of the torus: {centre}")
+    r, s, _ = run(files / "external_field.prm")
+    L = np.cross(r["mesh_points"] + r["displacement"][-1],
+                 r["velocity"][-1]).sum(0)
+    close(L[2] / -4546.9, 1, 1e-4, "the torus turns")
+    _, s, _ = run(files / "shirt_estimate.prm")
+    close(s["spring_constant_N_per_m"]["global"] / 50, 1, 1e-5, "shirt: k")
+    _, s, _ = run(files / "charged_duck_estimate.prm")
+    close(s["unknowns"]["charge"]["value"] / 8e-5, 1, 1e-3, "duck: q")
     r, s, _ = run(files / "sliding_block_data.prm")
     close(r["displacement"][-1, :, 0].mean(), 0.0326, 1e-4, "it stops")
     check(np.abs(r["velocity"][-1].mean(axis=0)[0]) < 5e-3, "at rest")

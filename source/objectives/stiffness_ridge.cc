@@ -7,7 +7,8 @@ namespace Palpate
   /**
    * Ridge (doc/theory.md 4): R = 1/2 sum_s k_s^2 over all axial springs
    * [N^2/m^2] where springs have stiffnesses of their own, else
-   * 1/2 sum_k alpha_k^2 over all cells [Pa^2]. Plain sums, as published.
+   * 1/2 sum_k alpha_k^2 over all cells [Pa^2] (springs of a network:
+   * [N^2/m^2]). Plain sums, as published.
    */
   template <int dim>
   class StiffnessRidge : public Objective<dim>
@@ -59,6 +60,11 @@ namespace Palpate
         g_fields[field][i] += factor * dk[i];
     }
 
+    bool
+    works_on_networks() const override
+    {
+      return true;
+    }
     bool
     depends_on_state() const override
     {

@@ -132,15 +132,12 @@ namespace Palpate
               {
                 const unsigned int node =
                   structdim == 1 ? D.cell_nodes[2 * k + end] : k;
-                Point<dim>   place = D.node_position(node);
-                unsigned int row   = 0;
+                unsigned int row    = 0;
+                patch.vertices[end] = D.node_position(node);
                 for (const auto &[title, vector] : data.nodal)
                   for (unsigned int d = 0; d < dim; ++d)
                     patch.data(row++, end) =
                       vector.local_element(node * dim + d);
-                for (unsigned int d = 0; structdim == 0 && d < dim; ++d)
-                  place[d] += patch.data(d, end);
-                patch.vertices[end] = place;
                 for (const auto &[title, values] : data.nodal_scalars)
                   patch.data(row++, end) = values[node];
                 if (structdim == 1)

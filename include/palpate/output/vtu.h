@@ -53,8 +53,7 @@ namespace Palpate
               const LineData<dim> &lines,
               const MPI_Comm      &comm);
 
-  /// Like write_vtu(), the vertices of a network as points where they are now:
-  /// reference place plus the first of the nodal vectors. Collective.
+  /// Like write_vtu(), the vertices of a network as points. Collective.
   template <int dim>
   std::string
   write_points(const std::string         &directory,
