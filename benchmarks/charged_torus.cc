@@ -133,11 +133,14 @@ namespace
                 Array y = x;
                 for (std::size_t i = 0; i < x.size(); ++i)
                   y[i] += h * v[i] + h * h * f[i] / torus.masses[i / 3];
-                Array next = y;
-                solver.solve(y, next, {});
+                Array w;
+                solver.solve(y, w, {});
                 for (std::size_t i = 0; i < x.size(); ++i)
-                  v[i] = (next[i] - x[i]) / h;
-                x = next;
+                  {
+                    const double next = y[i] + w[i];
+                    v[i]              = (next - x[i]) / h;
+                    x[i]              = next;
+                  }
               }
             else if (method == "verlet")
               {

@@ -95,20 +95,29 @@ namespace Palpate
         for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
           if (body->constrained[i])
             y.local_element(i) = next->u.local_element(i);
-        auto target = D.gather_vertices(y);
-        for (std::size_t i = 0; i < target.size(); ++i)
-          target[i] += reference[i];
-        auto x = target;
-        solver->solve(target, x, settings);
-        set(x, next->u, true);
-        next->v = ghosted_copy(next->u);
-        for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
+        auto place = D.gather_vertices(y);
+        for (std::size_t i = 0; i < place.size(); ++i)
+          place[i] += reference[i];
+        std::vector<double> all;
+        solver->solve(place, all, settings);
+        Vector w = D.make_vector();
+        set(all, w);
+        // Without differences of places, whose rounding h would divide.
+        Vector v = D.make_vector();
+        for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
           {
-            double &v = next->v.local_element(i);
-            v         = (v - last.u.local_element(i)) / h;
-            if (!std::isfinite(v))
-              throw SolverError("the motion became infinite");
+            y.local_element(i) += w.local_element(i);
+            v.local_element(i) =
+              body->constrained[i]
+                ? (y.local_element(i) - last.u.local_element(i)) / h
+                : last.v.local_element(i) +
+                    h * f.local_element(i) / mass[i / dim] +
+                    w.local_element(i) / h;
           }
+        next->u = ghosted_copy(y);
+        next->v = ghosted_copy(v);
+        if (!std::isfinite(next->v.l2_norm()))
+          throw SolverError("the motion became infinite");
         return next;
       }
 
@@ -136,7 +145,7 @@ namespace Palpate
         solver->solve_tangent(place, b, z);
         Vector      lambda = D.make_vector(), a = D.make_vector();
         const auto &mass = body->mass_field();
-        set(z, lambda, false);
+        set(z, lambda);
         for (unsigned int i = 0; i < n; ++i)
           {
             const double w = mass[i / dim] * lambda.local_element(i) / (h * h);
@@ -164,9 +173,7 @@ namespace Palpate
           {
             for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
               a.local_element(i) =
-                (next.u.local_element(i) - last.u.local_element(i) -
-                 h * last.v.local_element(i)) /
-                (h * h);
+                (next.v.local_element(i) - last.v.local_element(i)) / h;
             a.set_ghost_state(true);
             body->inertia.mass.vjp(lambda, a, g[name]);
           }
@@ -181,19 +188,13 @@ namespace Palpate
     private:
       /// Local entries, ghosts included, of an array of the whole network.
       void
-      set(const std::vector<double> &all,
-          Vector                    &x,
-          const bool                 less_reference) const
+      set(const std::vector<double> &all, Vector &x) const
       {
         const auto &D = body->discretization;
         x.zero_out_ghost_values();
         for (unsigned int i = 0; i < D.n_nodes() * dim; ++i)
-          {
-            const std::size_t at =
-              std::size_t(D.node_vertices[i / dim][0]) * dim + i % dim;
-            x.local_element(i) =
-              all[at] - (less_reference ? reference[at] : 0.);
-          }
+          x.local_element(i) =
+            all[std::size_t(D.node_vertices[i / dim][0]) * dim + i % dim];
         x.set_ghost_state(true);
       }
 

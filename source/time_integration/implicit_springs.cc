@@ -5,7 +5,6 @@
 #include <Eigen/Sparse>
 
 #include <cmath>
-#include <limits>
 
 namespace Palpate
 {
@@ -59,13 +58,17 @@ namespace Palpate
                           "Cholesky factor");
     }
 
+    /// A spring between points at y + w.
     EdgeSpring<dim>
-    spring(const std::vector<double> &x, const std::size_t s) const
+    spring(const std::vector<double> &y,
+           const std::vector<double> &w,
+           const std::size_t          s) const
     {
       const auto &[i, j] = springs[s];
       T1 d;
       for (unsigned int c = 0; c < dim; ++c)
-        d[c] = x[i * dim + c] - x[j * dim + c];
+        d[c] =
+          (y[i * dim + c] - y[j * dim + c]) + (w[i * dim + c] - w[j * dim + c]);
       const EdgeSpring<dim> result(k[s], l[s], d);
       if (!result.is_valid())
         throw SolverError("spring " + std::to_string(s) + " between vertices " +
@@ -74,57 +77,41 @@ namespace Palpate
       return result;
     }
 
-    /// Phi; infinite where a spring has no direction.
+    /// Phi at y + w.
     double
-    value(const std::vector<double> &y, const std::vector<double> &x) const
+    value(const std::vector<double> &y, const std::vector<double> &w) const
     {
       double sum = 0;
       for (std::size_t i = 0; i < place.size(); ++i)
         if (place[i] != none)
           for (unsigned int c = 0; c < dim; ++c)
-            {
-              const double d = x[i * dim + c] - y[i * dim + c];
-              sum += 0.5 * inertia[place[i]] * d * d;
-            }
+            sum += 0.5 * inertia[place[i]] * w[i * dim + c] * w[i * dim + c];
       for (std::size_t s = 0; s < springs.size(); ++s)
-        sum += spring(x, s).energy();
+        sum += spring(y, w, s).energy();
       return sum;
     }
 
-    /// grad Phi on free points. @param size |M (x - y)|/h^2 + |k |d||
+    /// grad Phi at y + w on free points. @param size |M w|/h^2 + |k |d||
     Points
     gradient(const std::vector<double> &y,
-             const std::vector<double> &x,
+             const std::vector<double> &w,
              double                    &size) const
     {
       Points r(n_free, dim);
       for (std::size_t i = 0; i < place.size(); ++i)
         if (place[i] != none)
           for (unsigned int c = 0; c < dim; ++c)
-            r(place[i], c) =
-              inertia[place[i]] * (x[i * dim + c] - y[i * dim + c]);
+            r(place[i], c) = inertia[place[i]] * w[i * dim + c];
       size          = r.norm();
       double square = 0;
       for (std::size_t s = 0; s < springs.size(); ++s)
         {
-          const auto now = spring(x, s);
+          const auto now = spring(y, w, s);
           add(s, now.force(), r);
           square += std::pow(now.k * std::max(now.length, now.l), 2);
         }
       size += std::sqrt(square);
       return r;
-    }
-
-    /// What rounding of the places leaves of the gradient.
-    double
-    rounding(const std::vector<double> &x) const
-    {
-      double square = 0;
-      for (std::size_t i = 0; i < place.size(); ++i)
-        if (place[i] != none)
-          for (unsigned int c = 0; c < dim; ++c)
-            square += std::pow(inertia[place[i]] * x[i * dim + c], 2);
-      return 2 * std::numeric_limits<double>::epsilon() * std::sqrt(square);
     }
 
     /// r += f on the first point of a spring, -f on the second.
@@ -143,12 +130,12 @@ namespace Palpate
 
     /// The springs of a state, for many products with the tangent.
     std::vector<EdgeSpring<dim>>
-    all(const std::vector<double> &x) const
+    all(const std::vector<double> &y, const std::vector<double> &w) const
     {
       std::vector<EdgeSpring<dim>> result;
       result.reserve(springs.size());
       for (std::size_t s = 0; s < springs.size(); ++s)
-        result.push_back(spring(x, s));
+        result.push_back(spring(y, w, s));
       return result;
     }
     void
@@ -257,13 +244,13 @@ namespace Palpate
           z(i, c) = solution(i * dim + c);
     }
 
-    /// x - step * z
+    /// w - step * z
     std::vector<double>
-    moved(const std::vector<double> &x,
+    moved(const std::vector<double> &w,
           const double               step,
           const Points              &z) const
     {
-      std::vector<double> result = x;
+      std::vector<double> result = w;
       for (std::size_t i = 0; i < place.size(); ++i)
         if (place[i] != none)
           for (unsigned int c = 0; c < dim; ++c)
@@ -309,19 +296,20 @@ namespace Palpate
   template <int dim>
   void
   ImplicitSprings<dim>::solve(const std::vector<double> &y,
-                              std::vector<double>       &x,
+                              std::vector<double>       &w,
                               const Settings            &settings)
   {
     const auto &I = *implementation;
     double      size;
-    auto        r = I.gradient(y, x, size);
+    w.assign(y.size(), 0.);
+    auto r = I.gradient(y, w, size);
     if (settings.iterations > 0)
       {
         for (unsigned int it = 0; it < settings.iterations; ++it)
           {
             ++counts.local_global;
-            x = I.moved(x, 1, I.factor.solve(r));
-            r = I.gradient(y, x, size);
+            w = I.moved(w, 1, I.factor.solve(r));
+            r = I.gradient(y, w, size);
           }
         return;
       }
@@ -330,10 +318,7 @@ namespace Palpate
     const double slow   = 0.3;
     bool         newton = false;
     double       norm   = r.norm();
-    const double exact  = I.rounding(y);
-    for (unsigned int it = 0;
-         !(norm <= std::max(settings.tolerance * size, exact));
-         ++it)
+    for (unsigned int it = 0; !(norm <= settings.tolerance * size); ++it)
       {
         if (!std::isfinite(norm))
           throw SolverError("the motion became infinite");
@@ -345,15 +330,15 @@ namespace Palpate
           {
             ++counts.newton;
             I.conjugate_gradients(
-              I.all(x), r, std::min(0.1, norm / size), z, counts.linear);
-            const double now = I.value(y, x), slope = r.cwiseProduct(z).sum();
+              I.all(y, w), r, std::min(0.1, norm / size), z, counts.linear);
+            const double now = I.value(y, w), slope = r.cwiseProduct(z).sum();
             double       step = 1;
             std::vector<double> next;
             // Rounding hides the last decreases.
             const double hidden = 1e-12 * (std::abs(now) + 1e-300);
             for (; step > 1e-10; step *= 0.5)
               {
-                next = I.moved(x, step, z);
+                next = I.moved(w, step, z);
                 try
                   {
                     if (I.value(y, next) <= now - 1e-4 * step * slope + hidden)
@@ -362,14 +347,14 @@ namespace Palpate
                 catch (const SolverError &)
                   {} // a spring of length 0
               }
-            x = next;
+            w = next;
           }
         else
           {
             ++counts.local_global;
-            x = I.moved(x, 1, I.factor.solve(r));
+            w = I.moved(w, 1, I.factor.solve(r));
           }
-        r                   = I.gradient(y, x, size);
+        r                   = I.gradient(y, w, size);
         const double before = norm;
         norm                = r.norm();
         if (newton && norm > 0.5 * before &&
@@ -392,7 +377,7 @@ namespace Palpate
       if (I.place[i] != I.none)
         for (unsigned int c = 0; c < dim; ++c)
           right(I.place[i], c) = b[i * dim + c];
-    const auto now = I.all(x);
+    const auto now = I.all(x, std::vector<double>(x.size(), 0.));
     if (!I.conjugate_gradients(now, right, 1e-13, solution, counts.linear))
       {
         ++counts.direct;

@@ -53,16 +53,15 @@ namespace Palpate
     };
 
     /**
-     * @param y where the points would go without springs
-     * @param x start, with the places of fixed points; the solution
-     * |grad Phi| is compared with |M (x - y)|/h^2 + |k |d||, or with what
-     * rounding of y leaves of it.
+     * @param y where the points would go without springs, and fixed points are
+     * @param w x - y, which is small where x is far from 0; 0 on fixed points
+     * |grad Phi| is compared with |M w|/h^2 + |k |d||.
      * @throw SolverError naming a spring of length 0, or if it does not
      * converge
      */
     void
     solve(const std::vector<double> &y,
-          std::vector<double>       &x,
+          std::vector<double>       &w,
           const Settings            &settings);
 
     /// z = (M/h^2 + K_s(x))^-1 b on free points, K_s the true Hessian of the
