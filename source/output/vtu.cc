@@ -102,50 +102,21 @@ namespace Palpate
 
   namespace
   {
-    /// Springs as lines, or vertices as points, with all values at the nodes or
-    /// constant over a line.
+    /// Patches, of which the first n_vectors * dim values are vectors.
     template <int structdim, int dim>
-    class NetworkOutput : public DataOutInterface<structdim, dim>
+    class PatchOutput : public DataOutInterface<structdim, dim>
     {
-    public:
-      NetworkOutput(const Discretization<dim> &D, const VtuData<dim> &data)
-        : n_vectors(data.nodal.size())
+    protected:
+      unsigned int                                    n_vectors = 1;
+      std::vector<DataOutBase::Patch<structdim, dim>> patches;
+      std::vector<std::string>                        names;
+
+      void
+      add(DataOutBase::Patch<structdim, dim> &patch)
       {
-        for (const auto &[title, vector] : data.nodal)
-          names.insert(names.end(), dim, title);
-        for (const auto &[title, values] : data.nodal_scalars)
-          names.push_back(title);
-        if (structdim == 1)
-          for (const auto &[title, values] : data.cell)
-            names.push_back(title);
-        constexpr unsigned int ends = structdim + 1;
-        const std::size_t      n =
-          structdim == 1 ? D.n_owned_cells() : D.n_owned_nodes();
-        patches.reserve(n);
-        for (std::size_t k = 0; k < n; ++k)
-          {
-            DataOutBase::Patch<structdim, dim> patch;
-            patch.patch_index = k;
-            set_kind(patch);
-            patch.data.reinit(names.size(), ends);
-            for (unsigned int end = 0; end < ends; ++end)
-              {
-                const unsigned int node =
-                  structdim == 1 ? D.cell_nodes[2 * k + end] : k;
-                unsigned int row    = 0;
-                patch.vertices[end] = D.node_position(node);
-                for (const auto &[title, vector] : data.nodal)
-                  for (unsigned int d = 0; d < dim; ++d)
-                    patch.data(row++, end) =
-                      vector.local_element(node * dim + d);
-                for (const auto &[title, values] : data.nodal_scalars)
-                  patch.data(row++, end) = values[node];
-                if (structdim == 1)
-                  for (const auto &[title, values] : data.cell)
-                    patch.data(row++, end) = values[k];
-              }
-            patches.push_back(patch);
-          }
+        patch.patch_index = patches.size();
+        set_kind(patch);
+        patches.push_back(patch);
       }
 
     private:
@@ -190,10 +161,78 @@ namespace Palpate
             DataComponentInterpretation::component_is_part_of_vector);
         return ranges;
       }
+    };
 
-      const unsigned int                              n_vectors;
-      std::vector<DataOutBase::Patch<structdim, dim>> patches;
-      std::vector<std::string>                        names;
+    /// Springs as lines, or vertices as points, with all values at the nodes or
+    /// constant over a line.
+    template <int structdim, int dim>
+    class NetworkOutput : public PatchOutput<structdim, dim>
+    {
+    public:
+      NetworkOutput(const Discretization<dim> &D, const VtuData<dim> &data)
+      {
+        auto &names     = this->names;
+        this->n_vectors = data.nodal.size();
+        for (const auto &[title, vector] : data.nodal)
+          names.insert(names.end(), dim, title);
+        for (const auto &[title, values] : data.nodal_scalars)
+          names.push_back(title);
+        if (structdim == 1)
+          for (const auto &[title, values] : data.cell)
+            names.push_back(title);
+        constexpr unsigned int ends = structdim + 1;
+        const std::size_t      n =
+          structdim == 1 ? D.n_owned_cells() : D.n_owned_nodes();
+        for (std::size_t k = 0; k < n; ++k)
+          {
+            DataOutBase::Patch<structdim, dim> patch;
+            patch.data.reinit(names.size(), ends);
+            for (unsigned int end = 0; end < ends; ++end)
+              {
+                const unsigned int node =
+                  structdim == 1 ? D.cell_nodes[2 * k + end] : k;
+                unsigned int row    = 0;
+                patch.vertices[end] = D.node_position(node);
+                for (const auto &[title, vector] : data.nodal)
+                  for (unsigned int d = 0; d < dim; ++d)
+                    patch.data(row++, end) =
+                      vector.local_element(node * dim + d);
+                for (const auto &[title, values] : data.nodal_scalars)
+                  patch.data(row++, end) = values[node];
+                if (structdim == 1)
+                  for (const auto &[title, values] : data.cell)
+                    patch.data(row++, end) = values[k];
+              }
+            this->add(patch);
+          }
+      }
+    };
+
+    /// Lines with values of their own.
+    template <int dim>
+    class LineOutput : public PatchOutput<1, dim>
+    {
+    public:
+      explicit LineOutput(const LineData<dim> &lines)
+      {
+        this->names.assign(dim, "displacement");
+        for (const auto &[title, values] : lines.values)
+          this->names.push_back(title);
+        for (std::size_t i = 0; i < lines.points.size(); ++i)
+          {
+            DataOutBase::Patch<1, dim> patch;
+            patch.data.reinit(this->names.size(), 2);
+            for (unsigned int end = 0; end < 2; ++end)
+              {
+                patch.vertices[end] = lines.points[i][end];
+                for (unsigned int d = 0; d < dim; ++d)
+                  patch.data(d, end) = lines.displacements[i][end][d];
+                for (std::size_t v = 0; v < lines.values.size(); ++v)
+                  patch.data(dim + v, end) = lines.values[v].second[i];
+              }
+            this->add(patch);
+          }
+      }
     };
 
     /// With ghosts, whatever the given vectors have; nodal scalars too.
@@ -284,68 +323,6 @@ namespace Palpate
 
     return write_pieces(directory, name, out, D.comm);
   }
-
-  namespace
-  {
-    /// Lines as one-dimensional patches.
-    template <int dim>
-    class LineOutput : public DataOutInterface<1, dim>
-    {
-    public:
-      explicit LineOutput(const LineData<dim> &lines)
-      {
-        names.assign(dim, "displacement");
-        for (const auto &[title, values] : lines.values)
-          names.push_back(title);
-        patches.reserve(lines.points.size());
-        for (std::size_t i = 0; i < lines.points.size(); ++i)
-          {
-            DataOutBase::Patch<1, dim> patch;
-            patch.reference_cell = ReferenceCells::Line;
-            patch.patch_index    = i;
-            patch.n_subdivisions = 1;
-            patch.data.reinit(names.size(), 2);
-            for (unsigned int end = 0; end < 2; ++end)
-              {
-                patch.vertices[end] = lines.points[i][end];
-                for (unsigned int d = 0; d < dim; ++d)
-                  patch.data(d, end) = lines.displacements[i][end][d];
-                for (std::size_t v = 0; v < lines.values.size(); ++v)
-                  patch.data(dim + v, end) = lines.values[v].second[i];
-              }
-            patches.push_back(patch);
-          }
-      }
-
-    private:
-      const std::vector<DataOutBase::Patch<1, dim>> &
-      get_patches() const override
-      {
-        return patches;
-      }
-      std::vector<std::string>
-      get_dataset_names() const override
-      {
-        return names;
-      }
-      std::vector<
-        std::tuple<unsigned int,
-                   unsigned int,
-                   std::string,
-                   DataComponentInterpretation::DataComponentInterpretation>>
-      get_nonscalar_data_ranges() const override
-      {
-        return {std::make_tuple(
-          0u,
-          dim - 1u,
-          std::string("displacement"),
-          DataComponentInterpretation::component_is_part_of_vector)};
-      }
-
-      std::vector<DataOutBase::Patch<1, dim>> patches;
-      std::vector<std::string>                names;
-    };
-  } // namespace
 
   template <int dim>
   std::string
