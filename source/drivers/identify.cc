@@ -148,14 +148,21 @@ namespace Palpate
           }
       }
 
-      std::function<void(const Q &, Q &)>
-      cheap_hessian(const Q &q) override
+      CheapPart
+      cheap_part(const Q &q) override
       {
         // J may not have been there: while a log is replayed, it stands still.
         const auto question = EvaluationLog::checksum(q);
         for (auto it = recent.rbegin(); it != recent.rend(); ++it)
           if (it->question == question)
-            return J.field_hessian(q, J.outer.gradient(it->metrics.means));
+            {
+              CheapPart part;
+              part.hessian =
+                J.field_hessian(q,
+                                J.outer.gradient(it->metrics.means),
+                                part.gradient);
+              return part;
+            }
         AssertThrow(false, ExcMessage("a point that was never evaluated"));
         return {};
       }

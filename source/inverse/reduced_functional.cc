@@ -419,7 +419,8 @@ namespace Palpate
   template <int dim>
   std::function<void(const std::vector<double> &, std::vector<double> &)>
   ReducedFunctional<dim>::field_hessian(const Q                   &q,
-                                        const std::vector<double> &slopes) const
+                                        const std::vector<double> &slopes,
+                                        Q &gradient) const
   {
     const auto counts = [this, slopes](const unsigned int i) {
       return terms[i].weight != 0 && !terms[i].objective->depends_on_state() &&
@@ -442,6 +443,8 @@ namespace Palpate
     for (unsigned int i = 0; i < terms.size(); ++i)
       if (counts(i))
         terms[i].objective->field_gradient(context(*fields), slopes[i], *duals);
+    gradient.assign(q.size(), 0.);
+    parameterization.vjp(q, *duals, gradient);
     return [=](const Q &v, Q &Rv) {
       Fields dfields;
       parameterization.jvp(q, v, dfields);

@@ -1,59 +1,38 @@
 #include <palpate/optimizers/compact_bfgs.h>
 
 #include <cmath>
-#include <utility>
 
 namespace Palpate
 {
   using namespace dealii;
 
-  void
-  CompactBfgs::updateStorage(const ROL::Vector<double> &x,
-                             const ROL::Vector<double> &gradient,
-                             const ROL::Vector<double> &gradient_before,
-                             const ROL::Vector<double> &step,
-                             const double               length,
-                             const int                  iteration)
+  bool
+  CompactBfgs::add(const std::shared_ptr<const Q> &step,
+                   const std::shared_ptr<const Q> &change)
   {
-    ROL::lBFGS<double>::updateStorage(
-      x, gradient, gradient_before, step, length, iteration);
-    const auto       &state = *std::as_const(*this).get_state();
-    const std::size_t m     = state.product.size();
-    if (m == 0)
-      return;
-    // ROL refuses pairs without curvature; with more than one pair stored the
-    // newest step is then the object it was before.
-    const bool refused = m == s.size() && state.iterDiff.back().get() == newest;
-    newest             = state.iterDiff.back().get();
-    if (refused)
-      return;
-    if (m == s.size()) // full: the oldest pair has left
-      for (auto *matrix : {&ss, &sy})
-        {
-          matrix->erase(matrix->begin());
-          for (auto &row : *matrix)
-            row.erase(row.begin());
-        }
-    s.clear();
-    y.clear();
-    for (std::size_t i = 0; i < m; ++i)
-      {
-        s.push_back(WeightedVector::of(*state.iterDiff[i]).data());
-        y.push_back(WeightedVector::of(*state.gradDiff[i]).data());
-      }
     // Products with the new pair: S^T W s, S^T y, Y^T s, and |y|^2 in the dual
     // norm.
-    const std::size_t   n = space->weights.size();
-    std::vector<double> weighted(n), product(3 * m + 1, 0.);
+    const std::size_t n = space->weights.size(), m = pairs.size() + 1;
+    s.push_back(step->data());
+    y.push_back(change->data());
+    Q weighted(n), product(3 * m + 1, 0.);
     for (std::size_t i = 0; i < n; ++i)
       {
-        weighted[i] = space->weights[i] * s.back()[i];
-        product[3 * m] += y.back()[i] * y.back()[i] / space->weights[i];
+        weighted[i] = space->weights[i] * (*step)[i];
+        product[3 * m] += (*change)[i] * (*change)[i] / space->weights[i];
       }
     multiply_columns(n, s, weighted.data(), &product[0]);
-    multiply_columns(n, s, y.back(), &product[m]);
-    multiply_columns(n, y, s.back(), &product[2 * m]);
+    multiply_columns(n, s, change->data(), &product[m]);
+    multiply_columns(n, y, step->data(), &product[2 * m]);
     Utilities::MPI::sum(product, space->comm, product);
+    const double curvature = product[2 * m - 1];
+    if (!(curvature > 1e-8 * std::sqrt(product[m - 1] * product[3 * m])))
+      {
+        s.pop_back();
+        y.pop_back();
+        return false;
+      }
+    pairs.push_back({step, change, {}});
     for (auto *matrix : {&ss, &sy})
       {
         for (auto &row : *matrix)
@@ -66,35 +45,47 @@ namespace Palpate
         sy[i][m - 1]                = product[m + i];
         sy[m - 1][i]                = product[2 * m + i];
       }
-    theta = product[3 * m] / sy[m - 1][m - 1];
-
-    // S^T R S, and |y - R s|^2 of the new pair.
-    std::vector<double> sRs(m * m + 1, 0.);
-    R = hessian_at ? hessian_at(WeightedVector::of(x)) : Product();
-    Rs.assign(R ? m : 0, Q());
-    Rs_columns.clear();
-    if (R)
+    if (m <= storage)
+      return true;
+    pairs.erase(pairs.begin());
+    s.erase(s.begin());
+    y.erase(y.begin());
+    for (auto *matrix : {&ss, &sy})
       {
-        for (std::size_t i = 0; i < m; ++i)
-          {
-            R(WeightedVector::of(*state.iterDiff[i]), Rs[i]);
-            Rs_columns.push_back(Rs[i].data());
-            multiply_columns(n, s, Rs[i].data(), &sRs[i * m]);
-          }
-        for (std::size_t i = 0; i < n; ++i)
-          sRs[m * m] +=
-            std::pow(y.back()[i] - Rs.back()[i], 2) / space->weights[i];
-        Utilities::MPI::sum(sRs, space->comm, sRs);
-        for (std::size_t i = 0; i < m; ++i)
-          if (sRs[i * m + i] < 0) // a term that does not keep its promise
-            R = Product();
+        matrix->erase(matrix->begin());
+        for (auto &row : *matrix)
+          row.erase(row.begin());
       }
-    if (R) // not zero, where R s is all of y
-      theta = std::min(theta,
-                       std::max(1e-3 * theta,
-                                std::sqrt(sRs[m * m] / ss[m - 1][m - 1])));
-    else
-      std::fill(sRs.begin(), sRs.end(), 0.);
+    return true;
+  }
+
+  void
+  CompactBfgs::start_from(const double factor, const Product &more)
+  {
+    const std::size_t n = space->weights.size(), m = pairs.size();
+    theta = factor;
+    R     = more;
+    Rs.clear();
+    Q sRs(m * m, 0.); // S^T R S
+    for (std::size_t i = 0; i < m && R; ++i)
+      {
+        R(*pairs[i].s, pairs[i].Rs);
+        Rs.push_back(pairs[i].Rs.data());
+        multiply_columns(n, s, pairs[i].Rs.data(), &sRs[i * m]);
+      }
+    if (R)
+      Utilities::MPI::sum(sRs, space->comm, sRs);
+    for (std::size_t i = 0; i < m && R; ++i)
+      if (!(theta * ss[i][i] + sRs[i * m + i] > 0)) // does not keep its promise
+        {
+          R     = Product();
+          theta = sy[m - 1][m - 1] / ss[m - 1][m - 1];
+          sRs.assign(m * m, 0.);
+        }
+    if (!R)
+      Rs.clear();
+    if (m == 0)
+      return;
 
     // M = [S^T B_0 S, L; L^T, -D], L and D of S^T Y.
     scaling.resize(2 * m);
@@ -120,43 +111,132 @@ namespace Palpate
   }
 
   void
-  CompactBfgs::applyB(ROL::Vector<double>       &Bv,
-                      const ROL::Vector<double> &v) const
+  CompactBfgs::vmult(const Q &v, Q &Bv) const
   {
-    const std::vector<double> &in  = WeightedVector::of(v);
-    std::vector<double>       &out = WeightedVector::of(Bv);
-    const std::size_t          n = in.size(), m = s.size();
+    const std::size_t n = v.size(), m = pairs.size();
+    Q                 Rv(n, 0.);
+    if (R)
+      R(v, Rv);
+    // B v = theta W (v + S p_s) + R v + (R S) p_s + Y p_y, p = -M^-1 U^T v.
+    dealii::Vector<double> p(2 * m);
+    Q                      sum = v;
+    if (m > 0)
+      {
+        Q weighted(n), product(3 * m, 0.);
+        for (std::size_t i = 0; i < n; ++i)
+          weighted[i] = space->weights[i] * v[i];
+        multiply_columns(n, s, weighted.data(), &product[0]);
+        multiply_columns(n, y, v.data(), &product[m]);
+        if (R)
+          multiply_columns(n, Rs, v.data(), &product[2 * m]);
+        Utilities::MPI::sum(product, space->comm, product);
+        for (std::size_t i = 0; i < m; ++i)
+          {
+            p[i]     = scaling[i] * (theta * product[i] + product[2 * m + i]);
+            p[m + i] = scaling[m + i] * product[m + i];
+          }
+        middle.solve(p);
+        for (std::size_t i = 0; i < 2 * m; ++i)
+          p[i] *= -scaling[i];
+        if (theta != 0)
+          add_columns(n, s, &p[0], sum.data());
+      }
+    Bv.resize(n);
     for (std::size_t i = 0; i < n; ++i)
-      out[i] = space->weights[i] * in[i];
+      Bv[i] = theta * space->weights[i] * sum[i] + Rv[i];
     if (m == 0)
       return;
-    // B v = B_0 (v + S p_s) + Y p_y with p = -M^-1 U^T v.
-    Q Rv(n, 0.);
     if (R)
-      R(in, Rv);
-    dealii::Vector<double> p(2 * m);
-    {
-      std::vector<double> product(3 * m, 0.);
-      multiply_columns(n, s, out.data(), &product[0]);
-      multiply_columns(n, y, in.data(), &product[m]);
-      if (R)
-        multiply_columns(n, Rs_columns, in.data(), &product[2 * m]);
-      Utilities::MPI::sum(product, space->comm, product);
-      for (std::size_t i = 0; i < m; ++i)
-        {
-          p[i]     = scaling[i] * (theta * product[i] + product[2 * m + i]);
-          p[m + i] = scaling[m + i] * product[m + i];
-        }
-    }
-    middle.solve(p);
-    for (std::size_t i = 0; i < 2 * m; ++i)
-      p[i] *= -scaling[i];
-    out = in;
-    add_columns(n, s, &p[0], out.data());
+      add_columns(n, Rs, &p[0], Bv.data());
+    add_columns(n, y, &p[m], Bv.data());
+  }
+
+  HessianModel::HessianModel(
+    const std::shared_ptr<const VectorSpace>       &space,
+    const std::function<CheapPart(const Q &point)> &part_at)
+    : space(space)
+    , part_at(part_at)
+    , plain(space, 20)
+    , hidden(space, 20)
+    , whole(space, 5)
+  {}
+
+  void
+  HessianModel::start(const Q &point)
+  {
+    if (part_at)
+      part = part_at(point);
+  }
+
+  void
+  HessianModel::updateStorage(const ROL::Vector<double> &x,
+                              const ROL::Vector<double> &gradient,
+                              const ROL::Vector<double> &gradient_before,
+                              const ROL::Vector<double> &step,
+                              const double,
+                              const int)
+  {
+    const std::size_t n = space->weights.size();
+    const auto        s = std::make_shared<const Q>(WeightedVector::of(step));
+    Q                 y = WeightedVector::of(gradient);
     for (std::size_t i = 0; i < n; ++i)
-      out[i] = theta * space->weights[i] * out[i] + Rv[i];
-    if (R)
-      add_columns(n, Rs_columns, &p[0], out.data());
-    add_columns(n, y, &p[m], out.data());
+      y[i] -= WeightedVector::of(gradient_before)[i];
+    // |s|^2, |y|^2 and y . s.
+    const auto measure = [&](const Q &y) {
+      std::vector<double> sums(3, 0.);
+      for (std::size_t i = 0; i < n; ++i)
+        {
+          sums[0] += space->weights[i] * (*s)[i] * (*s)[i];
+          sums[1] += y[i] * y[i] / space->weights[i];
+          sums[2] += y[i] * (*s)[i];
+        }
+      Utilities::MPI::sum(sums, space->comm, sums);
+      return sums;
+    };
+    updated = true;
+    CheapPart now;
+    if (part_at)
+      now = part_at(WeightedVector::of(x));
+    if (!now.hessian || !part.hessian)
+      {
+        const auto sums = measure(y);
+        if (plain.add(s, std::make_shared<const Q>(y)))
+          plain.start_from(sums[1] / sums[2], {});
+        return;
+      }
+    Q rest(n);
+    for (std::size_t i = 0; i < n; ++i)
+      rest[i] = y[i] - (now.gradient[i] - part.gradient[i]);
+    const auto   sums  = measure(rest);
+    const double scale = std::sqrt(sums[1] / sums[0]);
+    part               = std::move(now);
+    hidden.add(s, std::make_shared<const Q>(std::move(rest)));
+    // Not zero, where the part is all there is.
+    hidden.start_from(std::max(scale,
+                               1e-6 * std::sqrt(measure(y)[1] / sums[0])),
+                      {});
+    whole.add(s, std::make_shared<const Q>(std::move(y)));
+    whole.start_from(0, [this](const Q &v, Q &Bv) {
+      Q Rv(v.size(), 0.);
+      part.hessian(v, Rv);
+      hidden.vmult(v, Bv);
+      for (std::size_t i = 0; i < v.size(); ++i)
+        Bv[i] += Rv[i];
+    });
+  }
+
+  void
+  HessianModel::applyB(ROL::Vector<double>       &Bv,
+                       const ROL::Vector<double> &v) const
+  {
+    const bool structured = updated && part.hessian;
+    (structured ? whole : plain)
+      .vmult(WeightedVector::of(v), WeightedVector::of(Bv));
+  }
+
+  void
+  HessianModel::applyH(ROL::Vector<double> &, const ROL::Vector<double> &) const
+  {
+    AssertThrow(false, ExcNotImplemented());
   }
 } // namespace Palpate

@@ -111,11 +111,13 @@ namespace Palpate
              SmoothFunction                                        &function,
              const std::function<void(const OptimizerIteration &)> &callback,
              const std::function<unsigned long()> &solves_so_far,
+             HessianModel                         *model,
              OptimizerResult                      &result)
         : parameters(parameters)
         , function(function)
         , callback(callback)
         , solves_so_far(solves_so_far)
+        , model(model)
         , result(result)
       {}
 
@@ -123,7 +125,11 @@ namespace Palpate
       check(ROL::AlgorithmState<double> &state) override
       {
         if (state.iter == 0)
-          result.first_gradient_norm = state.gnorm;
+          {
+            result.first_gradient_norm = state.gnorm;
+            if (model != nullptr)
+              model->start(WeightedVector::of(*state.iterateVec));
+          }
         // ROL also reports rejected steps as iterations: the value stays.
         const bool moved     = (state.iter == 0 || state.value < last_value);
         result.iterations    = state.iter;
@@ -171,6 +177,7 @@ namespace Palpate
       SmoothFunction                                        &function;
       const std::function<void(const OptimizerIteration &)> &callback;
       const std::function<unsigned long()>                  &solves_so_far;
+      HessianModel                                          *model; ///< or null
       OptimizerResult                                       &result;
       double       last_value  = std::numeric_limits<double>::max();
       unsigned int small_steps = 0;
@@ -215,25 +222,22 @@ namespace Palpate
     general.set("Output Level", 0);
     const bool bfgs_model = parameters.method == "lbfgs";
     general.sublist("Krylov").set("Iteration Limit", bfgs_model ? 20 : 50);
-    ROL::Ptr<ROL::Secant<double>> bfgs;
+    ROL::Ptr<HessianModel> bfgs;
     if (bfgs_model)
       {
-        const int storage = 20;
-        bfgs              = ROL::makePtr<CompactBfgs>(space,
-                                         storage,
-                                         [&](const std::vector<double> &q) {
-                                           return function.cheap_hessian(q);
-                                         });
-        auto &secant      = general.sublist("Secant");
+        bfgs =
+          ROL::makePtr<HessianModel>(space, [&](const std::vector<double> &q) {
+            return function.cheap_part(q);
+          });
+        auto &secant = general.sublist("Secant");
         secant.set("Type", "Limited-Memory BFGS");
-        secant.set("Maximum Storage", storage);
         secant.set("Use as Hessian", true);
         secant.set("Use as Preconditioner", false);
       }
     OptimizerResult result;
     result.q    = start;
     auto status = ROL::makePtr<Status>(
-      parameters, function, callback, solves_so_far, result);
+      parameters, function, callback, solves_so_far, bfgs.get(), result);
     ROL::TypeB::LinMoreAlgorithm<double> algorithm(list, bfgs);
     std::ostream                         silent(nullptr);
     algorithm.setStatusTest(status, false);

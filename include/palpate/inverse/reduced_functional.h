@@ -100,8 +100,11 @@ namespace Palpate
     /// v -> R v (dual), the positive (Gauss-Newton) Hessian at q of the terms
     /// that do not see the state; empty without such terms. No solves.
     /// @param slopes of the outer function at q; those below 0 are left out
+    /// @param gradient of these terms (dual)
     std::function<void(const Q &v, Q &Rv)>
-    field_hessian(const Q &q, const std::vector<double> &slopes) const;
+    field_hessian(const Q                   &q,
+                  const std::vector<double> &slopes,
+                  Q                         &gradient) const;
 
     /// Weighted contribution of each term at the last point: OuterFunction
     /// makes the value of them, by default their sum.

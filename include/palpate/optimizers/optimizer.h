@@ -11,6 +11,16 @@
 
 namespace Palpate
 {
+  /// What costs no solves of a function, at one point.
+  struct CheapPart
+  {
+    std::vector<double> gradient; ///< dual
+    /// v -> Rv (dual), a positive approximation of its Hessian; empty if there
+    /// is no such part. Products are collective.
+    std::function<void(const std::vector<double> &v, std::vector<double> &Rv)>
+      hessian;
+  };
+
   /// A function of a vector that is spread over ranks; what optimizers see.
   class SmoothFunction
   {
@@ -25,13 +35,10 @@ namespace Palpate
     gradient(const Q &q, Q &g) = 0;
     virtual void
     hessian(const Q &q, const Q &v, Q &Hv) = 0;
-    /**
-     * A positive approximation of the Hessian at q of the part of the function
-     * that costs no solves, as v -> Rv (dual): quasi-Newton models start from
-     * it. Empty if there is no such part. Collective, as are its products.
-     */
-    virtual std::function<void(const Q &v, Q &Rv)>
-    cheap_hessian(const Q &q)
+    /// The part that costs no solves, which quasi-Newton models then need not
+    /// learn; at an evaluated point. Collective.
+    virtual CheapPart
+    cheap_part(const Q &q)
     {
       (void)q;
       return {};
