@@ -451,6 +451,18 @@ namespace Palpate
     return hash;
   }
 
+  template <int dim>
+  bool
+  Problem<dim>::is_driven() const
+  {
+    bool driven = prescribed_motion != nullptr || prescribe_registered;
+    for (const auto &force : equilibrium->forces)
+      driven = driven || !force->has_potential();
+    return driven || std::find(force_names.begin(),
+                               force_names.end(),
+                               "external charges") != force_names.end();
+  }
+
   template class Problem<2>;
   template class Problem<3>;
   template double

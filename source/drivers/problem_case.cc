@@ -20,6 +20,26 @@ namespace Palpate
 {
   using namespace dealii;
 
+  namespace
+  {
+    /// Arrays of a network that this file does not ask for: key and entry.
+    std::vector<std::pair<std::string, std::string>>
+    unused_arrays(const Parameters &parameters)
+    {
+      // Without telling that they were read.
+      auto      &prm   = const_cast<ParameterHandler &>(parameters.handler);
+      const bool finds = prm.get("Task") == "identify";
+      std::vector<std::pair<std::string, std::string>> result;
+      if (!finds && prm.get({"Stiffness"}, "Source") != "pack")
+        result.emplace_back("spring_constant", "Stiffness/Source");
+      if (prm.get({"Loads"}, "Mass") != "pack")
+        result.emplace_back("mass", "Loads/Mass");
+      if (prm.get({"Loads"}, "Charge") != "pack")
+        result.emplace_back("charge", "Loads/Charge");
+      return result;
+    }
+  } // namespace
+
   template <int dim>
   CaseData<dim>
   load_case(Parameters               &parameters,
@@ -29,6 +49,9 @@ namespace Palpate
   {
     CaseData<dim>     data;
     const bool        network = is_network(parameters);
+    const auto        unused  = network
+                                  ? unused_arrays(parameters)
+                                  : std::vector<std::pair<std::string, std::string>>();
     const std::string task    = parameters.get("Task");
     if (network && task != "forward" && task != "simulate" &&
         task != "evaluate" && task != "identify" && task != "verify")
@@ -164,6 +187,10 @@ namespace Palpate
         if (network)
           Network::label_vertices(data.mesh);
       }
+    for (const auto &[key, entry] : unused)
+      if (data.arrays.count(key) > 0)
+        data.notes.push_back("key '" + key + "' is not used, as " + entry +
+                             " is not pack");
     for (const auto &note : data.notes)
       log << "note: " << data.source << ": " << note << std::endl;
     return data;
@@ -285,12 +312,22 @@ namespace Palpate
     const std::string         kind = parameters.get("Constrained vertices");
     std::set<std::array<unsigned int, 2>> edges; // constrained edges
     std::set<unsigned int>                ids;
+    const auto                            any_vertex = [&]() {
+      const bool any =
+        std::find(vertex.begin(), vertex.end(), true) != vertex.end();
+      return Utilities::MPI::max(any ? 1 : 0, comm) > 0;
+    };
     if (kind == "boundary_nodes")
       {
         const auto &flags =
           array("boundary_nodes", "Constrained vertices = boundary_nodes");
         for (std::size_t v = 0; v < n; ++v)
           vertex[v] = flags.values[v] != 0;
+        if (time && !any_vertex())
+          throw InputError(data.source,
+                           "key 'boundary_nodes': all 0, expected a vertex to "
+                           "constrain (or Boundary conditions/Constrained "
+                           "vertices = none)");
       }
     else if (kind == "formula")
       {
@@ -308,6 +345,10 @@ namespace Palpate
               vertex[v] = value > 0;
             }
         });
+        if (!any_vertex())
+          parameters.fail("Constrained formula",
+                          "is above 0 at no vertex, expected one at least (or "
+                          "Constrained vertices = none)");
       }
     else if (data.mesh.is_network() && kind != "none")
       parameters.fail("Constrained vertices",

@@ -227,7 +227,12 @@ namespace Palpate
       mass = array("mass", "Loads/Mass = pack").values;
     else if (text.find(':') != std::string::npos)
       {
-        const auto of_label = parameters.get_map("Mass", 1);
+        const auto  of_label = parameters.get_map("Mass", 1);
+        const auto &labels   = data.mesh.vertex_labels;
+        for (const auto &[label, m] : of_label)
+          if (std::find(labels.begin(), labels.end(), label) == labels.end())
+            parameters.fail("Mass",
+                            "no vertex has label " + std::to_string(label));
         for (std::size_t v = 0; v < mass.size(); ++v)
           {
             const auto it = of_label.find(data.mesh.vertex_labels[v]);
@@ -329,6 +334,10 @@ namespace Palpate
     const Parameters::Section section(parameters, "Parameterization");
     const std::string         type = parameters.get("Type");
     std::vector<std::unique_ptr<Parameterization<dim>>> parts;
+    if (network && type == "per spring")
+      parameters.fail("Type",
+                      "per spring is for springs in cells, expected per cell: "
+                      "the cells of a network are its springs");
     if (type != "none")
       {
         parts.push_back(Registry<Parameterization<dim>>::create(type));
@@ -361,8 +370,9 @@ namespace Palpate
                         std::string(name) +
                           " is a field of networks, expected Model/Type = edge "
                           "springs");
-    if (std::find(unknown.begin(), unknown.end(), "spring_stiffness") !=
-        unknown.end())
+    if (std::find(unknown.begin(),
+                  unknown.end(),
+                  network ? "stiffness" : "spring_stiffness") != unknown.end())
       for (const char *bound : {"Lower bound", "Upper bound"})
         if (!parameters.is_set(bound))
           parameters.fail(bound,
@@ -404,7 +414,7 @@ namespace Palpate
                             "another one or another Model/Type; friction and "
                             "viscosities start from their entries, above 0, "
                             "charges from Loads/Charge density (networks: "
-                            "Charge)");
+                            "Charge), external ones from External charges");
         }
     if (all["stiffness"].values != stiffness.values) // the springs are given
       {

@@ -279,6 +279,14 @@ namespace Palpate
       }
     problem.add_gradient(rhs, current.adjoints, *current.duals);
     current.duals->add(1., *current.direct_duals);
+    for (const auto &[name, field] : current.fields)
+      {
+        double sum = 0;
+        for (const double g : (*current.duals)[name].values)
+          sum += std::abs(g);
+        if (Utilities::MPI::max(std::isfinite(sum) ? 0 : 1, comm) > 0)
+          throw SolverError("the gradient by " + name + " is not finite");
+      }
     current.has_gradient = true;
     if (current.rederive)
       problem.counts = before;

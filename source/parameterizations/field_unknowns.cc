@@ -218,9 +218,9 @@ namespace Palpate
         if (largest == 0)
           throw EntryError(
             "Parameterization/More unknowns",
-            name + " starts at 0, where nothing tells its size and "
-                   "the forces between charges, quadratic in it, have "
-                   "no derivative; expected another start in Loads");
+            name + " starts at 0, where nothing tells its size (and forces "
+                   "between charges, quadratic in them, have no derivative); "
+                   "expected another start in Loads");
         scale = largest;
       }
     for (double &v : x)

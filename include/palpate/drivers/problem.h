@@ -215,6 +215,9 @@ namespace Palpate
     std::vector<Snapshot<dim>>      moving;
     std::vector<std::string>        force_names; ///< of the equilibrium
     bool writes_electric_field = false;          ///< simulate, networks
+    /// True if something from outside may give energy to a motion.
+    bool
+                                     is_driven() const;
     std::unique_ptr<MovingBody<dim>> body;
     /// Of an objective; snapshots are states at these times [s].
     std::unique_ptr<Trajectory<dim>> trajectory;

@@ -202,6 +202,7 @@ namespace Palpate
                 for (unsigned int d = 0; d < dim; ++d)
                   mine.push_back(x[d] + c.state.u.local_element(n * dim + d));
                 mine.push_back(q[n]);
+                mine.push_back(D.node_vertices[n][0]);
               }
           const auto of_ranks   = Utilities::MPI::all_gather(D.comm, mine);
           const unsigned int me = Utilities::MPI::this_mpi_process(D.comm);
@@ -210,8 +211,11 @@ namespace Palpate
               if (r == me)
                 first = charges.size();
               const auto &v = of_ranks[r];
-              for (std::size_t i = 0; i < v.size(); i += dim + 1)
-                charges.add(v[i], v[i + 1], v[i + 2], v[i + 3]);
+              for (std::size_t i = 0; i < v.size(); i += dim + 2)
+                {
+                  charges.add(v[i], v[i + 1], v[i + 2], v[i + 3]);
+                  charges.vertex.push_back(static_cast<unsigned int>(v[i + 4]));
+                }
               if (r == me)
                 last = charges.size();
             }

@@ -11,16 +11,27 @@ namespace Palpate
     potential.assign(n, 0.);
   }
 
+  namespace
+  {
+    std::string
+    number(const PointCharges &charges, const std::size_t i)
+    {
+      return std::to_string(charges.vertex.empty() ? i : charges.vertex[i]);
+    }
+  } // namespace
+
   void
   require_places(const PointCharges &charges)
   {
     for (std::size_t i = 0; i < charges.size(); ++i)
       for (const auto &x : charges.x)
         if (!(std::abs(x[i]) < 1e150))
-          throw SolverError("charge " + std::to_string(i) +
-                            " is at no finite place: charges that repel each "
-                            "other fly apart; expected pins, springs or a "
-                            "shorter time");
+          throw SolverError(
+            (charges.vertex.empty() ? "charge " : "the charge of vertex ") +
+            number(charges, i) +
+            " is at no finite place: charges that repel each "
+            "other fly apart; expected pins, springs or a "
+            "shorter time");
   }
 
   void
@@ -36,10 +47,11 @@ namespace Palpate
         if (charges.x[0][i] == charges.x[0][j] &&
             charges.x[1][i] == charges.x[1][j] &&
             charges.x[2][i] == charges.x[2][j])
-          throw SolverError("charges " + std::to_string(j) + " and " +
-                            std::to_string(i) +
-                            " are at one place, where their force is infinite; "
-                            "expected a distance between them");
+          throw SolverError(
+            (charges.vertex.empty() ? "charges " : "the charges of vertices ") +
+            number(charges, j) + " and " + number(charges, i) +
+            " are at one place, where their force is infinite; "
+            "expected a distance between them");
   }
 
   void

@@ -72,6 +72,8 @@ namespace Palpate
             strengths.push_back(Q);
             paths.push_back(path);
           }
+        if (paths.empty())
+          parameters.fail(entry, "'" + text + "': expected charges or nothing");
       }
 
       bool

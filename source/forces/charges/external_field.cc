@@ -16,7 +16,7 @@ namespace Palpate
      * A given electric field e(x, t) acts on the charges of the vertices where
      * they are: F_i = q_i e(x_i, t) (doc/theory.md 13). It need not have a
      * potential. Its derivative by the place is a difference of fourth order
-     * over a thousandth of an edge.
+     * over a ten-thousandth of the body's size.
      */
     class ExternalField : public MatrixFreeForce<3>
     {
@@ -107,11 +107,12 @@ namespace Palpate
                     const Vector       &du,
                     Vector             &dh) const override
       {
+        const double step = step_of(c.discretization);
         for_each_vertex(c,
                         [&](const unsigned int n, const double q, const T1 &x) {
                           add_at_node<dim>(dh,
                                            n,
-                                           -q * (gradient(c, n, x) *
+                                           -q * (gradient(c, n, x, step) *
                                                  at_node<dim>(du, n)));
                         });
       }
@@ -120,13 +121,14 @@ namespace Palpate
                                const Vector       &lambda,
                                Vector             &g) const override
       {
-        for_each_vertex(c,
-                        [&](const unsigned int n, const double q, const T1 &x) {
-                          add_at_node<dim>(g,
-                                           n,
-                                           -q * (transpose(gradient(c, n, x)) *
-                                                 at_node<dim>(lambda, n)));
-                        });
+        const double step = step_of(c.discretization);
+        for_each_vertex(
+          c, [&](const unsigned int n, const double q, const T1 &x) {
+            add_at_node<dim>(g,
+                             n,
+                             -q * (transpose(gradient(c, n, x, step)) *
+                                   at_node<dim>(lambda, n)));
+          });
       }
 
       void
@@ -195,32 +197,58 @@ namespace Palpate
       T2
       gradient(const Context<dim> &c,
                const unsigned int  node,
-               const T1           &x) const
+               const T1           &x,
+               const double        step) const
       {
-        const double step = 1e-3 * length_of(c.discretization);
-        T2           G;
+        const auto at = [&](const unsigned int j, const double way) {
+          Point<dim> place(x);
+          place[j] += way;
+          T1 e;
+          for (unsigned int d = 0; d < dim; ++d)
+            e[d] = field->value(place, d);
+          return e;
+        };
+        T2 G;
         for (unsigned int j = 0; j < dim; ++j)
           {
-            T1 dx;
-            dx[j] = step;
-            const T1 e =
-              (8. * (value(c, node, x + dx) - value(c, node, x - dx)) -
-               (value(c, node, x + 2. * dx) - value(c, node, x - 2. * dx))) /
-              (12 * step);
+            const T1 e = (8. * (at(j, step) - at(j, -step)) -
+                          (at(j, 2 * step) - at(j, -2 * step))) /
+                         (12 * step);
+            if (!std::isfinite(e.norm_square()))
+              throw SolverError(
+                "the external field has no derivative at vertex " +
+                std::to_string(c.discretization.node_vertices[node][0]) +
+                ": it is not finite everywhere within " +
+                std::to_string(2 * step) + " m of it");
             for (unsigned int i = 0; i < dim; ++i)
               G[i][j] = e[i];
           }
         return G;
       }
 
-      /// The length of a spring, or about that of an edge.
+      /// A ten-thousandth of the body's size, but not lost beside the places.
+      /// Collective.
       static double
-      length_of(const Discretization<dim> &D)
+      step_of(const Discretization<dim> &D)
       {
-        if (!D.is_network())
-          return std::cbrt(D.volume[0]);
-        const auto v = D.mesh.vertices_of(0);
-        return D.mesh.vertices[v[0]].distance(D.mesh.vertices[v[1]]);
+        std::vector<double> largest(2 * dim, -1e300); // x and -x
+        for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+          for (unsigned int d = 0; d < dim; ++d)
+            {
+              const double x     = D.node_position(n)[d];
+              largest[2 * d]     = std::max(largest[2 * d], x);
+              largest[2 * d + 1] = std::max(largest[2 * d + 1], -x);
+            }
+        Utilities::MPI::max(largest, D.comm, largest);
+        double square = 0, far = 0;
+        for (unsigned int d = 0; d < dim; ++d)
+          {
+            square += std::pow(largest[2 * d] + largest[2 * d + 1], 2);
+            far = std::max(
+              {far, std::abs(largest[2 * d]), std::abs(largest[2 * d + 1])});
+          }
+        const double step = std::max(1e-4 * std::sqrt(square), 1e-6 * far);
+        return step > 0 ? step : 1e-4;
       }
 
       VertexCharges                  own;

@@ -12,8 +12,9 @@ namespace Palpate
     prm.declare_entry("Rest length ratio",
                       "1",
                       Patterns::Double(),
-                      "edge springs: rest lengths over the lengths of the "
-                      "network, where the pack has none (rest_length).");
+                      "edge springs: rest lengths over the pack's "
+                      "rest_length or, where it has none, the lengths of the "
+                      "network.");
   }
 
   template <int dim>
@@ -40,8 +41,9 @@ namespace Palpate
       {
         const double now =
           m.vertices[m.springs[k][0]].distance(m.vertices[m.springs[k][1]]);
-        length.push_back(given != data.arrays.end() ? given->second.values[k]
-                                                    : rest_length_ratio * now);
+        length.push_back(rest_length_ratio * (given != data.arrays.end()
+                                                ? given->second.values[k]
+                                                : now));
         if (!(length[k] == 0 || now > 1e-9 * length[k]))
           throw InputError(data.source,
                            "spring " + std::to_string(k) +

@@ -17,6 +17,8 @@ namespace Palpate
   {
     std::array<std::vector<double>, 3> x; ///< [m]
     std::vector<double>                q; ///< [C]
+    /// Numbers of their vertices, for messages; may be empty.
+    std::vector<unsigned int> vertex;
 
     std::size_t
     size() const
