@@ -183,11 +183,8 @@ namespace Palpate
         Assimp::Importer importer;
         importer.SetPropertyInteger(AI_CONFIG_PP_SBP_REMOVE,
                                     aiPrimitiveType_POINT);
-        const aiScene *scene =
-          importer.ReadFile(filename,
-                            aiProcess_JoinIdenticalVertices |
-                              aiProcess_PreTransformVertices |
-                              aiProcess_SortByPType);
+        const aiScene *scene = importer.ReadFile(
+          filename, aiProcess_PreTransformVertices | aiProcess_SortByPType);
         if (scene == nullptr || scene->mNumMeshes == 0)
           throw InputError(filename,
                            "cannot be read, expected a surface (" +
@@ -196,7 +193,8 @@ namespace Palpate
         SerialMesh<3>                          mesh;
         std::vector<std::vector<unsigned int>> cells;
         std::vector<int>                       labels;
-        // Points that parts share are there once.
+        // Points that faces and parts share are there once. (assimp's joining
+        // takes what is not finite for any other point.)
         std::map<std::array<float, 3>, unsigned int> known;
         for (unsigned int m = 0; m < scene->mNumMeshes; ++m)
           {
