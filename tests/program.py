@@ -2207,8 +2207,8 @@ end
     check(s["sizes"]["cells"] == 19, "the edges of six tetrahedra in a cube")
 
     # Wrong input: one line, exit code 2.
-    def refused(text, message, settings=()):
-        done = run(write("wrong.prm", text), settings, code=2)
+    def refused(text, message, settings=(), code=2):
+        done = run(write("wrong.prm", text), settings, code=code)
         check(message in done.stderr and len(done.stderr.splitlines()) == 1,
               f"refused: {done.stderr.strip()}")
 
@@ -2246,6 +2246,13 @@ end
     for settings, message in (
             (["Loads/Mass=0"], "expected values between"),
             (["Loads/Charge=1: 1e-6; 4: 1"], "no vertex has label 4"),
+            (["Loads/Mass=1: 1; 5: 3"], "no vertex has label 5"),
+            (["Loads/External charges=;"], "expected charges or nothing"),
+            (["Boundary conditions/Constrained vertices=formula",
+              "Boundary conditions/Constrained formula=x - 99"],
+             "is above 0 at no vertex"),
+            (["Task=identify", "Parameterization/Type=per spring"],
+             "expected per cell"),
             (["Loads/Charge density=1"], "expected none beside"),
             (["Loads/Charge=pack"], "key 'charge' is missing"),
             (["Loads/Density=3"], "no effect"),
@@ -2286,11 +2293,74 @@ end
     check("vertex 0 is at the place" in done.stderr, "the same on two ranks")
     check(np.isfinite(r["displacement"]).all() and
           np.isfinite(r["velocity"]).all(), "no NaN in the file")
-    # Two charges at one place, though their spring does not mind.
-    np.savez(OUT / "pair.npz", mesh_points=np.zeros((2, 3)),
-             springs=np.array([[0, 1]]), charge=np.array([1e-5, -1e-5]))
-    refused(free.replace(str(chain), str(OUT / "pair.npz")).replace(
-        "  set Gravity = 0, 0, -9.81\n", "  set Charge = pack\n"), "at one place")
+    # Two charges at one place, though their spring does not mind; the vertex
+    # before them has none.
+    np.savez(OUT / "pair.npz", mesh_points=np.array([[1., 0, 0], [0, 0, 0], [0, 0, 0]]),
+             springs=np.array([[1, 2], [0, 1]]), charge=np.array([0, 1e-5, -1e-5]))
+    charged = free.replace("  set Gravity = 0, 0, -9.81\n", "  set Charge = pack\n")
+    refused(charged.replace(str(chain), str(OUT / "pair.npz")),
+            "charges of vertices 1 and 2 are at one place")
+    # Unlike charges that nearly meet, and steps too long for it.
+    np.savez(OUT / "near.npz", mesh_points=np.array([[0., 0, 0], [1, 0, 0]]),
+             springs=np.array([[0, 1]]), charge=np.array([1e-3, -1e-3]),
+             spring_constant=np.array([7.]))
+    near = write("near.prm", charged.replace(str(chain), str(OUT / "near.npz"))
+                 .replace("set Value = 10", "set Value = 1e-3"))
+    _, s, _ = run(near, ["Time/Step=0.1", "Time/End=5"])
+    check(any("the energy rose by" in w for w in s["warnings"]),
+          f"a warning of the energy: {s['warnings']}")
+    done = subprocess.run([PALPATE, str(near), "--dry-run"], cwd=ROOT, text=True,
+                          timeout=100, capture_output=True)
+    check("key 'spring_constant' is not used, as Stiffness/Source is not pack"
+          in done.stdout, "a note of what the pack has")
+    # Beyond what results can hold.
+    refused(torus, "the motion became infinite",
+            ["Initial state/Velocity=1e40*x; y; z"], code=1)
+    nan = write("nan.obj", "v 0 0 0\nv 1 0 0\nv nan 1 0\nf 1 2 3\n")
+    refused(free.replace(str(chain), str(nan)), "vertex 2 is not finite")
+    # The derivative of an external field does not see how springs are numbered
+    # or that one has no length.
+    x = np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0.]])
+    found = []
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        np.savez(OUT / "short.npz", mesh_points=x, charge=np.full(4, 1e-6),
+                 springs=np.array([[0, 1], [1, 2], [2, 3], [3, 0]])[order],
+                 rest_length=np.array([0, 0.8, 1.5, 0.7])[order])
+        r = run(write("short.prm", f"""set Task = evaluate
+subsection Case
+  set File = {OUT / "short.npz"}
+end
+subsection Boundary conditions
+  set Constrained vertices = none
+end
+subsection Model
+  set Type = edge springs
+end
+subsection Stiffness
+  set Value = 10
+end
+subsection Loads
+  set Charge = pack
+  set Charge sums = none
+  set External field = 1e6*y; -1e6*x + 1e5*y*y; 1
+end
+subsection Time
+  set Integrator = imex
+  set Step = 0.05
+  set End = 0.5
+end
+subsection Objective
+  subsection Displacement misfit
+    set Weight = 0
+  end
+  subsection Centre of mass
+    set Weight = 1
+  end
+end
+"""))[0]
+        found.append(r["gradient"][np.argsort(order)])
+    check(np.isfinite(found[0]).all() and np.abs(found[0]).max() > 0 and
+          relative(found[1], found[0]) < 1e-8, f"a field's derivative: {found}")
     # No equilibrium: nothing holds a chain across, and a motion has none.
     at_rest = text[:text.index("subsection Time")].replace("simulate", "forward")
     refused(at_rest, "in one line: it is free to rotate")
