@@ -354,7 +354,8 @@ TEST(HessianModel, LearnsWhatThePartLeaves)
       Dense B = weights_and_chain(space->weights, std::sqrt(rr / ss), nullptr);
       for (const auto &[s, y] : hidden)
         update(B, s, y);
-      B.add(1., weights_and_chain(space->weights, 0, &x));
+      if (n > 0)
+        B.add(1., weights_and_chain(space->weights, 0, &x));
       for (const auto &[s, y] : whole)
         update(B, s, y);
       const Q    v    = random_vector(n, seed);
