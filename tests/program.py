@@ -1964,6 +1964,14 @@ def vtu_array(file, name):
     return np.frombuffer(zlib.decompress(base64.b64decode(data[24:])), "<f4")
 
 
+def repulsion(x, q):
+    """Coulomb's forces [N] between points of the same charge q, all pairs."""
+    d = x[:, None, :] - x[None, :, :]
+    distance = np.linalg.norm(d, axis=2)
+    np.fill_diagonal(distance, np.inf)
+    return 8.9875517923e9 * q * q * (d / distance[..., None] ** 3).sum(1)
+
+
 def solve_springs(y, h, k, rest, mass, springs, x):
     """x of M (x - y)/h^2 + grad E = 0, by Newton's method with a dense matrix."""
     n = len(y)
@@ -2000,11 +2008,7 @@ def spring_networks():
     mass, h, q = np.ones(n), 0.1, 1.2e-5
     now, v = x.copy(), np.zeros_like(x)
     for step in range(10):
-        d = now[:, None, :] - now[None, :, :]
-        distance = np.linalg.norm(d, axis=2)
-        np.fill_diagonal(distance, np.inf)
-        f = 8.9875517923e9 * q * q * (d / distance[..., None] ** 3).sum(1)
-        y = now + h * v + h * h * f
+        y = now + h * v + h * h * repulsion(now, q)
         later = solve_springs(y, h, np.full(180, 10.), rest, mass, springs, y)
         now, v = later, (later - now) / h
         e = np.abs(now - x - r["displacement"][step + 1]).max()
@@ -2051,11 +2055,7 @@ def spring_networks():
 
     # Where rounding of the places weighs more than the springs.
     heavy = run(prm, ["Loads/Mass=1000", "Time/Step=1e-4", "Time/End=1e-3"])[0]
-    d = x[:, None, :] - x[None, :, :]
-    distance = np.linalg.norm(d, axis=2)
-    np.fill_diagonal(distance, np.inf)
-    push = 8.9875517923e9 * q * q * (d / distance[..., None] ** 3).sum(1)
-    e = relative(heavy["displacement"][-1], push / 1000 * 1e-8 * 55)
+    e = relative(heavy["displacement"][-1], repulsion(x, q) / 1000 * 1e-8 * 55)
     check(e < 1e-7, f"ten short steps of heavy vertices: {e:.1e}")
     # The field on a grid is a rough one, on every number of ranks the same.
     for kind, most in (("ddef", 0.2), ("ddef published", 0.35)):
@@ -2321,35 +2321,14 @@ end
     # The derivative of an external field does not see how springs are numbered
     # or that one has no length.
     x = np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0.]])
-    found = []
-    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
-        np.savez(OUT / "short.npz", mesh_points=x, charge=np.full(4, 1e-6),
-                 springs=np.array([[0, 1], [1, 2], [2, 3], [3, 0]])[order],
-                 rest_length=np.array([0, 0.8, 1.5, 0.7])[order])
-        r = run(write("short.prm", f"""set Task = evaluate
-subsection Case
-  set File = {OUT / "short.npz"}
-end
-subsection Boundary conditions
-  set Constrained vertices = none
-end
-subsection Model
-  set Type = edge springs
-end
-subsection Stiffness
-  set Value = 10
-end
-subsection Loads
-  set Charge = pack
-  set Charge sums = none
-  set External field = 1e6*y; -1e6*x + 1e5*y*y; 1
-end
-subsection Time
-  set Integrator = imex
-  set Step = 0.05
-  set End = 0.5
-end
-subsection Objective
+    short = write("short.prm", re.sub(
+        "(?s)  set Shape.*?  end\n", f"  set File = {OUT / 'short.npz'}\n",
+        TORUS.format(integrator="imex", step=0.05, end=0.5, every=1))
+        .replace("Task = simulate", "Task = evaluate")
+        .replace("  set Steps per output = 1\n", "")
+        .replace("Charge = 1.2e-5", "Charge = pack\n  set Charge sums = none\n"
+                 "  set External field = 1e6*y; -1e6*x + 1e5*y*y; 1")
+        + """subsection Objective
   subsection Displacement misfit
     set Weight = 0
   end
@@ -2357,7 +2336,13 @@ subsection Objective
     set Weight = 1
   end
 end
-"""))[0]
+""")
+    found = []
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        np.savez(OUT / "short.npz", mesh_points=x, charge=np.full(4, 1e-6),
+                 springs=np.array([[0, 1], [1, 2], [2, 3], [3, 0]])[order],
+                 rest_length=np.array([0, 0.8, 1.5, 0.7])[order])
+        r = run(short)[0]
         found.append(r["gradient"][np.argsort(order)])
     check(np.isfinite(found[0]).all() and np.abs(found[0]).max() > 0 and
           relative(found[1], found[0]) < 1e-8, f"a field's derivative: {found}")

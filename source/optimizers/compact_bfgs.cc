@@ -193,7 +193,6 @@ namespace Palpate
       Utilities::MPI::sum(sums, space->comm, sums);
       return sums;
     };
-    updated = true;
     CheapPart now;
     if (part_at)
       now = part_at(WeightedVector::of(x));
@@ -229,8 +228,7 @@ namespace Palpate
   HessianModel::applyB(ROL::Vector<double>       &Bv,
                        const ROL::Vector<double> &v) const
   {
-    const bool structured = updated && part.hessian;
-    (structured ? whole : plain)
+    (part.hessian ? whole : plain)
       .vmult(WeightedVector::of(v), WeightedVector::of(Bv));
   }
 

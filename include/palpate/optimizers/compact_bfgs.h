@@ -59,8 +59,6 @@ namespace Palpate
       std::shared_ptr<const Q> s, y;
       Q                        Rs; ///< empty without R
     };
-    std::vector<const double *>
-    columns(const std::shared_ptr<const Q> Pair::*which) const;
 
     std::shared_ptr<const VectorSpace> space;
     unsigned int                       storage;
@@ -118,8 +116,8 @@ namespace Palpate
     std::shared_ptr<const VectorSpace>       space;
     std::function<CheapPart(const Q &point)> part_at;
     CheapPart                                part;
-    CompactBfgs                              plain, hidden, whole;
-    bool                                     updated = false;
+    /// Without a pair they are W.
+    CompactBfgs plain, hidden, whole;
   };
 } // namespace Palpate
 

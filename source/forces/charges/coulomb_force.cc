@@ -71,7 +71,6 @@ namespace Palpate
               n_points,
               kind == "ddef" ? DiscretizedField::Variant::consistent
                              : DiscretizedField::Variant::listing);
-            sums_have_potential = false;
           }
       }
 
@@ -114,7 +113,7 @@ namespace Palpate
       {
         const Charges  all(c, field_of(c), true);
         FieldAtCharges field;
-        if (sums_have_potential)
+        if (sums->has_potential())
           sums->compute(all.charges, field, all.first, all.last);
         else // that of the direct sum
           DirectSum().compute(all.charges, field, all.first, all.last);
@@ -297,7 +296,6 @@ namespace Palpate
 
       VertexCharges                  own;
       std::unique_ptr<ElectricField> sums; ///< null: no charges
-      bool                           sums_have_potential = true;
     };
 
     const Registry<Force<3>>::Entry<CoulombForce>

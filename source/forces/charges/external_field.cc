@@ -181,11 +181,17 @@ namespace Palpate
       }
 
       T1
-      value(const Context<dim> &c, const unsigned int node, const T1 &x) const
+      at(const Point<dim> &place) const
       {
         T1 e;
         for (unsigned int d = 0; d < dim; ++d)
-          e[d] = field->value(Point<dim>(x), d);
+          e[d] = field->value(place, d);
+        return e;
+      }
+      T1
+      value(const Context<dim> &c, const unsigned int node, const T1 &x) const
+      {
+        const T1 e = at(Point<dim>(x));
         if (!std::isfinite(e.norm_square()))
           throw SolverError(
             "the external field is not finite at vertex " +
@@ -200,19 +206,16 @@ namespace Palpate
                const T1           &x,
                const double        step) const
       {
-        const auto at = [&](const unsigned int j, const double way) {
+        const auto beside = [&](const unsigned int j, const double way) {
           Point<dim> place(x);
           place[j] += way;
-          T1 e;
-          for (unsigned int d = 0; d < dim; ++d)
-            e[d] = field->value(place, d);
-          return e;
+          return at(place);
         };
         T2 G;
         for (unsigned int j = 0; j < dim; ++j)
           {
-            const T1 e = (8. * (at(j, step) - at(j, -step)) -
-                          (at(j, 2 * step) - at(j, -2 * step))) /
+            const T1 e = (8. * (beside(j, step) - beside(j, -step)) -
+                          (beside(j, 2 * step) - beside(j, -2 * step))) /
                          (12 * step);
             if (!std::isfinite(e.norm_square()))
               throw SolverError(

@@ -67,6 +67,12 @@ namespace Palpate
     {
       compute(charges, field, 0, charges.size());
     }
+    /// False if compute() leaves the potential at 0.
+    virtual bool
+    has_potential() const
+    {
+      return true;
+    }
   };
 
   /// The sum over all pairs, eight at a time on each thread.
@@ -162,13 +168,17 @@ namespace Palpate
     /// @param n_points of Halton's sequence
     DiscretizedField(const unsigned int n_points, const Variant variant);
 
-    /// No potential: it stays 0.
     void
     compute(const PointCharges &charges,
             FieldAtCharges     &field,
             const std::size_t   first,
             const std::size_t   last) override;
     using ElectricField::compute;
+    bool
+    has_potential() const override
+    {
+      return false;
+    }
 
     /// Near charges of a charge, on average, in the last compute().
     double mean_near = 0;
