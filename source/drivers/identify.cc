@@ -148,19 +148,31 @@ namespace Palpate
           }
       }
 
+      bool
+      has_cheap_part() const override
+      {
+        return J.has_direct_terms();
+      }
+
       CheapPart
-      cheap_part(const Q &q) override
+      cheap_part(const Q &at) override
       {
         // J may not have been there: while a log is replayed, it stands still.
-        const auto question = EvaluationLog::checksum(q);
+        const auto question = EvaluationLog::checksum(at);
         for (auto it = recent.rbegin(); it != recent.rend(); ++it)
           if (it->question == question)
             {
-              CheapPart part;
-              part.hessian =
-                J.field_hessian(q,
-                                J.outer.gradient(it->metrics.means),
-                                part.gradient);
+              const auto slopes = J.outer.gradient(it->metrics.means);
+              CheapPart  part;
+              part.value = [this, slopes](const Q &q) {
+                return J.direct_value(q, slopes);
+              };
+              part.gradient = [this, slopes](const Q &q, Q &g) {
+                J.direct_gradient(q, slopes, g);
+              };
+              part.hessian = [this, slopes](const Q &q) {
+                return J.direct_hessian(q, slopes);
+              };
               return part;
             }
         AssertThrow(false, ExcMessage("a point that was never evaluated"));

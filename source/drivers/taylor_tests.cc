@@ -445,6 +445,23 @@ namespace Palpate
                         },
                         norm(g0, D.comm),
                         norm(second, D.comm))});
+    if (objective.depends_on_state())
+      return result;
+    // What a term may write in place of the general positive Hessian.
+    const Context<dim> c0 = x.at(0, 0);
+    FieldDuals         ours(x.fields), general(x.fields);
+    objective.positive_hessian(c0, 1.)(x.dfields, ours);
+    objective.Objective<dim>::positive_hessian(c0, 1.)(x.dfields, general);
+    std::vector<double> difference = flat(D, ours);
+    const auto          expected   = flat(D, general);
+    for (std::size_t i = 0; i < difference.size(); ++i)
+      difference[i] -= expected[i];
+    const double size      = norm(expected, D.comm);
+    const double curvature = dot(D, ours, x.dfields);
+    TaylorResult positive;
+    positive.best      = size > 0 ? norm(difference, D.comm) / size : 0.;
+    positive.round_off = positive.best < 1e-10 && curvature >= 0;
+    result.push_back({name, "positive Hessian", positive});
     return result;
   }
 
@@ -575,6 +592,23 @@ namespace Palpate
                         },
                         std::abs(j0),
                         std::abs(slope))});
+    if (J.has_direct_terms())
+      {
+        const auto   slopes = J.outer.gradient(J.means());
+        const double c0     = J.direct_value(q, slopes);
+        Q            c;
+        J.direct_gradient(q, slopes, c);
+        const double along = product(c, v);
+        result.push_back({"reduced functional",
+                          "terms without solves",
+                          taylor_test(
+                            [&](const double t) {
+                              return std::abs(J.direct_value(moved(t), slopes) -
+                                              c0 - t * along);
+                            },
+                            std::abs(c0),
+                            std::abs(along))});
+      }
     if (!J.problem.has_second_derivatives())
       return result;
     J.hessian(q, v, false, Hv);

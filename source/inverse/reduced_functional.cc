@@ -425,53 +425,79 @@ namespace Palpate
   }
 
   template <int dim>
-  std::function<void(const std::vector<double> &, std::vector<double> &)>
-  ReducedFunctional<dim>::field_hessian(const Q                   &q,
-                                        const std::vector<double> &slopes,
-                                        Q &gradient) const
+  bool
+  ReducedFunctional<dim>::is_direct(const unsigned int i) const
   {
-    const auto counts = [this, slopes](const unsigned int i) {
-      return terms[i].weight != 0 && !terms[i].objective->depends_on_state() &&
-             slopes[i] > 0;
-    };
-    bool any = false;
+    return terms[i].weight != 0 && !terms[i].objective->depends_on_state();
+  }
+
+  template <int dim>
+  bool
+  ReducedFunctional<dim>::has_direct_terms() const
+  {
     for (unsigned int i = 0; i < terms.size(); ++i)
-      any = any || counts(i);
-    if (!any)
-      return {};
-    auto fields = std::make_shared<Fields>(fixed_fields);
+      if (is_direct(i))
+        return true;
+    return false;
+  }
+
+  template <int dim>
+  Context<dim>
+  ReducedFunctional<dim>::stateless(const Fields &fields) const
+  {
+    const Context<dim> c = problem.context(0);
+    return {c.discretization, c.state, fields, c.snapshot, c.constrained};
+  }
+
+  template <int dim>
+  double
+  ReducedFunctional<dim>::direct_value(const Q                   &q,
+                                       const std::vector<double> &slopes) const
+  {
+    Fields fields = fixed_fields;
+    parameterization.apply(q, fields);
+    double sum = 0;
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      if (is_direct(i) && slopes[i] > 0)
+        sum += slopes[i] * terms[i].objective->value(stateless(fields));
+    return sum;
+  }
+
+  template <int dim>
+  void
+  ReducedFunctional<dim>::direct_gradient(const Q                   &q,
+                                          const std::vector<double> &slopes,
+                                          Q                         &g) const
+  {
+    Fields fields = fixed_fields;
+    parameterization.apply(q, fields);
+    FieldDuals duals(fields);
+    for (unsigned int i = 0; i < terms.size(); ++i)
+      if (is_direct(i) && slopes[i] > 0)
+        terms[i].objective->field_gradient(stateless(fields), slopes[i], duals);
+    g.assign(q.size(), 0.);
+    parameterization.vjp(q, duals, g);
+  }
+
+  template <int dim>
+  std::function<void(const std::vector<double> &v, std::vector<double> &Rv)>
+  ReducedFunctional<dim>::direct_hessian(
+    const Q                   &q,
+    const std::vector<double> &slopes) const
+  {
+    const auto fields = std::make_shared<Fields>(fixed_fields);
     parameterization.apply(q, *fields);
-    const auto context = [this](const Fields &at) {
-      const Context<dim> c = problem.context(0);
-      return Context<dim>{
-        c.discretization, c.state, at, c.snapshot, c.constrained};
-    };
-    // Positive are the Hessians by log field: J_ff + diag(J_f / f).
-    auto duals = std::make_shared<FieldDuals>(*fields);
+    std::vector<typename Objective<dim>::FieldProduct> products;
     for (unsigned int i = 0; i < terms.size(); ++i)
-      if (counts(i))
-        terms[i].objective->field_gradient(context(*fields), slopes[i], *duals);
-    gradient.assign(q.size(), 0.);
-    parameterization.vjp(q, *duals, gradient);
-    return [=](const Q &v, Q &Rv) {
+      if (is_direct(i) && slopes[i] > 0)
+        products.push_back(
+          terms[i].objective->positive_hessian(stateless(*fields), slopes[i]));
+    return [this, q, fields, products](const Q &v, Q &Rv) {
       Fields dfields;
       parameterization.jvp(q, v, dfields);
       FieldDuals result(dfields);
-      Vector     none;
-      for (unsigned int i = 0; i < terms.size(); ++i)
-        if (counts(i))
-          terms[i].objective->hessian(
-            context(*fields), slopes[i], none, dfields, true, none, result);
-      for (const auto &[name, d] : dfields)
-        {
-          if (name == "poisson_ratio")
-            continue; // its unknowns are no logarithms
-          const Field &g = (*duals)[name], &f = (*fields)[name];
-          Field       &R = result[name];
-          for (std::size_t k = 0; k < d.values.size(); ++k)
-            if (g[k] != 0)
-              R[k] += g[k] / f[k] * d[k];
-        }
+      for (const auto &product : products)
+        product(dfields, result);
       Rv.assign(v.size(), 0.);
       parameterization.vjp(q, result, Rv);
     };

@@ -151,6 +151,27 @@ namespace Palpate
         h[k] = alpha[k] * (h[k] + (gauss_newton ? 0. : dx[k] * g[k]));
     }
 
+    std::function<void(const Field &dx, Field &hx)>
+    positive_log_hessian(const Discretization<dim> &D,
+                         const Field               &x) const override
+    {
+      if (by_vertex)
+        return LogFieldObjective<dim>::positive_log_hessian(D, x);
+      std::vector<double> weights;
+      for (const auto &face : D.interior_faces)
+        weights.push_back(face.area /
+                          jump_root(x[face.cells[0]] - x[face.cells[1]]));
+      return [&D, weights](const Field &dx, Field &hx) {
+        for (std::size_t i = 0; i < weights.size(); ++i)
+          {
+            const auto  &cells = D.interior_faces[i].cells;
+            const double flux  = weights[i] * (dx[cells[0]] - dx[cells[1]]);
+            hx[cells[0]] += flux;
+            hx[cells[1]] -= flux;
+          }
+      };
+    }
+
   private:
     using Nodal = LinearAlgebra::distributed::Vector<double>;
 

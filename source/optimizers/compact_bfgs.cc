@@ -6,33 +6,52 @@ namespace Palpate
 {
   using namespace dealii;
 
-  bool
-  CompactBfgs::add(const std::shared_ptr<const Q> &step,
-                   const std::shared_ptr<const Q> &change)
+  std::array<double, 3>
+  CompactBfgs::measure(const Q &s, const Q &y) const
   {
-    // Products with the new pair: S^T W s, S^T y, Y^T s, and |y|^2 in the dual
-    // norm.
+    std::array<double, 3> sums = {};
+    for (std::size_t i = 0; i < s.size(); ++i)
+      {
+        sums[0] += space->weights[i] * s[i] * s[i];
+        sums[1] += y[i] * y[i] / space->weights[i];
+        sums[2] += y[i] * s[i];
+      }
+    Utilities::MPI::sum(ArrayView<const double>(sums.data(), 3),
+                        space->comm,
+                        ArrayView<double>(sums.data(), 3));
+    return sums;
+  }
+
+  bool
+  CompactBfgs::add(const Q &step, const Q &change)
+  {
+    // Products with the new pair, as it is kept: S^T W s, S^T y, Y^T s, and
+    // |y|^2 in the dual norm.
     const std::size_t n = space->weights.size(), m = pairs.size() + 1;
-    s.push_back(step->data());
-    y.push_back(change->data());
+    pairs.push_back(
+      {{step.begin(), step.end()}, {change.begin(), change.end()}, {}});
+    s.push_back(pairs.back().s.data());
+    y.push_back(pairs.back().y.data());
+    const Q kept_s(pairs.back().s.begin(), pairs.back().s.end()),
+      kept_y(pairs.back().y.begin(), pairs.back().y.end());
     Q weighted(n), product(3 * m + 1, 0.);
     for (std::size_t i = 0; i < n; ++i)
       {
-        weighted[i] = space->weights[i] * (*step)[i];
-        product[3 * m] += (*change)[i] * (*change)[i] / space->weights[i];
+        weighted[i] = space->weights[i] * kept_s[i];
+        product[3 * m] += kept_y[i] * kept_y[i] / space->weights[i];
       }
-    multiply_columns(n, s, weighted.data(), &product[0]);
-    multiply_columns(n, s, change->data(), &product[m]);
-    multiply_columns(n, y, step->data(), &product[2 * m]);
+    multiply_columns<float>(n, s, weighted.data(), &product[0]);
+    multiply_columns<float>(n, s, kept_y.data(), &product[m]);
+    multiply_columns<float>(n, y, kept_s.data(), &product[2 * m]);
     Utilities::MPI::sum(product, space->comm, product);
     const double curvature = product[2 * m - 1];
     if (!(curvature > 1e-8 * std::sqrt(product[m - 1] * product[3 * m])))
       {
+        pairs.pop_back();
         s.pop_back();
         y.pop_back();
         return false;
       }
-    pairs.push_back({step, change, {}});
     for (auto *matrix : {&ss, &sy})
       {
         for (auto &row : *matrix)
@@ -69,9 +88,11 @@ namespace Palpate
     Q sRs(m * m, 0.); // S^T R S
     for (std::size_t i = 0; i < m && R; ++i)
       {
-        R(*pairs[i].s, pairs[i].Rs);
+        Q product;
+        R(Q(pairs[i].s.begin(), pairs[i].s.end()), product);
+        multiply_columns<float>(n, s, product.data(), &sRs[i * m]);
+        pairs[i].Rs.assign(product.begin(), product.end());
         Rs.push_back(pairs[i].Rs.data());
-        multiply_columns(n, s, pairs[i].Rs.data(), &sRs[i * m]);
       }
     if (R)
       Utilities::MPI::sum(sRs, space->comm, sRs);
@@ -122,13 +143,17 @@ namespace Palpate
     Q                      sum = v;
     if (m > 0)
       {
-        Q weighted(n), product(3 * m, 0.);
-        for (std::size_t i = 0; i < n; ++i)
-          weighted[i] = space->weights[i] * v[i];
-        multiply_columns(n, s, weighted.data(), &product[0]);
-        multiply_columns(n, y, v.data(), &product[m]);
+        Q product(3 * m, 0.);
+        if (theta != 0)
+          {
+            Q weighted(n);
+            for (std::size_t i = 0; i < n; ++i)
+              weighted[i] = space->weights[i] * v[i];
+            multiply_columns<float>(n, s, weighted.data(), &product[0]);
+          }
+        multiply_columns<float>(n, y, v.data(), &product[m]);
         if (R)
-          multiply_columns(n, Rs, v.data(), &product[2 * m]);
+          multiply_columns<float>(n, Rs, v.data(), &product[2 * m]);
         Utilities::MPI::sum(product, space->comm, product);
         for (std::size_t i = 0; i < m; ++i)
           {
@@ -151,23 +176,6 @@ namespace Palpate
     add_columns(n, y, &p[m], Bv.data());
   }
 
-  HessianModel::HessianModel(
-    const std::shared_ptr<const VectorSpace>       &space,
-    const std::function<CheapPart(const Q &point)> &part_at)
-    : space(space)
-    , part_at(part_at)
-    , plain(space, 20)
-    , hidden(space, 20)
-    , whole(space, 5)
-  {}
-
-  void
-  HessianModel::start(const Q &point)
-  {
-    if (part_at)
-      part = part_at(point);
-  }
-
   void
   HessianModel::updateStorage(const ROL::Vector<double> &x,
                               const ROL::Vector<double> &gradient,
@@ -176,60 +184,25 @@ namespace Palpate
                               const double,
                               const int)
   {
-    const std::size_t n = space->weights.size();
-    const auto        s = std::make_shared<const Q>(WeightedVector::of(step));
-    Q                 y = WeightedVector::of(gradient);
-    for (std::size_t i = 0; i < n; ++i)
+    const Q &s = WeightedVector::of(step);
+    Q        y = WeightedVector::of(gradient);
+    for (std::size_t i = 0; i < y.size(); ++i)
       y[i] -= WeightedVector::of(gradient_before)[i];
-    // |s|^2, |y|^2 and y . s.
-    const auto measure = [&](const Q &y) {
-      std::vector<double> sums(3, 0.);
-      for (std::size_t i = 0; i < n; ++i)
-        {
-          sums[0] += space->weights[i] * (*s)[i] * (*s)[i];
-          sums[1] += y[i] * y[i] / space->weights[i];
-          sums[2] += y[i] * (*s)[i];
-        }
-      Utilities::MPI::sum(sums, space->comm, sums);
-      return sums;
-    };
-    CheapPart now;
-    if (part_at)
-      now = part_at(WeightedVector::of(x));
-    if (!now.hessian || !part.hessian)
+    const bool added = bfgs.add(s, y);
+    if (base_at)
+      bfgs.start_from(0, base_at(WeightedVector::of(x)));
+    else if (added)
       {
-        const auto sums = measure(y);
-        if (plain.add(s, std::make_shared<const Q>(y)))
-          plain.start_from(sums[1] / sums[2], {});
-        return;
+        const auto [ss, yy, sy] = bfgs.measure(s, y);
+        bfgs.start_from(yy / sy, {});
       }
-    Q rest(n);
-    for (std::size_t i = 0; i < n; ++i)
-      rest[i] = y[i] - (now.gradient[i] - part.gradient[i]);
-    const auto   sums  = measure(rest);
-    const double scale = std::sqrt(sums[1] / sums[0]);
-    part               = std::move(now);
-    hidden.add(s, std::make_shared<const Q>(std::move(rest)));
-    // Not zero, where the part is all there is.
-    hidden.start_from(std::max(scale,
-                               1e-6 * std::sqrt(measure(y)[1] / sums[0])),
-                      {});
-    whole.add(s, std::make_shared<const Q>(std::move(y)));
-    whole.start_from(0, [this](const Q &v, Q &Bv) {
-      Q Rv(v.size(), 0.);
-      part.hessian(v, Rv);
-      hidden.vmult(v, Bv);
-      for (std::size_t i = 0; i < v.size(); ++i)
-        Bv[i] += Rv[i];
-    });
   }
 
   void
   HessianModel::applyB(ROL::Vector<double>       &Bv,
                        const ROL::Vector<double> &v) const
   {
-    (part.hessian ? whole : plain)
-      .vmult(WeightedVector::of(v), WeightedVector::of(Bv));
+    bfgs.vmult(WeightedVector::of(v), WeightedVector::of(Bv));
   }
 
   void

@@ -13,13 +13,15 @@ namespace Palpate
     constexpr std::size_t step  = 16;
     constexpr std::size_t chunk = 1024; // stays in the nearest cache
 
-    PALPATE_CLONES void
+    template <typename Number>
+    PALPATE_INLINE void
     dots(const std::size_t    n,
          const std::size_t    n_columns,
-         const double *const *columns,
+         const Number *const *columns,
          const double        *x,
          double              *result)
     {
+      using Entries = typename Pack<Number, wide>::type;
       for (std::size_t j = 0; j < n_columns; ++j)
         result[j] = 0;
       for (std::size_t begin = 0; begin < n; begin += chunk)
@@ -27,17 +29,18 @@ namespace Palpate
           const std::size_t end = std::min(n, begin + chunk);
           for (std::size_t j = 0; j < n_columns; ++j)
             {
-              const double *column            = columns[j];
+              const Number *column            = columns[j];
               Numbers       sums[step / wide] = {};
               std::size_t   i                 = begin;
               for (; i + step <= end; i += step)
 #pragma GCC unroll 4
                 for (std::size_t k = 0; k < step / wide; ++k)
                   {
-                    Numbers a, b;
+                    Numbers a;
+                    Entries b;
                     std::memcpy(&a, x + i + k * wide, sizeof(Numbers));
-                    std::memcpy(&b, column + i + k * wide, sizeof(Numbers));
-                    sums[k] += a * b;
+                    std::memcpy(&b, column + i + k * wide, sizeof(Entries));
+                    sums[k] += a * __builtin_convertvector(b, Numbers);
                   }
               double sum = 0;
               for (; i < end; ++i)
@@ -50,11 +53,32 @@ namespace Palpate
         }
     }
 
+    // A template has no clones.
     PALPATE_CLONES void
-    axpys(const std::size_t    n,
-          const std::size_t    n_columns,
-          const double *const *columns,
-          const double        *factors,
+    dots_of(const std::size_t    n,
+            const std::size_t    n_columns,
+            const double *const *columns,
+            const double        *x,
+            double              *result)
+    {
+      dots(n, n_columns, columns, x, result);
+    }
+
+    PALPATE_CLONES void
+    dots_of(const std::size_t   n,
+            const std::size_t   n_columns,
+            const float *const *columns,
+            const double       *x,
+            double             *result)
+    {
+      dots(n, n_columns, columns, x, result);
+    }
+
+    PALPATE_CLONES void
+    axpys(const std::size_t   n,
+          const std::size_t   n_columns,
+          const float *const *columns,
+          const double       *factors,
           double *__restrict y)
     {
       for (std::size_t begin = 0; begin < n; begin += chunk)
@@ -62,15 +86,16 @@ namespace Palpate
           const std::size_t end = std::min(n, begin + chunk);
           for (std::size_t j = 0; j < n_columns; ++j)
             {
-              const double *column = columns[j];
-              const double  factor = factors[j];
-              std::size_t   i      = begin;
+              const float *column = columns[j];
+              const double factor = factors[j];
+              std::size_t  i      = begin;
               for (; i + wide <= end; i += wide)
                 {
-                  Numbers a, b;
+                  Numbers                 a;
+                  Pack<float, wide>::type b;
                   std::memcpy(&a, y + i, sizeof(Numbers));
-                  std::memcpy(&b, column + i, sizeof(Numbers));
-                  a += factor * b;
+                  std::memcpy(&b, column + i, sizeof(b));
+                  a += factor * __builtin_convertvector(b, Numbers);
                   std::memcpy(y + i, &a, sizeof(Numbers));
                 }
               for (; i < end; ++i)
@@ -80,20 +105,31 @@ namespace Palpate
     }
   } // namespace
 
+  template <typename Number>
   void
   multiply_columns(const std::size_t                  n,
-                   const std::vector<const double *> &columns,
+                   const std::vector<const Number *> &columns,
                    const double                      *x,
                    double                            *result)
   {
-    dots(n, columns.size(), columns.data(), x, result);
+    dots_of(n, columns.size(), columns.data(), x, result);
   }
+  template void
+  multiply_columns(std::size_t,
+                   const std::vector<const double *> &,
+                   const double *,
+                   double *);
+  template void
+  multiply_columns(std::size_t,
+                   const std::vector<const float *> &,
+                   const double *,
+                   double *);
 
   void
-  add_columns(const std::size_t                  n,
-              const std::vector<const double *> &columns,
-              const double                      *factors,
-              double                            *y)
+  add_columns(const std::size_t                 n,
+              const std::vector<const float *> &columns,
+              const double                     *factors,
+              double                           *y)
   {
     axpys(n, columns.size(), columns.data(), factors, y);
   }

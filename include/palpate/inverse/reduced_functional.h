@@ -97,14 +97,21 @@ namespace Palpate
     /// @param gauss_newton positive: of the outer function the slopes above 0
     void
     hessian(const Q &q, const Q &v, const bool gauss_newton, Q &Hv);
-    /// v -> R v (dual), the positive (Gauss-Newton) Hessian at q of the terms
-    /// that do not see the state; empty without such terms. No solves.
-    /// @param slopes of the outer function at q; those below 0 are left out
-    /// @param gradient of these terms (dual)
+    /**
+     * The terms that do not see the state, at any q and without solves: the
+     * sum of slope_i A_i over those with a positive slope, its gradient (dual)
+     * and a positive approximation of its Hessian (v -> R v, dual).
+     * @param slopes of the outer function, one per term
+     */
+    double
+    direct_value(const Q &q, const std::vector<double> &slopes) const;
+    void
+    direct_gradient(const Q &q, const std::vector<double> &slopes, Q &g) const;
     std::function<void(const Q &v, Q &Rv)>
-    field_hessian(const Q                   &q,
-                  const std::vector<double> &slopes,
-                  Q                         &gradient) const;
+    direct_hessian(const Q &q, const std::vector<double> &slopes) const;
+    /// Whether there are such terms.
+    bool
+    has_direct_terms() const;
 
     /// Weighted contribution of each term at the last point: OuterFunction
     /// makes the value of them, by default their sum.
@@ -180,6 +187,11 @@ namespace Palpate
     };
     bool
     same(const Q &a, const Q &b) const;
+    bool
+    is_direct(const unsigned int i) const;
+    /// For terms that do not see the state.
+    Context<dim>
+    stateless(const Fields &fields) const;
     /// The fixed fields and those of the current point.
     Fields
     all_fields() const;

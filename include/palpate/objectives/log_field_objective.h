@@ -58,6 +58,25 @@ namespace Palpate
         dual[k] += factor * (hx[k] - gx[k] * dx[k]) / alpha[k];
     }
 
+    typename Objective<dim>::FieldProduct
+    positive_hessian(const Context<dim> &c, const double factor) const override
+    {
+      const auto product = positive_log_hessian(c.discretization, log_of(c));
+      return [this, c, factor, product](const Fields &dfields,
+                                        FieldDuals   &g_fields) {
+        if (!dfields.has(name) || !g_fields.has(name))
+          return;
+        const Field &alpha = c.fields[name], &dalpha = dfields[name];
+        Field       &dual = g_fields[name];
+        Field        dx(alpha.values.size()), hx(alpha.values.size());
+        for (std::size_t k = 0; k < dx.values.size(); ++k)
+          dx[k] = dalpha[k] / alpha[k];
+        product(dx, hx);
+        for (unsigned int k = 0; k < c.discretization.n_owned_cells(); ++k)
+          dual[k] += factor * hx[k] / alpha[k];
+      };
+    }
+
     bool
     depends_on_state() const override
     {
@@ -77,6 +96,15 @@ namespace Palpate
                 const Field               &dx,
                 const bool                 gauss_newton,
                 Field                     &h) const = 0;
+
+    /// hx += R dx, the positive substitute of the Hessian in x.
+    virtual std::function<void(const Field &dx, Field &hx)>
+    positive_log_hessian(const Discretization<dim> &D, const Field &x) const
+    {
+      return [this, &D, x](const Field &dx, Field &hx) {
+        log_hessian(D, x, dx, true, hx);
+      };
+    }
 
     std::string name = "stiffness";
 

@@ -6,6 +6,8 @@
 #include <palpate/forces/context.h>
 #include <palpate/forces/stress_law.h>
 
+#include <functional>
+
 namespace Palpate
 {
 
@@ -59,6 +61,19 @@ namespace Palpate
             const bool          gauss_newton,
             Vector             &g_state,
             FieldDuals         &g_fields) const = 0;
+
+    /// g_fields += R dfields
+    using FieldProduct =
+      std::function<void(const Fields &dfields, FieldDuals &g_fields)>;
+    /**
+     * For terms that do not see the state: factor times a positive
+     * approximation of the Hessian by the fields at this point, that by the
+     * logarithms of all but poisson_ratio: J_ff + diag(J_f / f). What does not
+     * depend on the direction is best computed here, once.
+     * @param context must live as long as what is returned
+     */
+    virtual FieldProduct
+    positive_hessian(const Context<dim> &context, const double factor) const;
 
     virtual bool
     depends_on_state() const = 0;

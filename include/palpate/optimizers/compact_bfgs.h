@@ -8,6 +8,7 @@
 
 #include <ROL_Secant.hpp>
 
+#include <array>
 #include <functional>
 
 namespace Palpate
@@ -17,7 +18,8 @@ namespace Palpate
    * 1994), B = B_0 - U M^-1 U^T with U = [B_0 S, Y], over B_0 = theta W + R: W
    * are the weights of the inner product, R any positive semidefinite matrix,
    * of which only products are needed. A product with B takes one with R, reads
-   * every pair twice and sums over the ranks once.
+   * every pair twice and sums over the ranks once. Pairs are kept in single
+   * precision.
    */
   class CompactBfgs
   {
@@ -32,10 +34,14 @@ namespace Palpate
       , storage(storage)
     {}
 
+    /// |s|^2, |y|^2 (dual) and y . s. Collective.
+    std::array<double, 3>
+    measure(const Q &s, const Q &y) const;
+
     /// Keep B s = y, in the place of the oldest pair. Collective.
     /// @return false, without keeping it, if y . s is too small for |s| |y|
     bool
-    add(const std::shared_ptr<const Q> &s, const std::shared_ptr<const Q> &y);
+    add(const Q &s, const Q &y);
 
     /// Start from this B_0. Collective; a product with R for every pair. Where
     /// R turns out not to be positive it is left out.
@@ -54,17 +60,19 @@ namespace Palpate
     }
 
   private:
+    /// Products read nothing but pairs, and take as long as that.
+    using Column = std::vector<float>;
     struct Pair
     {
-      std::shared_ptr<const Q> s, y;
-      Q                        Rs; ///< empty without R
+      Column s, y;
+      Column Rs; ///< empty without R
     };
 
     std::shared_ptr<const VectorSpace> space;
     unsigned int                       storage;
     std::vector<Pair>                  pairs;
     Product                            R;
-    std::vector<const double *>        s, y, Rs;
+    std::vector<const float *>         s, y, Rs;
     /// s_i . W s_j, and s_i . y_j.
     std::vector<std::vector<double>> ss, sy;
     double                           theta = 1;
@@ -74,27 +82,32 @@ namespace Palpate
   };
 
   /**
-   * The model of the Hessian in the trust region (doc/theory.md 6). Without a
-   * part that costs no solves (SmoothFunction::cheap_part): 20 pairs over
-   * theta W, theta = |y|^2/(y . s). With one, whose gradient is c and whose
-   * positive Hessian R is known at the present point: 20 pairs (s, y - dc) over
-   * theta W learn what the solves hide, theta = |y - dc|/|s|; R is added; and 5
-   * pairs (s, y) of the whole over that mend what R, a substitute, has wrong
-   * along the last steps.
+   * The model of the Hessian in the trust region: B_0 and pairs of the last
+   * steps. B_0 is that of the present point, so that no pair grows old with it,
+   * or theta W, theta = |y|^2/(y . s), if none is given.
    */
   class HessianModel : public ROL::Secant<double>
   {
   public:
-    using Q = std::vector<double>;
+    using Q       = std::vector<double>;
+    using Product = CompactBfgs::Product;
 
-    /// @param part_at the part at an accepted point, or an empty one
-    HessianModel(
-      const std::shared_ptr<const VectorSpace>       &space,
-      const std::function<CheapPart(const Q &point)> &part_at = nullptr);
+    /// @param storage pairs to keep
+    /// @param base_at products with B_0 at an accepted point
+    HessianModel(const std::shared_ptr<const VectorSpace>     &space,
+                 const unsigned int                            storage,
+                 const std::function<Product(const Q &point)> &base_at = {})
+      : bfgs(space, storage)
+      , base_at(base_at)
+    {}
 
-    /// The first point; the pairs start from there. Collective.
+    /// Collective.
     void
-    start(const Q &point);
+    start(const Q &point)
+    {
+      if (base_at)
+        bfgs.start_from(0, base_at(point));
+    }
 
     void
     updateStorage(const ROL::Vector<double> &x,
@@ -113,11 +126,8 @@ namespace Palpate
     applyH(ROL::Vector<double> &, const ROL::Vector<double> &) const override;
 
   private:
-    std::shared_ptr<const VectorSpace>       space;
-    std::function<CheapPart(const Q &point)> part_at;
-    CheapPart                                part;
-    /// Without a pair they are W.
-    CompactBfgs plain, hidden, whole;
+    CompactBfgs                            bfgs;
+    std::function<Product(const Q &point)> base_at;
   };
 } // namespace Palpate
 

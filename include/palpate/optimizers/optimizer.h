@@ -11,14 +11,18 @@
 
 namespace Palpate
 {
-  /// What costs no solves of a function, at one point.
+  /// A part of a function that costs no solves. Calls are collective.
   struct CheapPart
   {
-    std::vector<double> gradient; ///< dual
-    /// v -> Rv (dual), a positive approximation of its Hessian; empty if there
-    /// is no such part. Products are collective.
-    std::function<void(const std::vector<double> &v, std::vector<double> &Rv)>
-      hessian;
+    using Q = std::vector<double>;
+    /// v -> R v (dual)
+    using Product = std::function<void(const Q &v, Q &Rv)>;
+
+    std::function<double(const Q &q)> value;
+    /// Dual.
+    std::function<void(const Q &q, Q &g)> gradient;
+    /// A positive approximation R of its Hessian at q.
+    std::function<Product(const Q &q)> hessian;
   };
 
   /// A function of a vector that is spread over ranks; what optimizers see.
@@ -35,12 +39,18 @@ namespace Palpate
     gradient(const Q &q, Q &g) = 0;
     virtual void
     hessian(const Q &q, const Q &v, Q &Hv) = 0;
-    /// The part that costs no solves, which quasi-Newton models then need not
-    /// learn; at an evaluated point. Collective.
-    virtual CheapPart
-    cheap_part(const Q &q)
+    /// Whether there is a part that costs no solves, which quasi-Newton models
+    /// then need not learn.
+    virtual bool
+    has_cheap_part() const
     {
-      (void)q;
+      return false;
+    }
+    /// This part, as an outer function weighs it at this evaluated point.
+    virtual CheapPart
+    cheap_part(const Q &at)
+    {
+      (void)at;
       return {};
     }
     /// Called when an iterate is accepted (relative size of the gradient), so
@@ -84,9 +94,10 @@ namespace Palpate
   };
 
   /**
-   * Minimise within bounds. lbfgs: trust region (Lin-More) with a
+   * Minimise within bounds. lbfgs: with a cheap part proximal_bfgs
+   * (proximal_bfgs.h), else a trust region (Lin-More, ROL) with a
    * limited-memory BFGS model; newton cg: the same trust region with the
-   * function's own Hessian products. Both from ROL.
+   * function's own Hessian products.
    * @param weights of the inner product: q . r = sum w_i q_i r_i; gradients are
    * Riesz representatives with it, so that iterations do not grow with the
    * mesh.

@@ -12,18 +12,19 @@
 
 namespace Palpate
 {
-  /// result_j = columns_j . x, of this rank.
+  /// result_j = columns_j . x, of this rank. @tparam Number double or float
+  template <typename Number>
   void
   multiply_columns(const std::size_t                  n,
-                   const std::vector<const double *> &columns,
+                   const std::vector<const Number *> &columns,
                    const double                      *x,
                    double                            *result);
   /// y += sum_j factors_j columns_j
   void
-  add_columns(const std::size_t                  n,
-              const std::vector<const double *> &columns,
-              const double                      *factors,
-              double                            *y);
+  add_columns(const std::size_t                 n,
+              const std::vector<const float *> &columns,
+              const double                     *factors,
+              double                           *y);
 
   /// What all vectors of one problem share.
   struct VectorSpace
@@ -88,7 +89,7 @@ namespace Palpate
     {
       const double *y   = of(x).data();
       double        sum = 0;
-      multiply_columns(data.size(), {y}, data.data(), &sum);
+      multiply_columns<double>(data.size(), {y}, data.data(), &sum);
       return dealii::Utilities::MPI::sum(sum, space->comm);
     }
     double

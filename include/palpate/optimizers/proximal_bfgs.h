@@ -1,0 +1,31 @@
+#ifndef palpate_optimizers_proximal_bfgs_h
+#define palpate_optimizers_proximal_bfgs_h
+
+#include <palpate/optimizers/compact_bfgs.h>
+
+namespace Palpate
+{
+  /**
+   * Minimise f + c within bounds, c the part that costs no solves, by a
+   * proximal quasi-Newton method (Lee, Sun, Saunders 2014; doc/theory.md 6).
+   * Every step minimises the model
+   *
+   *   df . s + 1/2 s . (B + sigma W) s + c(q + s)
+   *
+   * roughly: to a tenth of the gradient it starts from, by trust_region(). B
+   * are 20 BFGS pairs of f over theta W, theta = |y|/|s| of the last one; c is
+   * there as it is, however bent, so that the number of steps is that of f.
+   * sigma is 0 until a step disappoints.
+   * @param go_on is shown every iterate, also that after a rejected step, and
+   * says whether to look for another. Collective.
+   */
+  void
+  proximal_bfgs(SmoothFunction                                        &function,
+                const std::vector<double>                             &start,
+                const std::vector<double>                             &lower,
+                const std::vector<double>                             &upper,
+                const std::shared_ptr<const VectorSpace>              &space,
+                const std::function<bool(const OptimizerIteration &)> &go_on);
+} // namespace Palpate
+
+#endif

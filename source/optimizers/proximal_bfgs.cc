@@ -1,0 +1,207 @@
+#include <palpate/optimizers/proximal_bfgs.h>
+#include <palpate/optimizers/trust_region.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace Palpate
+{
+  using namespace dealii;
+
+  namespace
+  {
+    using Q = std::vector<double>;
+
+    /// The model of a step, as a function of q + s, in the unit of B so that
+    /// curvatures are about 1.
+    class Model : public SmoothFunction
+    {
+    public:
+      Model(const Q           &q,
+            const Q           &slope,
+            const CompactBfgs &B,
+            const double       sigma,
+            const double       unit,
+            const CheapPart   &part,
+            const VectorSpace &space)
+        : q(q)
+        , slope(slope)
+        , B(B)
+        , sigma(sigma)
+        , unit(unit)
+        , part(part)
+        , space(space)
+      {}
+
+      double
+      value(const Q &at) override
+      {
+        to(at);
+        double sum = 0;
+        for (std::size_t i = 0; i < s.size(); ++i)
+          sum += s[i] * (slope[i] + 0.5 * Bs[i]);
+        return (Utilities::MPI::sum(sum, space.comm) + part.value(at)) / unit;
+      }
+
+      void
+      gradient(const Q &at, Q &g) override
+      {
+        to(at);
+        part.gradient(at, g);
+        for (std::size_t i = 0; i < s.size(); ++i)
+          g[i] = (g[i] + slope[i] + Bs[i]) / unit;
+      }
+
+      void
+      hessian(const Q &, const Q &, Q &) override
+      {
+        AssertThrow(false, ExcNotImplemented());
+      }
+
+      CompactBfgs::Product
+      hessian_at(const Q &at) const
+      {
+        return [this, R = part.hessian(at)](const Q &v, Q &Hv) {
+          Q Rv;
+          R(v, Rv);
+          quadratic(v, Hv);
+          for (std::size_t i = 0; i < v.size(); ++i)
+            Hv[i] = (Hv[i] + Rv[i]) / unit;
+        };
+      }
+
+      /// (B + sigma W) v
+      void
+      quadratic(const Q &v, Q &Bv) const
+      {
+        B.vmult(v, Bv);
+        for (std::size_t i = 0; i < v.size(); ++i)
+          Bv[i] += sigma * space.weights[i] * v[i];
+      }
+
+    private:
+      void
+      to(const Q &at)
+      {
+        if (Utilities::MPI::min(at == last ? 1 : 0, space.comm) == 1)
+          return;
+        last = s = at;
+        for (std::size_t i = 0; i < s.size(); ++i)
+          s[i] -= q[i];
+        quadratic(s, Bs);
+      }
+
+      const Q           &q, &slope;
+      const CompactBfgs &B;
+      const double       sigma, unit;
+      const CheapPart   &part;
+      const VectorSpace &space;
+      Q                  last, s, Bs;
+    };
+  } // namespace
+
+  void
+  proximal_bfgs(SmoothFunction                                        &function,
+                const std::vector<double>                             &start,
+                const std::vector<double>                             &lower,
+                const std::vector<double>                             &upper,
+                const std::shared_ptr<const VectorSpace>              &space,
+                const std::function<bool(const OptimizerIteration &)> &go_on)
+  {
+    const std::size_t n = start.size();
+    // The size of the projected gradient.
+    const auto size_of = [&](const Q &q, const Q &g) {
+      double sum = 0;
+      for (std::size_t i = 0; i < n; ++i)
+        {
+          const double w    = space->weights[i];
+          const double step = std::clamp(q[i] - g[i] / w, lower[i], upper[i]);
+          sum += w * (step - q[i]) * (step - q[i]);
+        }
+      return std::sqrt(Utilities::MPI::sum(sum, space->comm));
+    };
+
+    OptimizerIteration now{0, 0, 0, 0, nullptr};
+    Q                  q = start, g(n);
+    for (std::size_t i = 0; i < n; ++i)
+      q[i] = std::clamp(q[i], lower[i], upper[i]);
+    now.q     = &q;
+    now.value = function.value(q);
+    function.gradient(q, g);
+    now.gradient_norm = size_of(q, g);
+    CheapPart  part   = function.cheap_part(q);
+    const auto rest   = [&]() {
+      Q slope(n);
+      part.gradient(q, slope);
+      for (std::size_t i = 0; i < n; ++i)
+        slope[i] = g[i] - slope[i];
+      return slope;
+    };
+    Q           slope = rest(); // df
+    CompactBfgs B(space, 20);
+    // The first step, were there no c, would have size 0.1.
+    const double size  = std::sqrt(B.measure(q, slope)[1]);
+    double       theta = size > 0 ? 10 * size : 1, sigma = 0;
+    B.start_from(theta, {});
+    bool good = true; // the last step was taken
+    while (go_on(now))
+      {
+        const double unit = theta + sigma;
+        Model        model(q, slope, B, sigma, unit, part, *space);
+        Q            trial(n);
+        double       lowest = 0, first = 0;
+        const double before = part.value(q);
+        trust_region(model,
+                     q,
+                     lower,
+                     upper,
+                     space,
+                     ROL::makePtr<HessianModel>(space,
+                                                5,
+                                                [&](const Q &at) {
+                                                  return model.hessian_at(at);
+                                                }),
+                     20,
+                     1e3, // B + R bounds the curvature: no radius needed
+                     [&](const OptimizerIteration &it) {
+                       if (it.iteration == 0)
+                         first = it.gradient_norm;
+                       trial  = *it.q;
+                       lowest = unit * it.value;
+                       return it.gradient_norm > 0.3 * first &&
+                              it.iteration < 50;
+                     });
+        Q s = trial;
+        for (std::size_t i = 0; i < n; ++i)
+          s[i] -= q[i];
+        const double value = function.value(trial);
+        const double ratio = (now.value - value) / (before - lowest);
+        const bool   taken =
+          value < now.value && (ratio > 1e-3 || !(before > lowest));
+        ++now.iteration;
+        now.step_norm = std::sqrt(B.measure(s, s)[0]);
+        if (taken)
+          {
+            now.value = value;
+            q         = std::move(trial);
+            function.gradient(q, g);
+            now.gradient_norm = size_of(q, g);
+            part              = function.cheap_part(q);
+            Q y               = rest();
+            slope.swap(y);
+            for (std::size_t i = 0; i < n; ++i)
+              y[i] = slope[i] - y[i];
+            const auto [ss, yy, sy] = B.measure(s, y);
+            if (yy > 0)
+              theta = std::sqrt(yy / ss);
+            B.add(s, y);
+            B.start_from(theta, {});
+          }
+        if (!taken || ratio < 0.25)
+          sigma = std::max(4 * sigma, theta);
+        else if (ratio > 0.75 && good)
+          sigma = sigma > 1e-2 * theta ? sigma / 4 : 0;
+        good = taken;
+      }
+  }
+} // namespace Palpate

@@ -1,0 +1,116 @@
+#include <palpate/optimizers/trust_region.h>
+
+#include <ROL_Bounds.hpp>
+#include <ROL_Objective.hpp>
+#include <ROL_Problem.hpp>
+#include <ROL_StatusTest.hpp>
+#include <ROL_TypeB_LinMoreAlgorithm.hpp>
+
+namespace Palpate
+{
+  namespace
+  {
+    class RolObjective : public ROL::Objective<double>
+    {
+    public:
+      explicit RolObjective(SmoothFunction &function)
+        : function(function)
+      {}
+      double
+      value(const ROL::Vector<double> &x, double &) override
+      {
+        return function.value(WeightedVector::of(x));
+      }
+      void
+      gradient(ROL::Vector<double>       &g,
+               const ROL::Vector<double> &x,
+               double &) override
+      {
+        function.gradient(WeightedVector::of(x), WeightedVector::of(g));
+      }
+      void
+      hessVec(ROL::Vector<double>       &Hv,
+              const ROL::Vector<double> &v,
+              const ROL::Vector<double> &x,
+              double &) override
+      {
+        function.hessian(WeightedVector::of(x),
+                         WeightedVector::of(v),
+                         WeightedVector::of(Hv));
+      }
+
+    private:
+      SmoothFunction &function;
+    };
+
+    class Status : public ROL::StatusTest<double>
+    {
+    public:
+      Status(const std::function<bool(const OptimizerIteration &)> &go_on,
+             const ROL::Ptr<HessianModel>                          &model)
+        : go_on(go_on)
+        , model(model)
+      {}
+
+      bool
+      check(ROL::AlgorithmState<double> &state) override
+      {
+        const auto &q = WeightedVector::of(*state.iterateVec);
+        if (state.iter == 0 && model)
+          model->start(q);
+        return go_on({static_cast<unsigned int>(state.iter),
+                      state.value,
+                      state.gnorm,
+                      state.iter == 0 ? 0. : state.snorm,
+                      &q});
+      }
+
+    private:
+      const std::function<bool(const OptimizerIteration &)> &go_on;
+      const ROL::Ptr<HessianModel>                          &model;
+    };
+  } // namespace
+
+  void
+  trust_region(SmoothFunction                           &function,
+               const std::vector<double>                &start,
+               const std::vector<double>                &lower,
+               const std::vector<double>                &upper,
+               const std::shared_ptr<const VectorSpace> &space,
+               const ROL::Ptr<HessianModel>             &model,
+               const unsigned int                        krylov_limit,
+               const double                              radius,
+               const std::function<bool(const OptimizerIteration &)> &go_on)
+  {
+    const auto make = [&](const std::vector<double> &values) {
+      auto v  = ROL::makePtr<WeightedVector>(space, false);
+      v->data = values;
+      return v;
+    };
+    ROL::Problem<double> problem(ROL::makePtr<RolObjective>(function),
+                                 make(start));
+    problem.addBoundConstraint(
+      ROL::makePtr<ROL::Bounds<double>>(make(lower), make(upper)));
+    problem.finalize(false, false);
+
+    ROL::ParameterList list;
+    auto              &trust = list.sublist("Step").sublist("Trust Region");
+    trust.set("Initial Radius", radius);
+    trust.set("Maximum Radius", 1e3);
+    auto &general = list.sublist("General");
+    general.set("Output Level", 0);
+    general.sublist("Krylov").set("Iteration Limit",
+                                  static_cast<int>(krylov_limit));
+    if (model)
+      {
+        auto &secant = general.sublist("Secant");
+        secant.set("Type", "Limited-Memory BFGS");
+        secant.set("Use as Hessian", true);
+        secant.set("Use as Preconditioner", false);
+      }
+    ROL::TypeB::LinMoreAlgorithm<double> algorithm(list, model);
+    std::ostream                         silent(nullptr);
+    algorithm.setStatusTest(ROL::makePtr<Status>(go_on, model), false);
+    algorithm.run(problem, silent);
+  }
+} // namespace Palpate
