@@ -447,7 +447,8 @@ namespace Palpate
                         norm(second, D.comm))});
     if (objective.depends_on_state())
       return result;
-    // What a term may write in place of the general positive Hessian.
+    // What a term may write in place of the general positive Hessian; where it
+    // did not, only the sign counts.
     const Context<dim> c0 = x.at(0, 0);
     FieldDuals         ours(x.fields), general(x.fields);
     objective.positive_hessian(c0, 1.)(x.dfields, ours);
@@ -594,11 +595,21 @@ namespace Palpate
                         std::abs(slope))});
     if (J.has_direct_terms())
       {
+        J.value(q);
         const auto   slopes = J.outer.gradient(J.means());
         const double c0     = J.direct_value(q, slopes);
-        Q            c;
+        double       share  = 0; // of these terms in J
+        for (unsigned int i = 0; i < slopes.size(); ++i)
+          if (J.is_direct(i))
+            share += std::max(slopes[i], 0.) * J.means()[i];
+        Q c, Rv, Rw;
         J.direct_gradient(q, slopes, c);
-        const double along = product(c, v);
+        const auto R = J.direct_hessian(q, slopes);
+        R(v, Rv);
+        R(w, Rw);
+        const double along = product(c, v), bend = product(v, Rv),
+                     other = product(w, Rw),
+                     skew  = product(w, Rv) - product(v, Rw);
         result.push_back({"reduced functional",
                           "terms without solves",
                           taylor_test(
@@ -608,6 +619,13 @@ namespace Palpate
                             },
                             std::abs(c0),
                             std::abs(along))});
+        TaylorResult same;
+        same.best      = std::abs(c0 - share);
+        same.round_off = std::abs(c0 - share) <= 1e-10 * std::abs(c0) &&
+                         std::abs(skew) <= 1e-10 * std::sqrt(bend * other) &&
+                         bend >= 0 && other >= 0;
+        result.push_back(
+          {"reduced functional", "their value and positive Hessian", same});
       }
     if (!J.problem.has_second_derivatives())
       return result;

@@ -25,33 +25,27 @@ namespace Palpate
   bool
   CompactBfgs::add(const Q &step, const Q &change)
   {
-    // Products with the new pair, as it is kept: S^T W s, S^T y, Y^T s, and
-    // |y|^2 in the dual norm.
+    const auto [size, change_size, curvature] = measure(step, change);
+    if (!(curvature > 1e-8 * std::sqrt(size * change_size)))
+      return false;
     const std::size_t n = space->weights.size(), m = pairs.size() + 1;
-    pairs.push_back(
-      {{step.begin(), step.end()}, {change.begin(), change.end()}, {}});
-    s.push_back(pairs.back().s.data());
-    y.push_back(pairs.back().y.data());
-    const Q kept_s(pairs.back().s.begin(), pairs.back().s.end()),
-      kept_y(pairs.back().y.begin(), pairs.back().y.end());
-    Q weighted(n), product(3 * m + 1, 0.);
+    const double      factor = 1 / std::sqrt(size);
+    pairs.push_back({Column(n), Column(n), {}});
+    Column &new_s = pairs.back().s, &new_y = pairs.back().y;
+    s.push_back(new_s.data());
+    y.push_back(new_y.data());
+    // Products with the new pair, as it is kept: S^T W s, S^T y, Y^T s.
+    Q kept_s(n), kept_y(n), weighted(n), product(3 * m, 0.);
     for (std::size_t i = 0; i < n; ++i)
       {
-        weighted[i] = space->weights[i] * kept_s[i];
-        product[3 * m] += kept_y[i] * kept_y[i] / space->weights[i];
+        kept_s[i] = new_s[i] = factor * step[i];
+        kept_y[i] = new_y[i] = factor * change[i];
+        weighted[i]          = space->weights[i] * kept_s[i];
       }
     multiply_columns<float>(n, s, weighted.data(), &product[0]);
     multiply_columns<float>(n, s, kept_y.data(), &product[m]);
     multiply_columns<float>(n, y, kept_s.data(), &product[2 * m]);
     Utilities::MPI::sum(product, space->comm, product);
-    const double curvature = product[2 * m - 1];
-    if (!(curvature > 1e-8 * std::sqrt(product[m - 1] * product[3 * m])))
-      {
-        pairs.pop_back();
-        s.pop_back();
-        y.pop_back();
-        return false;
-      }
     for (auto *matrix : {&ss, &sy})
       {
         for (auto &row : *matrix)
@@ -88,10 +82,8 @@ namespace Palpate
     Q sRs(m * m, 0.); // S^T R S
     for (std::size_t i = 0; i < m && R; ++i)
       {
-        Q product;
-        R(Q(pairs[i].s.begin(), pairs[i].s.end()), product);
-        multiply_columns<float>(n, s, product.data(), &sRs[i * m]);
-        pairs[i].Rs.assign(product.begin(), product.end());
+        R(Q(pairs[i].s.begin(), pairs[i].s.end()), pairs[i].Rs);
+        multiply_columns<float>(n, s, pairs[i].Rs.data(), &sRs[i * m]);
         Rs.push_back(pairs[i].Rs.data());
       }
     if (R)
@@ -153,7 +145,7 @@ namespace Palpate
           }
         multiply_columns<float>(n, y, v.data(), &product[m]);
         if (R)
-          multiply_columns<float>(n, Rs, v.data(), &product[2 * m]);
+          multiply_columns<double>(n, Rs, v.data(), &product[2 * m]);
         Utilities::MPI::sum(product, space->comm, product);
         for (std::size_t i = 0; i < m; ++i)
           {
@@ -164,7 +156,7 @@ namespace Palpate
         for (std::size_t i = 0; i < 2 * m; ++i)
           p[i] *= -scaling[i];
         if (theta != 0)
-          add_columns(n, s, &p[0], sum.data());
+          add_columns<float>(n, s, &p[0], sum.data());
       }
     Bv.resize(n);
     for (std::size_t i = 0; i < n; ++i)
@@ -172,42 +164,26 @@ namespace Palpate
     if (m == 0)
       return;
     if (R)
-      add_columns(n, Rs, &p[0], Bv.data());
-    add_columns(n, y, &p[m], Bv.data());
+      add_columns<double>(n, Rs, &p[0], Bv.data());
+    add_columns<float>(n, y, &p[m], Bv.data());
   }
 
   void
-  HessianModel::updateStorage(const ROL::Vector<double> &x,
-                              const ROL::Vector<double> &gradient,
-                              const ROL::Vector<double> &gradient_before,
-                              const ROL::Vector<double> &step,
-                              const double,
-                              const int)
+  BfgsModel::updateStorage(const ROL::Vector<double> &,
+                           const ROL::Vector<double> &gradient,
+                           const ROL::Vector<double> &gradient_before,
+                           const ROL::Vector<double> &step,
+                           const double,
+                           const int)
   {
-    const Q &s = WeightedVector::of(step);
-    Q        y = WeightedVector::of(gradient);
+    const auto         &s = WeightedVector::of(step);
+    std::vector<double> y = WeightedVector::of(gradient);
     for (std::size_t i = 0; i < y.size(); ++i)
       y[i] -= WeightedVector::of(gradient_before)[i];
-    const bool added = bfgs.add(s, y);
-    if (base_at)
-      bfgs.start_from(0, base_at(WeightedVector::of(x)));
-    else if (added)
+    if (bfgs.add(s, y))
       {
         const auto [ss, yy, sy] = bfgs.measure(s, y);
         bfgs.start_from(yy / sy, {});
       }
-  }
-
-  void
-  HessianModel::applyB(ROL::Vector<double>       &Bv,
-                       const ROL::Vector<double> &v) const
-  {
-    bfgs.vmult(WeightedVector::of(v), WeightedVector::of(Bv));
-  }
-
-  void
-  HessianModel::applyH(ROL::Vector<double> &, const ROL::Vector<double> &) const
-  {
-    AssertThrow(false, ExcNotImplemented());
   }
 } // namespace Palpate

@@ -167,7 +167,7 @@ namespace Palpate
                    lower,
                    upper,
                    space,
-                   bfgs ? ROL::makePtr<HessianModel>(space, 20) : ROL::nullPtr,
+                   bfgs ? ROL::makePtr<BfgsModel>(space, 20) : ROL::nullPtr,
                    bfgs ? 20 : 50,
                    -1,
                    go_on);

@@ -24,11 +24,11 @@ namespace Palpate
             const double       unit,
             const CheapPart   &part,
             const VectorSpace &space)
-        : q(q)
+        : unit(unit)
+        , q(q)
         , slope(slope)
         , B(B)
         , sigma(sigma)
-        , unit(unit)
         , part(part)
         , space(space)
       {}
@@ -40,7 +40,8 @@ namespace Palpate
         double sum = 0;
         for (std::size_t i = 0; i < s.size(); ++i)
           sum += s[i] * (slope[i] + 0.5 * Bs[i]);
-        return (Utilities::MPI::sum(sum, space.comm) + part.value(at)) / unit;
+        sum = Utilities::MPI::sum(sum, space.comm);
+        return (sum + part.value(at)) / unit;
       }
 
       void
@@ -58,18 +59,6 @@ namespace Palpate
         AssertThrow(false, ExcNotImplemented());
       }
 
-      CompactBfgs::Product
-      hessian_at(const Q &at) const
-      {
-        return [this, R = part.hessian(at)](const Q &v, Q &Hv) {
-          Q Rv;
-          R(v, Rv);
-          quadratic(v, Hv);
-          for (std::size_t i = 0; i < v.size(); ++i)
-            Hv[i] = (Hv[i] + Rv[i]) / unit;
-        };
-      }
-
       /// (B + sigma W) v
       void
       quadratic(const Q &v, Q &Bv) const
@@ -78,6 +67,8 @@ namespace Palpate
         for (std::size_t i = 0; i < v.size(); ++i)
           Bv[i] += sigma * space.weights[i] * v[i];
       }
+
+      const double unit;
 
     private:
       void
@@ -93,10 +84,70 @@ namespace Palpate
 
       const Q           &q, &slope;
       const CompactBfgs &B;
-      const double       sigma, unit;
+      const double       sigma;
       const CheapPart   &part;
       const VectorSpace &space;
       Q                  last, s, Bs;
+    };
+
+    /// Its Hessian: (B + sigma W + C) / unit, C the positive Hessian of the
+    /// part at the present point with BFGS of the last 5 pairs of its gradient.
+    /// They outlive a step.
+    class ModelHessian : public HessianModel
+    {
+    public:
+      ModelHessian(const std::shared_ptr<const VectorSpace> &space)
+        : C(space, 5)
+      {}
+
+      void
+      look_at(const Model &m, const CheapPart &p)
+      {
+        model = &m;
+        part  = &p;
+      }
+
+      void
+      start(const Q &point) override
+      {
+        part->gradient(point, gradient);
+        C.start_from(0, part->hessian(point));
+      }
+
+      void
+      updateStorage(const ROL::Vector<double> &x,
+                    const ROL::Vector<double> &,
+                    const ROL::Vector<double> &,
+                    const ROL::Vector<double> &step,
+                    const double,
+                    const int) override
+      {
+        Q y(gradient.size()), now;
+        part->gradient(WeightedVector::of(x), now);
+        for (std::size_t i = 0; i < y.size(); ++i)
+          y[i] = now[i] - gradient[i];
+        gradient.swap(now);
+        C.add(WeightedVector::of(step), y);
+        C.start_from(0, part->hessian(WeightedVector::of(x)));
+      }
+
+      void
+      applyB(ROL::Vector<double>       &Bv,
+             const ROL::Vector<double> &v) const override
+      {
+        Q     Cv;
+        auto &Hv = WeightedVector::of(Bv);
+        C.vmult(WeightedVector::of(v), Cv);
+        model->quadratic(WeightedVector::of(v), Hv);
+        for (std::size_t i = 0; i < Hv.size(); ++i)
+          Hv[i] = (Hv[i] + Cv[i]) / model->unit;
+      }
+
+    private:
+      CompactBfgs      C;
+      const Model     *model = nullptr;
+      const CheapPart *part  = nullptr;
+      Q                gradient; ///< of the part at the present point
     };
   } // namespace
 
@@ -128,22 +179,25 @@ namespace Palpate
     now.q     = &q;
     now.value = function.value(q);
     function.gradient(q, g);
-    now.gradient_norm = size_of(q, g);
-    CheapPart  part   = function.cheap_part(q);
-    const auto rest   = [&]() {
-      Q slope(n);
+    now.gradient_norm     = size_of(q, g);
+    CheapPart  part       = function.cheap_part(q);
+    const auto slope_with = [&](const Q &q, const Q &g) {
+      Q slope;
       part.gradient(q, slope);
       for (std::size_t i = 0; i < n; ++i)
         slope[i] = g[i] - slope[i];
       return slope;
     };
-    Q           slope = rest(); // df
+    Q           slope = slope_with(q, g); // df
     CompactBfgs B(space, 20);
     // The first step, were there no c, would have size 0.1.
-    const double size  = std::sqrt(B.measure(q, slope)[1]);
-    double       theta = size > 0 ? 10 * size : 1, sigma = 0;
+    const double first_theta =
+      10 *
+      std::sqrt(std::max(B.measure(q, slope)[1], 1e-6 * B.measure(q, g)[1]));
+    double theta = first_theta, sigma = 0;
     B.start_from(theta, {});
-    bool good = true; // the last step was taken
+    const auto hessian = ROL::makePtr<ModelHessian>(space);
+    bool       good    = true; // the last step was taken
     while (go_on(now))
       {
         const double unit = theta + sigma;
@@ -151,16 +205,13 @@ namespace Palpate
         Q            trial(n);
         double       lowest = 0, first = 0;
         const double before = part.value(q);
+        hessian->look_at(model, part);
         trust_region(model,
                      q,
                      lower,
                      upper,
                      space,
-                     ROL::makePtr<HessianModel>(space,
-                                                5,
-                                                [&](const Q &at) {
-                                                  return model.hessian_at(at);
-                                                }),
+                     hessian,
                      20,
                      1e3, // B + R bounds the curvature: no radius needed
                      [&](const OptimizerIteration &it) {
@@ -174,26 +225,28 @@ namespace Palpate
         Q s = trial;
         for (std::size_t i = 0; i < n; ++i)
           s[i] -= q[i];
-        const double value = function.value(trial);
+        ++now.iteration;
+        now.step_norm = std::sqrt(B.measure(s, s)[0]);
+        const double value =
+          now.step_norm > 0 ? function.value(trial) : now.value;
         const double ratio = (now.value - value) / (before - lowest);
         const bool   taken =
           value < now.value && (ratio > 1e-3 || !(before > lowest));
-        ++now.iteration;
-        now.step_norm = std::sqrt(B.measure(s, s)[0]);
         if (taken)
           {
+            const Q q_before = q, g_before = g;
             now.value = value;
             q         = std::move(trial);
             function.gradient(q, g);
             now.gradient_norm = size_of(q, g);
-            part              = function.cheap_part(q);
-            Q y               = rest();
-            slope.swap(y);
+            // An outer function may weigh the part anew: both with one weight.
+            part  = function.cheap_part(q);
+            slope = slope_with(q, g);
+            Q y   = slope_with(q_before, g_before);
             for (std::size_t i = 0; i < n; ++i)
               y[i] = slope[i] - y[i];
             const auto [ss, yy, sy] = B.measure(s, y);
-            if (yy > 0)
-              theta = std::sqrt(yy / ss);
+            theta = std::max(std::sqrt(yy / ss), 1e-6 * first_theta);
             B.add(s, y);
             B.start_from(theta, {});
           }

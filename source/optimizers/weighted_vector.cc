@@ -74,11 +74,12 @@ namespace Palpate
       dots(n, n_columns, columns, x, result);
     }
 
-    PALPATE_CLONES void
-    axpys(const std::size_t   n,
-          const std::size_t   n_columns,
-          const float *const *columns,
-          const double       *factors,
+    template <typename Number>
+    PALPATE_INLINE void
+    axpys(const std::size_t    n,
+          const std::size_t    n_columns,
+          const Number *const *columns,
+          const double        *factors,
           double *__restrict y)
     {
       for (std::size_t begin = 0; begin < n; begin += chunk)
@@ -86,22 +87,42 @@ namespace Palpate
           const std::size_t end = std::min(n, begin + chunk);
           for (std::size_t j = 0; j < n_columns; ++j)
             {
-              const float *column = columns[j];
-              const double factor = factors[j];
-              std::size_t  i      = begin;
+              const Number *column = columns[j];
+              const double  factor = factors[j];
+              std::size_t   i      = begin;
               for (; i + wide <= end; i += wide)
                 {
-                  Numbers                 a;
-                  Pack<float, wide>::type b;
-                  std::memcpy(&a, y + i, sizeof(Numbers));
+                  Numbers                           a;
+                  typename Pack<Number, wide>::type b;
+                  std::memcpy(&a, y + i, sizeof(a));
                   std::memcpy(&b, column + i, sizeof(b));
                   a += factor * __builtin_convertvector(b, Numbers);
-                  std::memcpy(y + i, &a, sizeof(Numbers));
+                  std::memcpy(y + i, &a, sizeof(a));
                 }
               for (; i < end; ++i)
                 y[i] += factor * column[i];
             }
         }
+    }
+
+    PALPATE_CLONES void
+    axpys_of(const std::size_t    n,
+             const std::size_t    n_columns,
+             const double *const *columns,
+             const double        *factors,
+             double              *y)
+    {
+      axpys(n, n_columns, columns, factors, y);
+    }
+
+    PALPATE_CLONES void
+    axpys_of(const std::size_t   n,
+             const std::size_t   n_columns,
+             const float *const *columns,
+             const double       *factors,
+             double             *y)
+    {
+      axpys(n, n_columns, columns, factors, y);
     }
   } // namespace
 
@@ -125,12 +146,23 @@ namespace Palpate
                    const double *,
                    double *);
 
+  template <typename Number>
   void
-  add_columns(const std::size_t                 n,
-              const std::vector<const float *> &columns,
-              const double                     *factors,
-              double                           *y)
+  add_columns(const std::size_t                  n,
+              const std::vector<const Number *> &columns,
+              const double                      *factors,
+              double                            *y)
   {
-    axpys(n, columns.size(), columns.data(), factors, y);
+    axpys_of(n, columns.size(), columns.data(), factors, y);
   }
+  template void
+  add_columns(std::size_t,
+              const std::vector<const double *> &,
+              const double *,
+              double *);
+  template void
+  add_columns(std::size_t,
+              const std::vector<const float *> &,
+              const double *,
+              double *);
 } // namespace Palpate

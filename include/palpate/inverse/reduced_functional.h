@@ -109,9 +109,11 @@ namespace Palpate
     direct_gradient(const Q &q, const std::vector<double> &slopes, Q &g) const;
     std::function<void(const Q &v, Q &Rv)>
     direct_hessian(const Q &q, const std::vector<double> &slopes) const;
-    /// Whether there are such terms.
     bool
     has_direct_terms() const;
+    /// Whether term i counts and does not see the state.
+    bool
+    is_direct(const unsigned int i) const;
 
     /// Weighted contribution of each term at the last point: OuterFunction
     /// makes the value of them, by default their sum.
@@ -187,8 +189,6 @@ namespace Palpate
     };
     bool
     same(const Q &a, const Q &b) const;
-    bool
-    is_direct(const unsigned int i) const;
     /// For terms that do not see the state.
     Context<dim>
     stateless(const Fields &fields) const;

@@ -70,7 +70,8 @@ namespace Palpate
      * approximation of the Hessian by the fields at this point, that by the
      * logarithms of all but poisson_ratio: J_ff + diag(J_f / f). What does not
      * depend on the direction is best computed here, once.
-     * @param context must live as long as what is returned
+     * @param context what it refers to lives as long as what is returned; keep
+     * a copy of the context itself
      */
     virtual FieldProduct
     positive_hessian(const Context<dim> &context, const double factor) const;

@@ -64,15 +64,16 @@ namespace Palpate
     using Column = std::vector<float>;
     struct Pair
     {
-      Column s, y;
-      Column Rs; ///< empty without R
+      Column s, y; ///< divided by |s|
+      Q      Rs;   ///< empty without R
     };
 
     std::shared_ptr<const VectorSpace> space;
     unsigned int                       storage;
     std::vector<Pair>                  pairs;
     Product                            R;
-    std::vector<const float *>         s, y, Rs;
+    std::vector<const float *>         s, y;
+    std::vector<const double *>        Rs;
     /// s_i . W s_j, and s_i . y_j.
     std::vector<std::vector<double>> ss, sy;
     double                           theta = 1;
@@ -81,33 +82,34 @@ namespace Palpate
     std::vector<double>              scaling;
   };
 
-  /**
-   * The model of the Hessian in the trust region: B_0 and pairs of the last
-   * steps. B_0 is that of the present point, so that no pair grows old with it,
-   * or theta W, theta = |y|^2/(y . s), if none is given.
-   */
+  /// A model of the Hessian, for trust_region(); products are collective.
   class HessianModel : public ROL::Secant<double>
   {
   public:
-    using Q       = std::vector<double>;
-    using Product = CompactBfgs::Product;
-
-    /// @param storage pairs to keep
-    /// @param base_at products with B_0 at an accepted point
-    HessianModel(const std::shared_ptr<const VectorSpace>     &space,
-                 const unsigned int                            storage,
-                 const std::function<Product(const Q &point)> &base_at = {})
-      : bfgs(space, storage)
-      , base_at(base_at)
-    {}
-
-    /// Collective.
-    void
-    start(const Q &point)
+    /// Called with the first point.
+    virtual void
+    start(const std::vector<double> &point)
     {
-      if (base_at)
-        bfgs.start_from(0, base_at(point));
+      (void)point;
     }
+
+    /// Not needed by a trust region.
+    void
+    applyH(ROL::Vector<double> &, const ROL::Vector<double> &) const override
+    {
+      AssertThrow(false, dealii::ExcNotImplemented());
+    }
+  };
+
+  /// Pairs (s, y) of the last steps over theta W, theta = |y|^2/(y . s).
+  class BfgsModel : public HessianModel
+  {
+  public:
+    /// @param storage pairs to keep
+    BfgsModel(const std::shared_ptr<const VectorSpace> &space,
+              const unsigned int                        storage)
+      : bfgs(space, storage)
+    {}
 
     void
     updateStorage(const ROL::Vector<double> &x,
@@ -118,16 +120,13 @@ namespace Palpate
                   const int                  iteration) override;
 
     void
-    applyB(ROL::Vector<double>       &Bv,
-           const ROL::Vector<double> &v) const override;
-
-    /// Not needed by a trust region.
-    void
-    applyH(ROL::Vector<double> &, const ROL::Vector<double> &) const override;
+    applyB(ROL::Vector<double> &Bv, const ROL::Vector<double> &v) const override
+    {
+      bfgs.vmult(WeightedVector::of(v), WeightedVector::of(Bv));
+    }
 
   private:
-    CompactBfgs                            bfgs;
-    std::function<Product(const Q &point)> base_at;
+    CompactBfgs bfgs;
   };
 } // namespace Palpate
 

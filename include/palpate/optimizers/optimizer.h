@@ -101,7 +101,8 @@ namespace Palpate
    * @param weights of the inner product: q . r = sum w_i q_i r_i; gradients are
    * Riesz representatives with it, so that iterations do not grow with the
    * mesh.
-   * @param callback after every accepted iterate, iteration 0 the start.
+   * @param callback after every iteration, also of a rejected step; 0 is the
+   * start.
    * @param solves_so_far for the budget of solves.
    */
   OptimizerResult

@@ -12,10 +12,10 @@ namespace Palpate
    *
    *   df . s + 1/2 s . (B + sigma W) s + c(q + s)
    *
-   * roughly: to a tenth of the gradient it starts from, by trust_region(). B
-   * are 20 BFGS pairs of f over theta W, theta = |y|/|s| of the last one; c is
-   * there as it is, however bent, so that the number of steps is that of f.
-   * sigma is 0 until a step disappoints.
+   * by trust_region(), until its projected gradient is 0.3 of the first, or for
+   * 50 iterations. B are 20 BFGS pairs of f over theta W, theta = |y|/|s| of
+   * the last one; c is there as it is, however bent, so that the number of
+   * steps is that of f. sigma is 0 until a step disappoints.
    * @param go_on is shown every iterate, also that after a rejected step, and
    * says whether to look for another. Collective.
    */

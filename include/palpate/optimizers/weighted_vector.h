@@ -20,11 +20,12 @@ namespace Palpate
                    const double                      *x,
                    double                            *result);
   /// y += sum_j factors_j columns_j
+  template <typename Number>
   void
-  add_columns(const std::size_t                 n,
-              const std::vector<const float *> &columns,
-              const double                     *factors,
-              double                           *y);
+  add_columns(const std::size_t                  n,
+              const std::vector<const Number *> &columns,
+              const double                      *factors,
+              double                            *y);
 
   /// What all vectors of one problem share.
   struct VectorSpace
