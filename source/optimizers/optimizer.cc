@@ -43,6 +43,12 @@ namespace Palpate
                       Patterns::Integer(0),
                       "Budget of forward, adjoint and incremental solves; 0: "
                       "none.");
+    prm.declare_entry("Model iterations",
+                      "50",
+                      Patterns::Integer(1),
+                      "lbfgs with terms that need no solves: of the trust "
+                      "region in the model of one step, at most. With few the "
+                      "steps are cheaper, but more, and so are the solves.");
     prm.declare_entry(
       "Gauss Newton",
       "false",
@@ -62,6 +68,8 @@ namespace Palpate
     maximum_solves     = p.get_integer("Maximum solves");
     if (method == "newton cg")
       gauss_newton = p.get_bool("Gauss Newton");
+    else
+      model_iterations = p.get_integer("Model iterations");
   }
 
   namespace
@@ -160,7 +168,13 @@ namespace Palpate
     };
     const bool bfgs = parameters.method == "lbfgs";
     if (bfgs && function.has_cheap_part())
-      proximal_bfgs(function, start, lower, upper, space, go_on);
+      proximal_bfgs(function,
+                    start,
+                    lower,
+                    upper,
+                    space,
+                    parameters.model_iterations,
+                    go_on);
     else
       trust_region(function,
                    start,

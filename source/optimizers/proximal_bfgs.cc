@@ -152,11 +152,12 @@ namespace Palpate
   } // namespace
 
   void
-  proximal_bfgs(SmoothFunction                                        &function,
-                const std::vector<double>                             &start,
-                const std::vector<double>                             &lower,
-                const std::vector<double>                             &upper,
-                const std::shared_ptr<const VectorSpace>              &space,
+  proximal_bfgs(SmoothFunction                           &function,
+                const std::vector<double>                &start,
+                const std::vector<double>                &lower,
+                const std::vector<double>                &upper,
+                const std::shared_ptr<const VectorSpace> &space,
+                const unsigned int                        model_iterations,
                 const std::function<bool(const OptimizerIteration &)> &go_on)
   {
     const std::size_t n = start.size();
@@ -203,8 +204,7 @@ namespace Palpate
         const double unit = theta + sigma;
         Model        model(q, slope, B, sigma, unit, part, *space);
         Q            trial(n);
-        double       lowest = 0, first = 0;
-        const double before = part.value(q);
+        double       lowest = 0, first = 0, first_gradient = 0;
         hessian->look_at(model, part);
         trust_region(model,
                      q,
@@ -215,12 +215,16 @@ namespace Palpate
                      20,
                      1e3, // B + R bounds the curvature: no radius needed
                      [&](const OptimizerIteration &it) {
-                       if (it.iteration == 0)
-                         first = it.gradient_norm;
                        trial  = *it.q;
                        lowest = unit * it.value;
-                       return it.gradient_norm > 0.3 * first &&
-                              it.iteration < 50;
+                       if (it.iteration == 0)
+                         {
+                           first          = lowest;
+                           first_gradient = it.gradient_norm;
+                         }
+                       const bool moved = lowest < first;
+                       return it.gradient_norm > 0.3 * first_gradient &&
+                              it.iteration < (moved ? model_iterations : 50);
                      });
         Q s = trial;
         for (std::size_t i = 0; i < n; ++i)
@@ -229,9 +233,9 @@ namespace Palpate
         now.step_norm = std::sqrt(B.measure(s, s)[0]);
         const double value =
           now.step_norm > 0 ? function.value(trial) : now.value;
-        const double ratio = (now.value - value) / (before - lowest);
+        const double ratio = (now.value - value) / (first - lowest);
         const bool   taken =
-          value < now.value && (ratio > 1e-3 || !(before > lowest));
+          value < now.value && (ratio > 1e-3 || !(first > lowest));
         if (taken)
           {
             const Q q_before = q, g_before = g;

@@ -71,6 +71,7 @@ namespace Palpate
     double       stagnation         = 1e-9;
     unsigned int maximum_solves     = 0;
     bool         gauss_newton       = false;
+    unsigned int model_iterations   = 50;
 
     static void
     declare_parameters(dealii::ParameterHandler &prm);

@@ -12,19 +12,22 @@ namespace Palpate
    *
    *   df . s + 1/2 s . (B + sigma W) s + c(q + s)
    *
-   * by trust_region(), until its projected gradient is 0.3 of the first, or for
-   * 50 iterations. B are 20 BFGS pairs of f over theta W, theta = |y|/|s| of
-   * the last one; c is there as it is, however bent, so that the number of
-   * steps is that of f. sigma is 0 until a step disappoints.
+   * by trust_region(), until its projected gradient is 0.3 of the first. B are
+   * 20 BFGS pairs of f over theta W, theta = |y|/|s| of the last one; c is
+   * there as it is, however bent, so that the number of steps is that of f.
+   * sigma is 0 until a step disappoints.
+   * @param model_iterations of trust_region(), at most; if they are rejected,
+   * 50
    * @param go_on is shown every iterate, also that after a rejected step, and
    * says whether to look for another. Collective.
    */
   void
-  proximal_bfgs(SmoothFunction                                        &function,
-                const std::vector<double>                             &start,
-                const std::vector<double>                             &lower,
-                const std::vector<double>                             &upper,
-                const std::shared_ptr<const VectorSpace>              &space,
+  proximal_bfgs(SmoothFunction                           &function,
+                const std::vector<double>                &start,
+                const std::vector<double>                &lower,
+                const std::vector<double>                &upper,
+                const std::shared_ptr<const VectorSpace> &space,
+                const unsigned int                        model_iterations,
                 const std::function<bool(const OptimizerIteration &)> &go_on);
 } // namespace Palpate
 
