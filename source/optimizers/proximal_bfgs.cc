@@ -25,11 +25,11 @@ namespace Palpate
             const CheapPart   &part,
             const VectorSpace &space)
         : unit(unit)
+        , part(part)
         , q(q)
         , slope(slope)
         , B(B)
         , sigma(sigma)
-        , part(part)
         , space(space)
       {}
 
@@ -68,7 +68,8 @@ namespace Palpate
           Bv[i] += sigma * space.weights[i] * v[i];
       }
 
-      const double unit;
+      const double     unit;
+      const CheapPart &part;
 
     private:
       void
@@ -85,7 +86,6 @@ namespace Palpate
       const Q           &q, &slope;
       const CompactBfgs &B;
       const double       sigma;
-      const CheapPart   &part;
       const VectorSpace &space;
       Q                  last, s, Bs;
     };
@@ -101,17 +101,16 @@ namespace Palpate
       {}
 
       void
-      look_at(const Model &m, const CheapPart &p)
+      look_at(const Model &m)
       {
         model = &m;
-        part  = &p;
       }
 
       void
       start(const Q &point) override
       {
-        part->gradient(point, gradient);
-        C.start_from(0, part->hessian(point));
+        model->part.gradient(point, gradient);
+        C.start_from(0, model->part.hessian(point));
       }
 
       void
@@ -123,12 +122,12 @@ namespace Palpate
                     const int) override
       {
         Q y(gradient.size()), now;
-        part->gradient(WeightedVector::of(x), now);
+        model->part.gradient(WeightedVector::of(x), now);
         for (std::size_t i = 0; i < y.size(); ++i)
           y[i] = now[i] - gradient[i];
         gradient.swap(now);
         C.add(WeightedVector::of(step), y);
-        C.start_from(0, part->hessian(WeightedVector::of(x)));
+        C.start_from(0, model->part.hessian(WeightedVector::of(x)));
       }
 
       void
@@ -144,10 +143,9 @@ namespace Palpate
       }
 
     private:
-      CompactBfgs      C;
-      const Model     *model = nullptr;
-      const CheapPart *part  = nullptr;
-      Q                gradient; ///< of the part at the present point
+      CompactBfgs  C;
+      const Model *model = nullptr;
+      Q            gradient; ///< of the part at the present point
     };
   } // namespace
 
@@ -205,7 +203,7 @@ namespace Palpate
         Model        model(q, slope, B, sigma, unit, part, *space);
         Q            trial(n);
         double       lowest = 0, first = 0, first_gradient = 0;
-        hessian->look_at(model, part);
+        hessian->look_at(model);
         trust_region(model,
                      q,
                      lower,
