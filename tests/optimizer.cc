@@ -6,6 +6,7 @@
 #include <ROL_lBFGS.hpp>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 using namespace Palpate;
@@ -391,9 +392,10 @@ namespace
       return part;
     }
     OptimizerResult
-    minimum(const double upper)
+    minimum(const double upper, const unsigned int stored_pairs = 20)
     {
       OptimizerParameters p;
+      p.stored_pairs           = stored_pairs;
       p.maximum_iterations     = 200;
       p.gradient_tolerance     = 1e-6;
       p.step_tolerance         = 0;
@@ -455,6 +457,21 @@ TEST(ProximalBfgs, KeepsTheCheapPartWhole)
           EXPECT_LE(result.iterations, 20u);
         }
     }
+}
+
+// More pairs, fewer steps.
+TEST(ProximalBfgs, StoresAsManyPairsAsItIsTold)
+{
+  std::array<unsigned int, 2> iterations;
+  for (const unsigned int k : {0, 1})
+    {
+      Denoising f(space_of(30));
+      f.beta = 1e-3;
+      for (unsigned int i = 0; i < f.c.size(); ++i)
+        f.c[i] = std::pow(10., 3. * i / 30);
+      iterations[k] = f.minimum(2, k == 0 ? 2 : 40).iterations;
+    }
+  EXPECT_LT(1.3 * iterations[1], iterations[0]) << iterations[1];
 }
 
 TEST(ProximalBfgs, KeepsBoundsAndSurvivesRefusals)

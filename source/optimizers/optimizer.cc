@@ -49,6 +49,13 @@ namespace Palpate
                       "lbfgs with terms that need no solves: of the trust "
                       "region in the model of one step, at most. With few the "
                       "steps are cheaper, but more, and so are the solves.");
+    prm.declare_entry("Stored pairs",
+                      "20",
+                      Patterns::Integer(1),
+                      "lbfgs: steps whose changes of the gradient BFGS "
+                      "remembers. With more there are fewer steps and solves, "
+                      "but each reads 8 bytes a pair and unknown some hundred "
+                      "times.");
     prm.declare_entry(
       "Gauss Newton",
       "false",
@@ -69,7 +76,10 @@ namespace Palpate
     if (method == "newton cg")
       gauss_newton = p.get_bool("Gauss Newton");
     else
-      model_iterations = p.get_integer("Model iterations");
+      {
+        model_iterations = p.get_integer("Model iterations");
+        stored_pairs     = p.get_integer("Stored pairs");
+      }
   }
 
   namespace
@@ -173,6 +183,7 @@ namespace Palpate
                     lower,
                     upper,
                     space,
+                    parameters.stored_pairs,
                     parameters.model_iterations,
                     go_on);
     else
@@ -181,7 +192,9 @@ namespace Palpate
                    lower,
                    upper,
                    space,
-                   bfgs ? ROL::makePtr<BfgsModel>(space, 20) : ROL::nullPtr,
+                   bfgs
+                     ? ROL::makePtr<BfgsModel>(space, parameters.stored_pairs)
+                     : ROL::nullPtr,
                    bfgs ? 20 : 50,
                    -1,
                    go_on);

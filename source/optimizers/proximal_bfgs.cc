@@ -155,6 +155,7 @@ namespace Palpate
                 const std::vector<double>                &lower,
                 const std::vector<double>                &upper,
                 const std::shared_ptr<const VectorSpace> &space,
+                const unsigned int                        stored_pairs,
                 const unsigned int                        model_iterations,
                 const std::function<bool(const OptimizerIteration &)> &go_on)
   {
@@ -188,7 +189,7 @@ namespace Palpate
       return slope;
     };
     Q           slope = slope_with(q, g); // df
-    CompactBfgs B(space, 20);
+    CompactBfgs B(space, stored_pairs);
     // The first step, were there no c, would have size 0.1.
     const double first_theta =
       10 *

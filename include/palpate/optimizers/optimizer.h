@@ -72,6 +72,7 @@ namespace Palpate
     unsigned int maximum_solves     = 0;
     bool         gauss_newton       = false;
     unsigned int model_iterations   = 50;
+    unsigned int stored_pairs       = 20;
 
     static void
     declare_parameters(dealii::ParameterHandler &prm);

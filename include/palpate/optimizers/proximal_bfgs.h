@@ -13,9 +13,10 @@ namespace Palpate
    *   df . s + 1/2 s . (B + sigma W) s + c(q + s)
    *
    * by trust_region(), until its projected gradient is 0.3 of the first. B are
-   * 20 BFGS pairs of f over theta W, theta = |y|/|s| of the last one; c is
-   * there as it is, however bent, so that the number of steps is that of f.
+   * the last BFGS pairs of f over theta W, theta = |y|/|s| of the last one; c
+   * is there as it is, however bent, so that the number of steps is that of f.
    * sigma is 0 until a step disappoints.
+   * @param stored_pairs of B
    * @param model_iterations of trust_region(), at most; if they are rejected,
    * 50
    * @param go_on is shown every iterate, also that after a rejected step, and
@@ -27,6 +28,7 @@ namespace Palpate
                 const std::vector<double>                &lower,
                 const std::vector<double>                &upper,
                 const std::shared_ptr<const VectorSpace> &space,
+                const unsigned int                        stored_pairs,
                 const unsigned int                        model_iterations,
                 const std::function<bool(const OptimizerIteration &)> &go_on);
 } // namespace Palpate
