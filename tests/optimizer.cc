@@ -6,7 +6,6 @@
 #include <ROL_lBFGS.hpp>
 #include <gtest/gtest.h>
 
-#include <array>
 #include <cmath>
 
 using namespace Palpate;
@@ -462,16 +461,11 @@ TEST(ProximalBfgs, KeepsTheCheapPartWhole)
 // More pairs, fewer steps.
 TEST(ProximalBfgs, StoresAsManyPairsAsItIsTold)
 {
-  std::array<unsigned int, 2> iterations;
-  for (const unsigned int k : {0, 1})
-    {
-      Denoising f(space_of(30));
-      f.beta = 1e-3;
-      for (unsigned int i = 0; i < f.c.size(); ++i)
-        f.c[i] = std::pow(10., 3. * i / 30);
-      iterations[k] = f.minimum(2, k == 0 ? 2 : 40).iterations;
-    }
-  EXPECT_LT(1.3 * iterations[1], iterations[0]) << iterations[1];
+  Denoising f(space_of(30));
+  f.beta = 1e-3;
+  for (unsigned int i = 0; i < f.c.size(); ++i)
+    f.c[i] = std::pow(10., 3. * i / 30);
+  EXPECT_LT(1.3 * f.minimum(2, 40).iterations, f.minimum(2, 2).iterations);
 }
 
 TEST(ProximalBfgs, KeepsBoundsAndSurvivesRefusals)
