@@ -1,7 +1,7 @@
 // What a product with the pairs of BFGS costs: x -> S (S^T x) with the columns
 // of S in 16 bits (ShortColumns), and the same by BLAS in single precision.
-// Prints one JSON line, medians of seconds; `difference` is the largest one of
-// the results, relative.
+// Serial. Prints one JSON line, medians of seconds; `difference` is the largest
+// one of the results, relative.
 #include <deal.II/base/mpi.h>
 #include <deal.II/lac/lapack_full_matrix.h>
 
@@ -19,10 +19,10 @@ namespace
 {
   template <typename Work>
   double
-  median_seconds(const unsigned int repeat, const Work &work)
+  median_seconds(const int repeat, const Work &work)
   {
     std::vector<double> seconds;
-    for (unsigned int i = 0; i < repeat; ++i)
+    for (int i = 0; i < repeat; ++i)
       {
         const double start = MPI_Wtime();
         work();
@@ -35,21 +35,19 @@ namespace
   }
 
   void
-  measure(const unsigned int n,
-          const unsigned int n_columns,
-          const unsigned int repeat)
+  measure(const int n, const int n_columns, const int repeat)
   {
     ShortColumns                    columns;
     dealii::LAPACKFullMatrix<float> matrix(n, n_columns);
-    for (unsigned int j = 0; j < n_columns; ++j)
+    for (int j = 0; j < n_columns; ++j)
       {
         std::vector<double> column(n);
-        for (unsigned int i = 0; i < n; ++i)
+        for (int i = 0; i < n; ++i)
           column[i] = matrix(i, j) = random_number(j + 1, i);
         columns.push_back(1., column);
       }
     std::vector<double> x(n), y(n), products(n_columns);
-    for (unsigned int i = 0; i < n; ++i)
+    for (int i = 0; i < n; ++i)
       x[i] = random_number(0, i);
     const double ours = median_seconds(repeat, [&]() {
       std::fill(y.begin(), y.end(), 0.);
@@ -64,7 +62,7 @@ namespace
       matrix.vmult(y_float, products_float);
     });
     double       difference = 0, size = 0;
-    for (unsigned int i = 0; i < n; ++i)
+    for (int i = 0; i < n; ++i)
       {
         difference = std::max(difference, std::abs(y[i] - y_float[i]));
         size       = std::max(size, std::abs(y[i]));
@@ -79,8 +77,8 @@ namespace
 int
 main(int argc, char **argv)
 {
-  namespace po   = boost::program_options;
-  unsigned int n = 150000, n_columns = 160, repeat = 15;
+  namespace po = boost::program_options;
+  int n = 150000, n_columns = 160, repeat = 15;
 
   dealii::Utilities::MPI::MPI_InitFinalize mpi(argc, argv, 1);
   po::options_description options("usage: stored_pairs [options]");

@@ -41,7 +41,8 @@ namespace Palpate
     s.multiply(y[m - 1], &product[m]);
     y.multiply(kept_s, &product[2 * m]);
     Utilities::MPI::sum(product, space->comm, product);
-    if (!(product[2 * m - 1] > 0)) // lost by rounding
+    const double exact = factor * factor * curvature;
+    if (!(std::abs(product[3 * m - 1] - exact) < 0.5 * exact))
       {
         s.erase(m - 1);
         y.erase(m - 1);

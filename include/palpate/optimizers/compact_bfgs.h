@@ -39,7 +39,8 @@ namespace Palpate
     measure(const Q &s, const Q &y) const;
 
     /// Keep B s = y, in the place of the oldest pair. Collective.
-    /// @return false, without keeping it, if y . s is too small for |s| |y|
+    /// @return false, without keeping it, if y . s is too small for |s| |y|, or
+    /// for 16 bits
     bool
     add(const Q &s, const Q &y);
 
