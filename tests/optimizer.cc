@@ -2,7 +2,6 @@
 #include <palpate/optimizers/adam.h>
 #include <palpate/optimizers/compact_bfgs.h>
 #include <palpate/optimizers/optimizer.h>
-#include <palpate/optimizers/short_columns.h>
 
 #include <ROL_lBFGS.hpp>
 #include <gtest/gtest.h>
@@ -198,113 +197,10 @@ namespace
         error = std::max(error, std::abs(ours[i] - expected[i]));
         size  = std::max(size, std::abs(expected[i]));
       }
-    EXPECT_LE(error, 1e-4 * size) << "pair " << pair; // pairs have 16 bits
+    EXPECT_LE(error, 1e-5 * size) << "pair " << pair; // pairs are floats
     EXPECT_TRUE(ours.empty() || size > 0);
   }
 } // namespace
-
-// A curvature that 16 bits cannot tell is refused, not kept wrong.
-TEST(CompactBfgs, RefusesWhatRoundingTakes)
-{
-  const auto         space = space_of(60);
-  const unsigned int n     = space->weights.size();
-  unsigned int       seed  = 0;
-  for (const double cosine : {1e-7, 1e-3})
-    {
-      unsigned int n_added = 0;
-      for (unsigned int k = 0; k < 40; ++k)
-        {
-          CompactBfgs bfgs(space, 4);
-          const Q     s    = random_vector(n, seed);
-          Q           y    = random_vector(n, seed);
-          const auto  with = [&](const double part) {
-            const auto [ss, yy, sy] = bfgs.measure(s, y);
-            for (unsigned int i = 0; i < n; ++i)
-              y[i] += (part * std::sqrt(ss * yy) - sy) / ss *
-                      space->weights[i] * s[i];
-          };
-          with(0);
-          with(cosine);
-          if (!bfgs.add(s, y))
-            continue;
-          ++n_added;
-          bfgs.start_from(1, {});
-          Q Bs;
-          bfgs.vmult(s, Bs);
-          const double sBs =
-            dealii::Utilities::MPI::sum(dot(s, Bs), MPI_COMM_WORLD);
-          const double sy = bfgs.measure(s, y)[2];
-          EXPECT_NEAR(sBs, sy, (cosine > 1e-4 ? 0.1 : 1e3) * sy);
-        }
-      EXPECT_GE(n_added, cosine > 1e-4 ? 40u : 0u);
-      EXPECT_LE(n_added, cosine > 1e-4 ? 40u : 20u);
-    }
-}
-
-// Rounded to 1/65534 of the largest of 64, whatever the others are; products
-// are those of what is kept.
-TEST(ShortColumns, KeepColumns)
-{
-  for (const unsigned int n : {0u, 1u, 64u, 1000u, 1024u, 2500u})
-    {
-      SCOPED_TRACE(n);
-      ShortColumns   columns;
-      std::vector<Q> expected;
-      unsigned int   seed   = 0;
-      const auto     append = [&]() {
-        Q x = random_vector(n, seed);
-        for (unsigned int i = 0; i < n; ++i)
-          x[i] *= (i / 64 % 3 == 1 ? 0. : std::pow(10., 10 - i / 64.));
-        columns.push_back(-0.5, x);
-        for (double &value : x)
-          value *= -0.5;
-        expected.push_back(x);
-      };
-      for (unsigned int j = 0; j < 18; ++j)
-        append();
-      for (const unsigned int j : {17u, 7u, 0u})
-        {
-          columns.erase(j);
-          expected.erase(expected.begin() + j);
-        }
-      append();
-      append();
-      ASSERT_EQ(columns.size(), 17u);
-      for (unsigned int j = 0; j < 17; ++j)
-        {
-          const Q kept = columns[j];
-          ASSERT_EQ(kept.size(), n);
-          for (unsigned int i = 0; i < n; ++i)
-            {
-              double largest = 0;
-              for (unsigned int k = i / 64 * 64;
-                   k < std::min(n, i / 64 * 64 + 64);
-                   ++k)
-                largest = std::max(largest, std::abs(expected[j][k]));
-              ASSERT_NEAR(kept[i], expected[j][i], largest * 1.53e-5);
-            }
-          expected[j] = kept;
-        }
-      const Q x = random_vector(n, seed);
-      Q products(17), sum = random_vector(n, seed), expected_sum = sum, size(n);
-      columns.multiply(x, products.data());
-      columns.add(products.data(), sum);
-      for (unsigned int j = 0; j < 17; ++j)
-        {
-          double product = 0, bound = 0;
-          for (unsigned int i = 0; i < n; ++i)
-            {
-              product += x[i] * expected[j][i];
-              bound += std::abs(x[i] * expected[j][i]);
-              expected_sum[i] += products[j] * expected[j][i];
-              size[i] += std::abs(products[j] * expected[j][i]);
-            }
-          EXPECT_NEAR(products[j], product, 1e-6 * bound);
-        }
-      for (unsigned int i = 0; i < n; ++i)
-        EXPECT_NEAR(sum[i], expected_sum[i], 1e-6 * (size[i] + 1));
-    }
-}
 
 // Against ROL's recursion; more pairs than are stored, the third has no
 // curvature and is refused.

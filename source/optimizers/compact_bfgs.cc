@@ -28,26 +28,24 @@ namespace Palpate
     const auto [size, change_size, curvature] = measure(step, change);
     if (!(curvature > 1e-8 * std::sqrt(size * change_size)))
       return false;
-    const double factor = 1 / std::sqrt(size);
-    s.push_back(factor, step);
-    y.push_back(factor, change);
+    const std::size_t n = space->weights.size(), m = pairs.size() + 1;
+    const double      factor = 1 / std::sqrt(size);
+    pairs.push_back({Column(n), Column(n), {}});
+    Column &new_s = pairs.back().s, &new_y = pairs.back().y;
+    s.push_back(new_s.data());
+    y.push_back(new_y.data());
     // Products with the new pair, as it is kept: S^T W s, S^T y, Y^T s.
-    const std::size_t m      = s.size();
-    const Q           kept_s = s[m - 1];
-    Q                 weighted(kept_s), product(3 * m);
-    for (std::size_t i = 0; i < weighted.size(); ++i)
-      weighted[i] *= space->weights[i];
-    s.multiply(weighted, &product[0]);
-    s.multiply(y[m - 1], &product[m]);
-    y.multiply(kept_s, &product[2 * m]);
-    Utilities::MPI::sum(product, space->comm, product);
-    const double exact = factor * factor * curvature;
-    if (!(std::abs(product[3 * m - 1] - exact) < 0.5 * exact))
+    Q kept_s(n), kept_y(n), weighted(n), product(3 * m, 0.);
+    for (std::size_t i = 0; i < n; ++i)
       {
-        s.erase(m - 1);
-        y.erase(m - 1);
-        return false;
+        kept_s[i] = new_s[i] = factor * step[i];
+        kept_y[i] = new_y[i] = factor * change[i];
+        weighted[i]          = space->weights[i] * kept_s[i];
       }
+    multiply_columns<float>(n, s, weighted.data(), &product[0]);
+    multiply_columns<float>(n, s, kept_y.data(), &product[m]);
+    multiply_columns<float>(n, y, kept_s.data(), &product[2 * m]);
+    Utilities::MPI::sum(product, space->comm, product);
     for (auto *matrix : {&ss, &sy})
       {
         for (auto &row : *matrix)
@@ -62,8 +60,9 @@ namespace Palpate
       }
     if (m <= storage)
       return true;
-    s.erase(0);
-    y.erase(0);
+    pairs.erase(pairs.begin());
+    s.erase(s.begin());
+    y.erase(y.begin());
     for (auto *matrix : {&ss, &sy})
       {
         matrix->erase(matrix->begin());
@@ -76,15 +75,16 @@ namespace Palpate
   void
   CompactBfgs::start_from(const double factor, const Product &more)
   {
-    const std::size_t m = size();
-    theta               = factor;
-    R                   = more;
-    Rs.assign(R ? m : 0, Q());
+    const std::size_t n = space->weights.size(), m = pairs.size();
+    theta = factor;
+    R     = more;
+    Rs.clear();
     Q sRs(m * m, 0.); // S^T R S
-    for (std::size_t i = 0; i < Rs.size(); ++i)
+    for (std::size_t i = 0; i < m && R; ++i)
       {
-        R(s[i], Rs[i]);
-        s.multiply(Rs[i], &sRs[i * m]);
+        R(Q(pairs[i].s.begin(), pairs[i].s.end()), pairs[i].Rs);
+        multiply_columns<float>(n, s, pairs[i].Rs.data(), &sRs[i * m]);
+        Rs.push_back(pairs[i].Rs.data());
       }
     if (R)
       Utilities::MPI::sum(sRs, space->comm, sRs);
@@ -126,7 +126,7 @@ namespace Palpate
   void
   CompactBfgs::vmult(const Q &v, Q &Bv) const
   {
-    const std::size_t n = v.size(), m = size();
+    const std::size_t n = v.size(), m = pairs.size();
     Q                 Rv(n, 0.);
     if (R)
       R(v, Rv);
@@ -141,11 +141,11 @@ namespace Palpate
             Q weighted(n);
             for (std::size_t i = 0; i < n; ++i)
               weighted[i] = space->weights[i] * v[i];
-            s.multiply(weighted, &product[0]);
+            multiply_columns<float>(n, s, weighted.data(), &product[0]);
           }
-        y.multiply(v, &product[m]);
-        for (std::size_t i = 0; i < Rs.size(); ++i)
-          product[2 * m + i] = local_product(Rs[i], v);
+        multiply_columns<float>(n, y, v.data(), &product[m]);
+        if (R)
+          multiply_columns<double>(n, Rs, v.data(), &product[2 * m]);
         Utilities::MPI::sum(product, space->comm, product);
         for (std::size_t i = 0; i < m; ++i)
           {
@@ -156,17 +156,16 @@ namespace Palpate
         for (std::size_t i = 0; i < 2 * m; ++i)
           p[i] *= -scaling[i];
         if (theta != 0)
-          s.add(&p[0], sum);
+          add_columns<float>(n, s, &p[0], sum.data());
       }
     Bv.resize(n);
     for (std::size_t i = 0; i < n; ++i)
       Bv[i] = theta * space->weights[i] * sum[i] + Rv[i];
     if (m == 0)
       return;
-    for (std::size_t j = 0; j < Rs.size(); ++j)
-      for (std::size_t i = 0; i < n; ++i)
-        Bv[i] += p[j] * Rs[j][i];
-    y.add(&p[m], Bv);
+    if (R)
+      add_columns<double>(n, Rs, &p[0], Bv.data());
+    add_columns<float>(n, y, &p[m], Bv.data());
   }
 
   void

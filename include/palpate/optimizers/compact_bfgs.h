@@ -4,7 +4,6 @@
 #include <deal.II/lac/lapack_full_matrix.h>
 
 #include <palpate/optimizers/optimizer.h>
-#include <palpate/optimizers/short_columns.h>
 #include <palpate/optimizers/weighted_vector.h>
 
 #include <ROL_Secant.hpp>
@@ -19,7 +18,8 @@ namespace Palpate
    * 1994), B = B_0 - U M^-1 U^T with U = [B_0 S, Y], over B_0 = theta W + R: W
    * are the weights of the inner product, R any positive semidefinite matrix,
    * of which only products are needed. A product with B takes one with R, reads
-   * every pair twice and sums over the ranks once. Pairs are kept in 16 bits.
+   * every pair twice and sums over the ranks once. Pairs are kept in single
+   * precision.
    */
   class CompactBfgs
   {
@@ -39,8 +39,7 @@ namespace Palpate
     measure(const Q &s, const Q &y) const;
 
     /// Keep B s = y, in the place of the oldest pair. Collective.
-    /// @return false, without keeping it, if y . s is too small for |s| |y|, or
-    /// for 16 bits
+    /// @return false, without keeping it, if y . s is too small for |s| |y|
     bool
     add(const Q &s, const Q &y);
 
@@ -57,15 +56,24 @@ namespace Palpate
     unsigned int
     size() const
     {
-      return s.size();
+      return pairs.size();
     }
 
   private:
+    /// Products read nothing but pairs, and take as long as that.
+    using Column = std::vector<float>;
+    struct Pair
+    {
+      Column s, y; ///< divided by |s|
+      Q      Rs;   ///< empty without R
+    };
+
     std::shared_ptr<const VectorSpace> space;
     unsigned int                       storage;
-    ShortColumns                       s, y; ///< pairs, divided by |s|
+    std::vector<Pair>                  pairs;
     Product                            R;
-    std::vector<Q>                     Rs; ///< none without R
+    std::vector<const float *>         s, y;
+    std::vector<const double *>        Rs;
     /// s_i . W s_j, and s_i . y_j.
     std::vector<std::vector<double>> ss, sy;
     double                           theta = 1;

@@ -12,9 +12,20 @@
 
 namespace Palpate
 {
-  /// a . b, of this rank.
-  double
-  local_product(const std::vector<double> &a, const std::vector<double> &b);
+  /// result_j = columns_j . x, of this rank. @tparam Number double or float
+  template <typename Number>
+  void
+  multiply_columns(const std::size_t                  n,
+                   const std::vector<const Number *> &columns,
+                   const double                      *x,
+                   double                            *result);
+  /// y += sum_j factors_j columns_j
+  template <typename Number>
+  void
+  add_columns(const std::size_t                  n,
+              const std::vector<const Number *> &columns,
+              const double                      *factors,
+              double                            *y);
 
   /// What all vectors of one problem share.
   struct VectorSpace
@@ -77,8 +88,10 @@ namespace Palpate
     double
     apply(const ROL::Vector<double> &x) const override
     {
-      return dealii::Utilities::MPI::sum(local_product(data, of(x)),
-                                         space->comm);
+      const double *y   = of(x).data();
+      double        sum = 0;
+      multiply_columns<double>(data.size(), {y}, data.data(), &sum);
+      return dealii::Utilities::MPI::sum(sum, space->comm);
     }
     double
     norm() const override
