@@ -13,7 +13,7 @@ namespace Palpate
     using Q = std::vector<double>;
 
     /// The model of a step, as a function of q + s, in the unit of B so that
-    /// curvatures are about 1.
+    /// a typical curvature is 1.
     class Model : public SmoothFunction
     {
     public:
@@ -110,7 +110,7 @@ namespace Palpate
       start(const Q &point) override
       {
         model->part.gradient(point, gradient);
-        C.start_from(0, model->part.hessian(point));
+        C.start_from({}, model->part.hessian(point));
       }
 
       void
@@ -127,7 +127,7 @@ namespace Palpate
           y[i] = now[i] - gradient[i];
         gradient.swap(now);
         C.add(WeightedVector::of(step), y);
-        C.start_from(0, model->part.hessian(WeightedVector::of(x)));
+        C.start_from({}, model->part.hessian(WeightedVector::of(x)));
       }
 
       void
@@ -195,7 +195,7 @@ namespace Palpate
       10 *
       std::sqrt(std::max(B.measure(q, slope)[1], 1e-6 * B.measure(q, g)[1]));
     double theta = first_theta, sigma = 0;
-    B.start_from(theta, {});
+    B.start_from(B.uniform(theta), {});
     const auto hessian = ROL::makePtr<ModelHessian>(space);
     bool       good    = true; // the last step was taken
     while (go_on(now))
@@ -251,7 +251,7 @@ namespace Palpate
             const auto [ss, yy, sy] = B.measure(s, y);
             theta = std::max(std::sqrt(yy / ss), 1e-6 * first_theta);
             B.add(s, y);
-            B.start_from(theta, {});
+            B.start_from(B.by_unknown(theta), {});
           }
         if (!taken || ratio < 0.25)
           sigma = std::max(4 * sigma, theta);

@@ -15,11 +15,10 @@ namespace Palpate
 {
   /**
    * A limited-memory BFGS matrix in compact form (Byrd, Nocedal, Schnabel
-   * 1994), B = B_0 - U M^-1 U^T with U = [B_0 S, Y], over B_0 = theta W + R: W
-   * are the weights of the inner product, R any positive semidefinite matrix,
-   * of which only products are needed. A product with B takes one with R, reads
-   * every pair twice and sums over the ranks once. Pairs are kept in single
-   * precision.
+   * 1994), B = B_0 - U M^-1 U^T with U = [B_0 S, Y], over B_0 = D + R: D is
+   * diagonal, R any positive semidefinite matrix, of which only products are
+   * needed. A product with B takes one with R, reads every pair twice and sums
+   * over the ranks once. Pairs are kept in single precision.
    */
   class CompactBfgs
   {
@@ -32,6 +31,7 @@ namespace Palpate
                 const unsigned int                        storage)
       : space(space)
       , storage(storage)
+      , D(space->weights)
     {}
 
     /// |s|^2, |y|^2 (dual) and y . s. Collective.
@@ -43,11 +43,25 @@ namespace Palpate
     bool
     add(const Q &s, const Q &y);
 
-    /// Start from this B_0. Collective; a product with R for every pair. Where
-    /// R turns out not to be positive it is left out.
-    /// @param R may be empty; theta 0 only if it is not
+    /// theta W, W the weights of the inner product.
+    Q
+    uniform(const double theta) const;
+
+    /// theta W times sqrt((b + 0.1) / (a + 0.1)): the curvature is the larger
+    /// the more of the changes y an unknown has, compared with its part of the
+    /// steps s. a and b are the means over the pairs of s_i^2 / |s|^2 and of
+    /// (y_i / w_i)^2 / |y|^2, in units of their weighted mean over the
+    /// unknowns. Collective.
+    Q
+    by_unknown(const double theta) const;
+
+    /// Start from this B_0 (before the first call it is W). Collective; reads
+    /// the steps half as often as there are pairs, and takes a product with R
+    /// for each. An R that turns out not to be positive is left out.
+    /// @param D positive, or empty: 0
+    /// @param R may be empty if D is not
     void
-    start_from(const double theta, const Product &R);
+    start_from(const Q &D, const Product &R);
 
     /// Bv = B v, of this rank. Collective.
     void
@@ -65,18 +79,18 @@ namespace Palpate
     struct Pair
     {
       Column s, y; ///< divided by |s|
+      double yy;   ///< |y|^2 of this y
       Q      Rs;   ///< empty without R
     };
 
     std::shared_ptr<const VectorSpace> space;
     unsigned int                       storage;
     std::vector<Pair>                  pairs;
+    Q                                  D;
     Product                            R;
     std::vector<const float *>         s, y;
     std::vector<const double *>        Rs;
-    /// s_i . W s_j, and s_i . y_j.
-    std::vector<std::vector<double>> ss, sy;
-    double                           theta = 1;
+    std::vector<std::vector<double>>   sy; ///< s_i . y_j
     /// M with unit diagonal, factorized; and what scaled it.
     dealii::LAPACKFullMatrix<double> middle;
     std::vector<double>              scaling;

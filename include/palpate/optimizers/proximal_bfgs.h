@@ -13,9 +13,9 @@ namespace Palpate
    *   df . s + 1/2 s . (B + sigma W) s + c(q + s)
    *
    * by trust_region(), until its projected gradient is 0.3 of the first. B are
-   * the last BFGS pairs of f over theta W, theta = |y|/|s| of the last one; c
-   * is there as it is, however bent, so that the number of steps is that of f.
-   * sigma is 0 until a step disappoints.
+   * the last BFGS pairs of f over CompactBfgs::by_unknown(theta), theta =
+   * |y|/|s| of the last one; c is there as it is, however bent, so that the
+   * number of steps is that of f. sigma is 0 until a step disappoints.
    * @param stored_pairs of B
    * @param model_iterations of trust_region(), at most; if they are rejected,
    * 50
