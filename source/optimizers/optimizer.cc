@@ -53,9 +53,8 @@ namespace Palpate
                       "20",
                       Patterns::Integer(1),
                       "lbfgs: steps whose changes of the gradient BFGS "
-                      "remembers. With more there are fewer steps and solves, "
-                      "but each reads 8 bytes a pair and unknown some hundred "
-                      "times.");
+                      "remembers. With more there may be fewer steps, but each "
+                      "reads 8 bytes a pair and unknown some hundred times.");
     prm.declare_entry(
       "Gauss Newton",
       "false",
