@@ -15,6 +15,13 @@
 
 namespace Palpate
 {
+  /// Unoptimised, kernels are 30 times slower: in Debug long tests do less.
+#ifdef DEBUG
+  constexpr bool is_debug = true;
+#else
+  constexpr bool is_debug = false;
+#endif
+
   template <int dim>
   SerialMesh<dim>
   sample_mesh(const unsigned int n, const double shake = 0.15)

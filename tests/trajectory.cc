@@ -233,7 +233,8 @@ TEST(Trajectory, GradientsWithLosses)
       {
         test_gradient<2>("neo-hookean", integrator, 1, true);
         test_gradient<2>("linear elastic", integrator, 2, true);
-        test_gradient<3>("stable neo-hookean", integrator, 1, true, false);
+        if (!is_debug || integrator == "bdf2")
+          test_gradient<3>("stable neo-hookean", integrator, 1, true, false);
       }
 }
 
