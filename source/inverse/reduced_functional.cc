@@ -492,14 +492,15 @@ namespace Palpate
       if (is_direct(i) && slopes[i] > 0)
         products.push_back(
           terms[i].objective->positive_hessian(stateless(*fields), slopes[i]));
-    return [this, q, fields, products](const Q &v, Q &Rv) {
+    const auto by_q = parameterization.linearize(q);
+    return [by_q, fields, products](const Q &v, Q &Rv) {
       Fields dfields;
-      parameterization.jvp(q, v, dfields);
+      by_q.jvp(v, dfields);
       FieldDuals result(dfields);
       for (const auto &product : products)
         product(dfields, result);
       Rv.assign(v.size(), 0.);
-      parameterization.vjp(q, result, Rv);
+      by_q.vjp(result, Rv);
     };
   }
 

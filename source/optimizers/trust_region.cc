@@ -43,6 +43,51 @@ namespace Palpate
       SmoothFunction &function;
     };
 
+    /// ROL's bounds; at the bounds itself (eps is 0 in each step of conjugate
+    /// gradients) in one pass.
+    class Box : public ROL::Bounds<double>
+    {
+    public:
+      Box(const ROL::Ptr<WeightedVector> &lower,
+          const ROL::Ptr<WeightedVector> &upper)
+        : ROL::Bounds<double>(lower, upper)
+        , lower(lower->data)
+        , upper(upper->data)
+      {}
+
+      using ROL::Bounds<double>::pruneLowerActive;
+      using ROL::Bounds<double>::pruneUpperActive;
+
+      void
+      pruneLowerActive(ROL::Vector<double>       &v,
+                       const ROL::Vector<double> &x,
+                       const double               eps) override
+      {
+        if (eps > 0)
+          return ROL::Bounds<double>::pruneLowerActive(v, x, eps);
+        auto       &entries = WeightedVector::of(v);
+        const auto &at      = WeightedVector::of(x);
+        for (std::size_t i = 0; i < entries.size(); ++i)
+          entries[i] = at[i] > lower[i] ? entries[i] : 0.;
+      }
+
+      void
+      pruneUpperActive(ROL::Vector<double>       &v,
+                       const ROL::Vector<double> &x,
+                       const double               eps) override
+      {
+        if (eps > 0)
+          return ROL::Bounds<double>::pruneUpperActive(v, x, eps);
+        auto       &entries = WeightedVector::of(v);
+        const auto &at      = WeightedVector::of(x);
+        for (std::size_t i = 0; i < entries.size(); ++i)
+          entries[i] = at[i] < upper[i] ? entries[i] : 0.;
+      }
+
+    private:
+      const std::vector<double> &lower, &upper;
+    };
+
     class Status : public ROL::StatusTest<double>
     {
     public:
@@ -89,8 +134,7 @@ namespace Palpate
     };
     ROL::Problem<double> problem(ROL::makePtr<RolObjective>(function),
                                  make(start));
-    problem.addBoundConstraint(
-      ROL::makePtr<ROL::Bounds<double>>(make(lower), make(upper)));
+    problem.addBoundConstraint(ROL::makePtr<Box>(make(lower), make(upper)));
     problem.finalize(false, false);
 
     ROL::ParameterList list;

@@ -388,28 +388,40 @@ namespace Palpate
   }
 
   template <int dim>
+  typename Parameterization<dim>::Linearization
+  FieldUnknowns<dim>::linearize(const Q &q) const
+  {
+    const auto fields = std::make_shared<Fields>();
+    apply(q, *fields);
+    return {[this, fields](const Q &dq, Fields &dfields) {
+              const auto   dx    = multiply(dq);
+              const Field &at    = (*fields)[name];
+              Field       &field = dfields[name];
+              field              = shape;
+              for (unsigned int i = 0; i < dx.size(); ++i)
+                field[i] = slope(at, i) * dx[i];
+            },
+            [this, fields](const FieldDuals &duals, Q &g) {
+              const Field        &at = (*fields)[name], &dual = duals[name];
+              std::vector<double> gx(D->n_owned_values(shape));
+              for (unsigned int i = 0; i < gx.size(); ++i)
+                gx[i] = slope(at, i) * dual[i];
+              transpose_multiply(gx, g);
+            }};
+  }
+
+  template <int dim>
   void
   FieldUnknowns<dim>::jvp(const Q &q, const Q &dq, Fields &dfields) const
   {
-    Fields fields;
-    apply(q, fields);
-    const auto dx    = multiply(dq);
-    Field     &field = dfields[name];
-    field            = shape;
-    for (unsigned int i = 0; i < dx.size(); ++i)
-      field[i] = slope(fields[name], i) * dx[i];
+    linearize(q).jvp(dq, dfields);
   }
 
   template <int dim>
   void
   FieldUnknowns<dim>::vjp(const Q &q, const FieldDuals &duals, Q &g) const
   {
-    Fields fields;
-    apply(q, fields);
-    std::vector<double> gx(D->n_owned_values(shape));
-    for (unsigned int i = 0; i < gx.size(); ++i)
-      gx[i] = slope(fields[name], i) * duals[name][i];
-    transpose_multiply(gx, g);
+    linearize(q).vjp(duals, g);
   }
 
   template <int dim>
@@ -604,17 +616,37 @@ namespace Palpate
   void
   Combined<dim>::jvp(const Q &q, const Q &dq, Fields &dfields) const
   {
-    for_each_part(
-      [&](const auto &part, auto &p) { part.jvp(p[0], p[1], dfields); }, q, dq);
+    linearize(q).jvp(dq, dfields);
   }
 
   template <int dim>
   void
   Combined<dim>::vjp(const Q &q, const FieldDuals &duals, Q &g) const
   {
-    g.assign(n_local(), 0.);
-    for_each_part(
-      [&](const auto &part, auto &p) { part.vjp(p[0], duals, p[1]); }, q, g);
+    linearize(q).vjp(duals, g);
+  }
+
+  template <int dim>
+  typename Parameterization<dim>::Linearization
+  Combined<dim>::linearize(const Q &q) const
+  {
+    std::vector<typename Parameterization<dim>::Linearization> all;
+    for_each_part([&](const auto &part,
+                      auto       &p) { all.push_back(part.linearize(p[0])); },
+                  q);
+    return {[this, all](const Q &dq, Fields &dfields) {
+              auto next = all.begin();
+              for_each_part([&](const auto &,
+                                auto &p) { (next++)->jvp(p[0], dfields); },
+                            dq);
+            },
+            [this, all](const FieldDuals &duals, Q &g) {
+              auto next = all.begin();
+              g.assign(n_local(), 0.);
+              for_each_part([&](const auto &,
+                                auto &p) { (next++)->vjp(duals, p[0]); },
+                            g);
+            }};
   }
 
   template <int dim>

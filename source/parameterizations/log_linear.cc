@@ -1,6 +1,7 @@
 #include <palpate/parameterizations/log_linear.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
 
 namespace Palpate
@@ -213,29 +214,40 @@ namespace Palpate
   }
 
   template <int dim>
+  typename Parameterization<dim>::Linearization
+  LogLinear<dim>::linearize(const Q &q) const
+  {
+    const auto fields = std::make_shared<Fields>();
+    apply(q, *fields);
+    return {[this, fields](const Q &dq, Fields &dfields) {
+              const auto dx     = multiply(dq);
+              Field     &dalpha = dfields["stiffness"];
+              dalpha            = (*fields)["stiffness"];
+              for (unsigned int k = 0; k < D->n_cells(); ++k)
+                dalpha[k] *= dx[k];
+            },
+            [this, fields](const FieldDuals &duals, Q &g) {
+              std::vector<double> gx(D->n_owned_cells());
+              const Field        &alpha   = (*fields)["stiffness"];
+              const Field        &g_alpha = duals["stiffness"];
+              for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
+                gx[k] = alpha[k] * g_alpha[k];
+              transpose_multiply(gx, g);
+            }};
+  }
+
+  template <int dim>
   void
   LogLinear<dim>::jvp(const Q &q, const Q &dq, Fields &dfields) const
   {
-    Fields fields;
-    apply(q, fields);
-    const auto dx     = multiply(dq);
-    Field     &dalpha = dfields["stiffness"];
-    dalpha            = fields["stiffness"];
-    for (unsigned int k = 0; k < D->n_cells(); ++k)
-      dalpha[k] *= dx[k];
+    linearize(q).jvp(dq, dfields);
   }
 
   template <int dim>
   void
   LogLinear<dim>::vjp(const Q &q, const FieldDuals &duals, Q &g) const
   {
-    Fields fields;
-    apply(q, fields);
-    std::vector<double> gx(D->n_owned_cells());
-    const Field &alpha = fields["stiffness"], &g_alpha = duals["stiffness"];
-    for (unsigned int k = 0; k < D->n_owned_cells(); ++k)
-      gx[k] = alpha[k] * g_alpha[k];
-    transpose_multiply(gx, g);
+    linearize(q).vjp(duals, g);
   }
 
   template <int dim>

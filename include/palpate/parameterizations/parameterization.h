@@ -6,6 +6,8 @@
 #include <palpate/core/registry.h>
 #include <palpate/geometry/discretization.h>
 
+#include <functional>
+
 namespace Palpate
 {
   /// An unknown that belongs to no cell, as the log shows it: "label 1".
@@ -70,6 +72,19 @@ namespace Palpate
     /// g = (dfields/dq)^T duals (this rank's entries).
     virtual void
     vjp(const Q &q, const FieldDuals &duals, Q &g) const = 0;
+    /// jvp() and vjp() at one q.
+    struct Linearization
+    {
+      std::function<void(const Q &dq, Fields &dfields)>  jvp;
+      std::function<void(const FieldDuals &duals, Q &g)> vjp;
+    };
+    /// For many products at one q: what they share may be computed once.
+    virtual Linearization
+    linearize(const Q &q) const
+    {
+      return {[this, q](const Q &dq, Fields &dfields) { jvp(q, dq, dfields); },
+              [this, q](const FieldDuals &duals, Q &g) { vjp(q, duals, g); }};
+    }
     /// g += derivative of vjp(q, duals) along dq at fixed duals.
     virtual void
     second_vjp(const Q          &q,
