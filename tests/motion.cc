@@ -205,8 +205,9 @@ TEST(Motion, FreeFlight)
     }
 }
 
-// The energy of a symplectic motion stays where it is over 10^6 steps of a
-// large motion; that of an unstable one would not be finite.
+// The energy of a symplectic motion stays where it is over 10^6 steps
+// (10^5 in Debug) of a large motion; that of an unstable one would not be
+// finite.
 TEST(Motion, EnergyStays)
 {
   if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)

@@ -232,9 +232,10 @@ TEST(Trajectory, GradientsWithLosses)
     if (integrator != "imex") // of networks
       {
         test_gradient<2>("neo-hookean", integrator, 1, true);
+        if (is_debug && integrator != "bdf2") // it takes minutes
+          continue;
         test_gradient<2>("linear elastic", integrator, 2, true);
-        if (!is_debug || integrator == "bdf2")
-          test_gradient<3>("stable neo-hookean", integrator, 1, true, false);
+        test_gradient<3>("stable neo-hookean", integrator, 1, true, false);
       }
 }
 

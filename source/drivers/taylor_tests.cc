@@ -536,6 +536,29 @@ namespace Palpate
                       taylor_test([&](const double) { return std::abs(a - b); },
                                   norm(df, D.comm),
                                   norm(df, D.comm))});
+    // The same by linearize(), every time.
+    const auto   at_q = p.linearize(q);
+    TaylorResult linear;
+    linear.best = 0;
+    for (unsigned int time = 0; time < 2; ++time)
+      {
+        Fields along;
+        at_q.jvp(dq, along);
+        for (const auto &[n, field] : dfields)
+          as_dual[n] = along[n];
+        Q back;
+        at_q.vjp(weights, back);
+        auto now = flat(D, as_dual);
+        now.insert(now.end(), back.begin(), back.end());
+        auto expected = df;
+        expected.insert(expected.end(), g.begin(), g.end());
+        for (std::size_t i = 0; i < now.size(); ++i)
+          now[i] -= expected[i];
+        linear.best =
+          std::max(linear.best, norm(now, D.comm) / norm(expected, D.comm));
+      }
+    linear.round_off = linear.best < 1e-12;
+    result.push_back({name, "linearization", linear});
     Q second(q.size(), 0.);
     p.second_vjp(q, dq, weights, second);
     result.push_back({name,

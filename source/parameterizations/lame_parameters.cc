@@ -1,6 +1,7 @@
 #include <palpate/parameterizations/lame_parameters.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace Palpate
 {
@@ -115,31 +116,48 @@ namespace Palpate
   }
 
   template <int dim>
+  typename Parameterization<dim>::Linearization
+  LameParameters<dim>::linearize(const Q &q) const
+  {
+    const auto found  = std::make_shared<const Fields>(at(q));
+    const auto inside = inner->linearize(q);
+    return {[this, found, inside](const Q &dq, Fields &dfields) {
+              const Field &lambda_at = (*found)[lambda_name];
+              const Field &mu_at     = (*found)[mu_name];
+              Fields       d;
+              inside.jvp(dq, d);
+              Field dE = lambda;
+              dE.values.assign(dE.values.size(), 0.);
+              Field dnu = dE;
+              for (unsigned int i = 0; i < 2; ++i)
+                {
+                  const auto &name = i == 0 ? lambda_name : mu_name;
+                  if (!d.has(name))
+                    continue;
+                  const Field &dx = d[name];
+                  for (unsigned int k = 0; k < dE.values.size(); ++k)
+                    {
+                      const Moduli m(lambda_at[k], mu_at[k]);
+                      dE[k] += m.E_by[i] * dx[k];
+                      dnu[k] += m.nu_by[i] * dx[k];
+                    }
+                }
+              for (const auto &[name, field] : d)
+                if (name != lambda_name && name != mu_name)
+                  dfields[name] = field;
+              dfields[E_name]  = dE;
+              dfields[nu_name] = dnu;
+            },
+            [this, found, inside](const FieldDuals &duals, Q &g) {
+              inside.vjp(pull_back(*found, duals), g);
+            }};
+  }
+
+  template <int dim>
   void
   LameParameters<dim>::jvp(const Q &q, const Q &dq, Fields &dfields) const
   {
-    const Fields lame = at(q);
-    Fields       d;
-    inner->jvp(q, dq, d);
-    Field dE = lambda, dnu = lambda;
-    for (unsigned int k = 0; k < dE.values.size(); ++k)
-      {
-        const Moduli m(lame[lambda_name][k], lame[mu_name][k]);
-        dE[k] = dnu[k] = 0;
-        for (unsigned int i = 0; i < 2; ++i)
-          {
-            const auto &name = i == 0 ? lambda_name : mu_name;
-            if (!d.has(name))
-              continue;
-            dE[k] += m.E_by[i] * d[name][k];
-            dnu[k] += m.nu_by[i] * d[name][k];
-          }
-      }
-    for (const auto &[name, field] : d)
-      if (name != lambda_name && name != mu_name)
-        dfields[name] = field;
-    dfields[E_name]  = dE;
-    dfields[nu_name] = dnu;
+    linearize(q).jvp(dq, dfields);
   }
 
   template <int dim>
@@ -170,7 +188,7 @@ namespace Palpate
   void
   LameParameters<dim>::vjp(const Q &q, const FieldDuals &duals, Q &g) const
   {
-    inner->vjp(q, pull_back(at(q), duals), g);
+    linearize(q).vjp(duals, g);
   }
 
   template <int dim>

@@ -66,6 +66,8 @@ namespace Palpate
     jvp(const Q &q, const Q &dq, Fields &dfields) const override;
     void
     vjp(const Q &q, const FieldDuals &duals, Q &g) const override;
+    typename Parameterization<dim>::Linearization
+    linearize(const Q &q) const override;
     void
     second_vjp(const Q          &q,
                const Q          &dq,

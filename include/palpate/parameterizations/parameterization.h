@@ -78,7 +78,9 @@ namespace Palpate
       std::function<void(const Q &dq, Fields &dfields)>  jvp;
       std::function<void(const FieldDuals &duals, Q &g)> vjp;
     };
-    /// For many products at one q: what they share may be computed once.
+    /// For many products at one q, whose common part may be computed once; to
+    /// be overridden if jvp() or vjp() call it. The functions hold while this
+    /// does, until the next bind().
     virtual Linearization
     linearize(const Q &q) const
     {

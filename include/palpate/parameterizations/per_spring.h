@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 namespace Palpate
 {
@@ -120,37 +121,50 @@ namespace Palpate
         }
     }
 
+    typename Parameterization<dim>::Linearization
+    linearize(const Q &q) const override
+    {
+      const auto fields = std::make_shared<Fields>();
+      apply(q, *fields);
+      return {[this, fields](const Q &dq, Fields &dfields) {
+                const Field &spring  = (*fields)["spring_stiffness"];
+                const Field &alpha   = (*fields)["stiffness"];
+                Field       &dspring = dfields["spring_stiffness"];
+                Field       &dalpha  = dfields["stiffness"];
+                unsigned int next    = 0;
+                dspring              = Field(D->n_cells(), 0., dim);
+                for_free([&](const unsigned int, const unsigned int i) {
+                  dspring[i] = spring[i] * dq[next++];
+                });
+                D->update_ghosts(dspring);
+                dalpha = Field(D->n_cells());
+                for (unsigned int k = 0; k < D->n_cells(); ++k)
+                  for (unsigned int i = k * dim; i < (k + 1) * dim; ++i)
+                    dalpha[k] += alpha[k] / dim * dspring[i] / spring[i];
+              },
+              [this, fields](const FieldDuals &duals, Q &g) {
+                const Field &spring   = (*fields)["spring_stiffness"];
+                const Field &alpha    = (*fields)["stiffness"];
+                const Field &g_spring = duals["spring_stiffness"];
+                const Field &g_alpha  = duals["stiffness"];
+                g.clear();
+                for_free([&](const unsigned int k, const unsigned int i) {
+                  g.push_back(spring[i] * g_spring[i] +
+                              alpha[k] / dim * g_alpha[k]);
+                });
+              }};
+    }
+
     void
     jvp(const Q &q, const Q &dq, Fields &dfields) const override
     {
-      Fields fields;
-      apply(q, fields);
-      Field       &dspring = dfields["spring_stiffness"];
-      Field       &dalpha  = dfields["stiffness"];
-      unsigned int next    = 0;
-      dspring              = Field(D->n_cells(), 0., dim);
-      for_free([&](const unsigned int, const unsigned int i) {
-        dspring[i] = fields["spring_stiffness"][i] * dq[next++];
-      });
-      D->update_ghosts(dspring);
-      dalpha = Field(D->n_cells());
-      for (unsigned int k = 0; k < D->n_cells(); ++k)
-        for (unsigned int i = k * dim; i < (k + 1) * dim; ++i)
-          dalpha[k] += fields["stiffness"][k] / dim * dspring[i] /
-                       fields["spring_stiffness"][i];
+      linearize(q).jvp(dq, dfields);
     }
 
     void
     vjp(const Q &q, const FieldDuals &duals, Q &g) const override
     {
-      Fields fields;
-      apply(q, fields);
-      g.clear();
-      for_free([&](const unsigned int k, const unsigned int i) {
-        g.push_back(fields["spring_stiffness"][i] *
-                      duals["spring_stiffness"][i] +
-                    fields["stiffness"][k] / dim * duals["stiffness"][k]);
-      });
+      linearize(q).vjp(duals, g);
     }
 
     void
