@@ -537,9 +537,10 @@ namespace Palpate
                                   norm(df, D.comm),
                                   norm(df, D.comm))});
     // The same by linearize(), every time.
-    const auto   at_q = p.linearize(q);
+    const auto at_q     = p.linearize(q);
+    auto       expected = df;
+    expected.insert(expected.end(), g.begin(), g.end());
     TaylorResult linear;
-    linear.best = 0;
     for (unsigned int time = 0; time < 2; ++time)
       {
         Fields along;
@@ -550,8 +551,6 @@ namespace Palpate
         at_q.vjp(weights, back);
         auto now = flat(D, as_dual);
         now.insert(now.end(), back.begin(), back.end());
-        auto expected = df;
-        expected.insert(expected.end(), g.begin(), g.end());
         for (std::size_t i = 0; i < now.size(); ++i)
           now[i] -= expected[i];
         linear.best =
