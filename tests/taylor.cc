@@ -107,9 +107,12 @@ namespace
   test_registry(const unsigned int degree)
   {
     const Sample<dim> x(2, degree);
+    Fields            plain  = x.fields;
+    plain["external_charge"] = external_charges();
     // Springs with stiffnesses and rest lengths of their own.
-    Fields with_springs         = x.fields_of_springs();
-    with_springs["rest_length"] = Field(x.D.n_cells(), 0., dim);
+    Fields with_springs             = x.fields_of_springs();
+    with_springs["external_charge"] = external_charges();
+    with_springs["rest_length"]     = Field(x.D.n_cells(), 0., dim);
     for (unsigned int k = 0; k < x.D.n_cells(); ++k)
       for (unsigned int l = 0; l < dim; ++l)
         with_springs["rest_length"][k * dim + l] =
@@ -121,7 +124,7 @@ namespace
     for (unsigned int seed = 100; seed <= 300; seed += 100)
       {
         for (const Fields *fields :
-             std::initializer_list<const Fields *>{&x.fields, &with_springs})
+             std::initializer_list<const Fields *>{&plain, &with_springs})
           {
             const auto         now = x.context();
             const Context<dim> context{

@@ -1,6 +1,8 @@
 #ifndef palpate_core_fields_h
 #define palpate_core_fields_h
 
+#include <deal.II/base/exceptions.h>
+
 #include <map>
 #include <string>
 #include <vector>
@@ -37,11 +39,13 @@ namespace Palpate
     double &
     operator[](const std::size_t i)
     {
+      AssertIndexRange(i, values.size());
       return values[i];
     }
     double
     operator[](const std::size_t i) const
     {
+      AssertIndexRange(i, values.size());
       return values[i];
     }
   };
