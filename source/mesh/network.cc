@@ -209,8 +209,9 @@ namespace Palpate
                                    "vertex " + std::to_string(v) +
                                      " is not finite, expected finite "
                                      "coordinates");
+                const unsigned int next = mesh.vertices.size();
                 const auto [it, is_new] =
-                  known.insert({{{x.x, x.y, x.z}}, mesh.vertices.size()});
+                  known.insert({{{x.x, x.y, x.z}}, next});
                 if (is_new)
                   mesh.vertices.emplace_back(x.x, x.y, x.z);
                 place.push_back(it->second);
