@@ -510,7 +510,7 @@ def interrupt(prm, settings, ranks, file, rows):
     except ProcessLookupError:
         pass  # it ended by itself
     process.wait()
-    time.sleep(0.2)
+    time.sleep(0.2 if ranks == 1 else 1)  # ranks end when mpirun is gone
     return out, killed
 
 

@@ -157,6 +157,7 @@ namespace Palpate
         v                 = random_vector(D, seed + 6, 5 * size);
         du                = random_vector(D, seed + 1, size);
         lambda            = random_vector(D, seed + 2, 1);
+        // One value for the body: terms with more need their field in c.
         for (const auto &name : names)
           if (!c.fields.has(name))
             {
