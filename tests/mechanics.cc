@@ -7,6 +7,7 @@
 #include <deal.II/fe/mapping_fe.h>
 
 #include <palpate/forces/external/loads.h>
+#include <palpate/mesh/distributed_mesh.h>
 
 #include <gtest/gtest.h>
 
@@ -306,6 +307,69 @@ namespace Palpate
       }
     EXPECT_LT(difference, 1e-10 * size);
     EXPECT_GT(wrong, 1e-3 * size);
+  }
+
+  // Faces with several ids get the sum of the loads of all, however the mesh
+  // comes to its ranks.
+  TEST(Loads, AllIdsOfAFaceCount)
+  {
+    SerialMesh<3> mesh = sample_mesh<3>(2);
+    const auto    area = [&](const BoundaryFace<3> &face) {
+      std::array<Point<3>, 3> x;
+      for (unsigned int i = 0; i < 3; ++i)
+        x[i] = mesh.vertices[face.vertices[i]];
+      return cross_product_3d(x[1] - x[0], x[2] - x[0]).norm() / 2;
+    };
+    double                       expected = 0;
+    std::vector<BoundaryFace<3>> more;
+    for (const auto &face : mesh.boundary_faces)
+      if (face.id == 1)
+        {
+          expected += 10 * area(face);
+          if (more.size() % 3 == 0) // every second gets two more ids
+            for (const unsigned int id : {7, 8})
+              {
+                more.push_back({face.vertices, id});
+                expected += (id == 7 ? 4 : -1) * area(face);
+              }
+          else
+            more.push_back({face.vertices, 9});
+        }
+    mesh.boundary_faces.insert(mesh.boundary_faces.end(),
+                               more.begin(),
+                               more.end());
+    const auto load = make_term<Force<3>>(
+      "traction", {{"Traction", "1: 10, 0, 0; 7: 4, 0, 0; 8: -1, 0, 0"}});
+    const auto force = [&](const SerialMesh<3> &some) {
+      const Discretization<3> D(some, 1, MPI_COMM_WORLD);
+      const State             state{D.make_vector(), {}, 0.};
+      const Snapshot<3>       snapshot;
+      const std::vector<char> constrained(D.n_nodes() * 3, 0);
+      const Fields            fields;
+      Vector                  h = D.make_vector();
+      load->residual({D, state, fields, snapshot, constrained}, h);
+      double sum = 0;
+      for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+        sum -= h.local_element(3 * n);
+      return D.sum(sum);
+    };
+    EXPECT_GT(more.size(), 4u);
+    EXPECT_NEAR(force(mesh), expected, 1e-12 * expected);
+    const auto part = part_of_this_rank(mesh, MPI_COMM_WORLD);
+    EXPECT_NEAR(force(part), expected, 1e-12 * expected);
+    EXPECT_NEAR(force(whole_mesh(part, MPI_COMM_WORLD)),
+                expected,
+                1e-12 * expected);
+    // Parts in one file each.
+    std::vector<unsigned int> owner(mesh.cells.size());
+    for (std::size_t k = 0; k < owner.size(); ++k)
+      owner[k] = k % 2;
+    const MeshParts<3>       parts(mesh, owner, 2);
+    std::vector<CaseData<3>> files(2);
+    for (unsigned int p = 0; p < 2; ++p)
+      files[p].mesh = parts.part(p);
+    EXPECT_EQ(join_parts(files).mesh.boundary_faces.size(),
+              mesh.boundary_faces.size());
   }
 
   // One bar under traction: u = t L / E exactly, nu = 0.

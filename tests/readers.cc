@@ -935,16 +935,145 @@ TEST(Gmsh, ReadsPhysicalGroups)
       }
 }
 
-TEST(Gmsh, TakesTheFirstOfSeveralGroups)
+TEST(Gmsh, RefusesACellInTwoVolumes)
 {
   for (const double version : {2.2, 4.1})
     {
       SCOPED_TRACE(std::to_string(version));
       Folder folder;
       write_gmsh(folder / "a.msh", {version, false, true, true});
-      const auto data = read_case<3>(folder / "a.msh", 1.);
+      expect_error(folder / "a.msh",
+                   {"element", "physical volumes 11", " and 30", "label"});
+    }
+}
+
+namespace
+{
+  using Boundary = std::vector<std::pair<std::array<int, 3>, unsigned int>>;
+
+  /// Faces with their ids, vertices and all ascending.
+  Boundary
+  boundary_of(const CaseData<3> &data)
+  {
+    Boundary result;
+    for (const auto &face : data.mesh.boundary_faces)
+      {
+        std::array<int, 3> v;
+        std::copy(face.vertices.begin(), face.vertices.end(), v.begin());
+        std::sort(v.begin(), v.end());
+        result.emplace_back(v, face.id);
+      }
+    std::sort(result.begin(), result.end());
+    return result;
+  }
+
+  /// The two tetrahedra (nodes 1 to 5) in version 2.2, with other elements
+  /// "type group entity nodes" in front.
+  std::string
+  gmsh_2(const std::vector<std::string> &elements)
+  {
+    std::ostringstream out;
+    out << "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n$Nodes\n5\n";
+    for (unsigned int v = 0; v < 5; ++v)
+      out << v + 1 << " " << points3[3 * v] << " " << points3[3 * v + 1] << " "
+          << points3[3 * v + 2] << "\n";
+    out << "$EndNodes\n$Elements\n" << elements.size() << "\n";
+    for (std::size_t e = 0; e < elements.size(); ++e)
+      {
+        const auto space = elements[e].find(' ');
+        out << e + 1 << " " << elements[e].substr(0, space) << " 2"
+            << elements[e].substr(space) << "\n";
+      }
+    out << "$EndElements\n";
+    return out.str();
+  }
+} // namespace
+
+TEST(Gmsh, AFaceHasAllItsGroups)
+{
+  const Boundary expected = {{{{0, 1, 2}}, 7}, {{{0, 1, 2}}, 21}};
+  Folder         folder;
+  {
+    // An entity in two groups.
+    GmshSession session;
+    gmsh::model::add("two");
+    gmsh::model::addDiscreteEntity(2, 1);
+    gmsh::model::addDiscreteEntity(3, 1, {1});
+    gmsh::model::mesh::addNodes(3, 1, {1, 2, 3, 4, 5}, points3);
+    gmsh::model::mesh::addElementsByType(1, 2, {1}, {1, 2, 3});
+    gmsh::model::mesh::addElementsByType(1,
+                                         4,
+                                         {3, 4},
+                                         {1, 2, 3, 4, 2, 3, 4, 5});
+    gmsh::model::addPhysicalGroup(2, {1}, 21);
+    gmsh::model::addPhysicalGroup(2, {1}, 7);
+    gmsh::model::addPhysicalGroup(3, {1}, 3);
+    gmsh::option::setNumber("Mesh.SaveAll", 0);
+    for (const double version : {2.2, 4.1})
+      for (const bool binary : {false, true})
+        {
+          gmsh::option::setNumber("Mesh.MshFileVersion", version);
+          gmsh::option::setNumber("Mesh.Binary", binary ? 1 : 0);
+          gmsh::write(folder / (std::to_string(version) +
+                                (binary ? "binary.msh" : "text.msh")));
+        }
+  }
+  for (const auto &file :
+       {"2.200000text", "2.200000binary", "4.100000text", "4.100000binary"})
+    {
+      SCOPED_TRACE(file);
+      const auto data = read_case<3>(folder / (file + std::string(".msh")), 1.);
       expect_two_tets(data);
-      EXPECT_EQ(data.mesh.labels, (std::vector<int>{11, 12}));
+      EXPECT_EQ(boundary_of(data), expected);
+      EXPECT_EQ(data.mesh.labels, (std::vector<int>{3, 3}));
+      std::string notes;
+      for (const auto &note : data.notes)
+        notes += note + "; ";
+      expect_contains(notes, {"1 faces have several boundary ids"});
+    }
+  // Listed for two entities, and a second time, turned, for the same.
+  const std::string file = folder / "a.msh";
+  write_text(file,
+             gmsh_2({"2 21 21 1 2 3",
+                     "2 7 7 2 1 3",
+                     "2 21 21 3 2 1",
+                     "4 3 1 1 2 3 4",
+                     "4 3 1 2 3 4 5"}));
+  EXPECT_EQ(boundary_of(read_case<3>(file, 1.)), expected);
+}
+
+// Other programs put elements of all groups into one entity, or use an
+// entity's number for something else.
+TEST(Gmsh, GroupsOfVersion2AreThoseOfTheElements)
+{
+  Folder            folder;
+  const std::string file = folder / "a.msh";
+  write_text(file,
+             gmsh_2({"2 5 1 1 2 3",
+                     "2 6 1 1 2 4",
+                     "2 -8 1 1 3 4",
+                     "2 0 1 2 3 5",
+                     "4 11 1 1 2 3 4",
+                     "4 12 1 2 3 4 5"}));
+  const auto data = read_case<3>(file, 1.);
+  expect_two_tets(data);
+  EXPECT_EQ(data.mesh.labels, (std::vector<int>{11, 12}));
+  EXPECT_EQ(boundary_of(data),
+            (Boundary{{{{0, 1, 2}}, 5}, {{{0, 1, 3}}, 6}, {{{0, 2, 3}}, 8}}));
+  // A cell in two groups, whatever the entities; a cell twice in one.
+  for (const char *entities : {"1 1", "1 2"})
+    {
+      const std::string first(1, entities[0]), second(1, entities[2]);
+      write_text(file,
+                 gmsh_2({"4 11 " + first + " 1 2 3 4",
+                         "4 12 " + second + " 1 2 3 4",
+                         "4 12 " + second + " 2 3 4 5"}));
+      expect_error(file, {"physical volumes 11 and 12", "label"});
+      write_text(file,
+                 gmsh_2({"4 11 " + first + " 1 2 3 4",
+                         "4 11 " + second + " 1 2 3 4",
+                         "4 12 " + second + " 2 3 4 5"}));
+      expect_error(file, {"have the same vertices"});
     }
 }
 

@@ -496,7 +496,8 @@ namespace Palpate
     prm.declare_entry("Boundary ids",
                       "",
                       Patterns::Anything(),
-                      "Ids of the constrained surfaces, separated by commas.");
+                      "Ids of the constrained surfaces, separated by commas; "
+                      "0: faces without an id. A face may have several.");
     prm.declare_entry("Prescribed values",
                       "registered",
                       Patterns::Selection("zero|registered|function"),

@@ -149,8 +149,8 @@ namespace Palpate
             get_corner("Semi-axes", d.semi_axes);
             d.gap = parameters.get_double("Gap");
           }
-        data.source       = "generated " + shape;
-        data.is_generated = true;
+        data.source          = "generated " + shape;
+        data.has_own_numbers = true;
         if constexpr (dim == 3)
           if (surface)
             run_on_all(comm,

@@ -462,7 +462,7 @@ namespace Palpate
   void
   Problem<dim>::add_generated_mesh(NpzArrays &arrays) const
   {
-    if (!data.is_generated)
+    if (!data.has_own_numbers)
       return;
     if (data.mesh.is_network())
       {

@@ -389,11 +389,11 @@ namespace Palpate
   Discretization<dim>::build_faces(const SerialMesh<dim> &part)
   {
     const auto neighbors = cell_neighbors(part, "mesh");
-    std::map<std::array<unsigned int, dim>, unsigned int> ids;
+    std::map<std::array<unsigned int, dim>, std::set<unsigned int>> ids;
     for (auto face : part.boundary_faces)
       {
         std::sort(face.vertices.begin(), face.vertices.end());
-        ids[face.vertices] = face.id;
+        ids[face.vertices].insert(face.id);
       }
     std::vector<unsigned int> local(part.cells.size(), no_cell);
     for (unsigned int k = 0; k < n_cells(); ++k)
@@ -438,7 +438,6 @@ namespace Palpate
                 Face       face;
                 const auto it = ids.find(sorted_face<dim>(cell, f));
                 face.cell     = k;
-                face.id       = (it == ids.end() ? 0 : it->second);
                 face.area     = area;
                 face.normal   = -1. / g[f].norm() * g[f];
                 for (unsigned int a = 0; a < nodes_per_cell; ++a)
@@ -454,7 +453,12 @@ namespace Palpate
                     face.nodes.push_back(a);
                     face.weights.push_back(weight);
                   }
-                boundary_faces.push_back(face);
+                for (const unsigned int id :
+                     it == ids.end() ? std::set<unsigned int>{0} : it->second)
+                  {
+                    face.id = id;
+                    boundary_faces.push_back(face);
+                  }
               }
             else if (neighbor != no_cell && place < neighbor)
               {

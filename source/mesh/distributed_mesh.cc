@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
+#include <tuple>
 
 namespace Palpate
 {
@@ -450,12 +452,13 @@ namespace Palpate
         list.push_back(face);
       }
     std::sort(list.begin(), list.end(), [](const auto &a, const auto &b) {
-      return a.vertices < b.vertices;
+      return std::tie(a.vertices, a.id) < std::tie(b.vertices, b.id);
     });
     list.erase(std::unique(list.begin(),
                            list.end(),
                            [](const auto &a, const auto &b) {
-                             return a.vertices == b.vertices;
+                             return std::tie(a.vertices, a.id) ==
+                                    std::tie(b.vertices, b.id);
                            }),
                list.end());
     return joined;
@@ -560,7 +563,7 @@ namespace Palpate
           for (unsigned int a = 0; a < dim + 1; ++a)
             whole.cells[from[i]][a] = from[i + 2 + a];
         }
-    std::map<std::array<unsigned int, dim>, unsigned int> ids;
+    std::set<std::pair<std::array<unsigned int, dim>, unsigned int>> ids;
     for (const auto &from : gather(faces))
       for (std::size_t i = 0; i < from.size(); i += dim + 1)
         {
@@ -569,7 +572,7 @@ namespace Palpate
                     from.begin() + i + 1 + dim,
                     v.begin());
           std::sort(v.begin(), v.end());
-          ids[v] = from[i];
+          ids.insert({v, from[i]});
         }
     for (const auto &[v, id] : ids)
       whole.boundary_faces.push_back({v, id});

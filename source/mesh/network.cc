@@ -353,7 +353,8 @@ namespace Palpate
                             ? read_polygons(filename)
                             : read_surface(filename);
             }
-          data.source = filename;
+          data.source          = filename;
+          data.has_own_numbers = true; // of the springs, by their vertices
         }
       for (auto &v : data.mesh.vertices)
         v *= length_unit;

@@ -285,7 +285,7 @@ namespace Palpate
       }
     nlohmann::json json = {{"format", format},
                            {"source", data.source},
-                           {"generated", data.is_generated},
+                           {"generated", data.has_own_numbers},
                            {"dimension", dim},
                            {"parts", n_parts},
                            {"vertices", data.mesh.vertices.size()},
@@ -363,7 +363,7 @@ namespace Palpate
       for (unsigned int &owner : data.mesh.part.owner)
         owner = ((owner + 1) * n_ranks - 1) / n_parts;
     });
-    data.is_generated          = index["generated"];
+    data.has_own_numbers       = index["generated"];
     quality.n_vertices         = index["vertices"];
     quality.n_cells            = index["cells"];
     quality.n_components       = index["components"];

@@ -7,7 +7,9 @@
 #include <cctype>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <limits>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -219,6 +221,9 @@ namespace Palpate
       std::sort(of_cells.begin(), of_cells.end());
 
       std::size_t interior = 0, foreign = 0;
+      // A face has every id once, however often it is listed.
+      std::set<std::pair<Face, unsigned int>> taken;
+      std::set<Face>                          in_several;
       for (const auto &face : faces)
         {
           Face sorted = face.vertices;
@@ -226,10 +231,22 @@ namespace Palpate
           const auto range =
             std::equal_range(of_cells.begin(), of_cells.end(), sorted);
           if (range.second - range.first == 1)
-            data.mesh.boundary_faces.push_back(face);
+            {
+              if (!taken.insert({sorted, face.id}).second)
+                continue;
+              data.mesh.boundary_faces.push_back(face);
+              const auto first = taken.lower_bound({sorted, 0});
+              if (std::next(first) != taken.end() &&
+                  std::next(first)->first == sorted)
+                in_several.insert(sorted);
+            }
           else
             ++(range.first == range.second ? foreign : interior);
         }
+      if (!in_several.empty())
+        data.notes.push_back(std::to_string(in_several.size()) +
+                             " faces have several boundary ids, all of which "
+                             "count");
       if (interior > 0)
         data.notes.push_back("ignored " + std::to_string(interior) +
                              " interior faces with a boundary id");
@@ -333,7 +350,7 @@ namespace Palpate
                        "length unit " + std::to_string(length_unit) +
                          ", expected a positive factor to metres");
 
-    const Format  format = file_format(filename);
+    const Format format = file_format(filename);
     CaseData<dim> data =
       format == Format::pack   ? Readers::read_pack<dim>(filename)
       : format == Format::gmsh ? Readers::read_gmsh<dim>(filename)

@@ -1,20 +1,13 @@
 #include <palpate/core/errors.h>
+#include <palpate/mesh/gmsh_sections.h>
 #include <palpate/mesh/gmsh_session.h>
 #include <palpate/mesh/readers.h>
 
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <charconv>
-#include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <set>
-#include <sstream>
 #include <unordered_map>
-#include <unordered_set>
 
 namespace Palpate
 {
@@ -23,405 +16,17 @@ namespace Palpate
     // Gmsh's numbers of the linear simplices by dimension.
     constexpr int simplex_type[] = {15, 1, 2, 4};
 
-    /**
-     * Walks through the sections of a file and checks counts and node numbers,
-     * as Gmsh 4.8 crashes on wrong ones. What the numbers mean is left to Gmsh.
-     */
-    class FileCheck
-    {
-    public:
-      FileCheck(const std::string &filename,
-                const std::string &text,
-                const bool         binary)
-        : filename(filename)
-        , text(text)
-        , binary(binary)
-      {}
+    using Readers::GmshSections;
 
-      void
-      version_2()
-      {
-        open("Nodes");
-        nodes_2();
-        close();
-        open("Elements");
-        if (elements_2())
-          close();
-      }
-
-      void
-      version_4()
-      {
-        if (text.find("\n$Entities") != std::string::npos)
-          {
-            open("Entities");
-            entities();
-            close();
-          }
-        open("Nodes");
-        nodes();
-        close();
-        open("Elements");
-        if (elements())
-          close();
-      }
-
-    private:
-      const std::string                &filename, &text;
-      const bool                        binary;
-      bool                              text_mode = false;
-      std::string                       section;
-      std::size_t                       position = 0, end = 0;
-      std::unordered_set<std::uint64_t> tags;
-      /// Tags of the entities of each dimension.
-      std::array<std::unordered_set<int>, 4> known;
-
-      [[noreturn]] void
-      fail(const std::string &what) const
-      {
-        throw InputError(filename,
-                         "section $" + section + " " + what +
-                           ", expected a whole Gmsh mesh");
-      }
-
-      void
-      open(const std::string &name)
-      {
-        section  = name;
-        position = text.find("\n$" + name);
-        end      = text.find("$End" + name);
-        if (position == std::string::npos || end == std::string::npos)
-          fail("is not there");
-        position = text.find('\n', position + 1) + 1;
-        if (position > end)
-          fail("is empty");
-      }
-
-      void
-      close()
-      {
-        skip_space();
-        if (position != end)
-          fail("has more than it announces");
-      }
-
-      void
-      skip_space()
-      {
-        while (position < end &&
-               std::isspace(static_cast<unsigned char>(text[position])))
-          ++position;
-      }
-
-      template <typename T>
-      T
-      number()
-      {
-        T value = 0;
-        if (binary && !text_mode)
-          {
-            if (end - position < sizeof(T))
-              fail("ends early");
-            std::memcpy(&value, text.data() + position, sizeof(T));
-            position += sizeof(T);
-            return value;
-          }
-        skip_space();
-        if (position == end)
-          fail("ends early");
-        const auto result =
-          std::from_chars(text.data() + position, text.data() + end, value);
-        position = static_cast<std::size_t>(result.ptr - text.data());
-        if (result.ec == std::errc::invalid_argument ||
-            !std::isspace(static_cast<unsigned char>(text[position])))
-          fail("has something that is not a number");
-        return value;
-      }
-
-      int
-      integer()
-      {
-        return number<int>();
-      }
-
-      /// Of things that take at least a byte each.
-      std::uint64_t
-      count()
-      {
-        const auto value = number<std::uint64_t>();
-        if (value > text.size())
-          fail("has a bad count (" + std::to_string(value) + ")");
-        return value;
-      }
-
-      /// Dimension and tag of the entity of a block.
-      int
-      entity()
-      {
-        const int d = integer(), tag = integer();
-        if (d < 0 || d > 3 || tag <= 0)
-          fail("has a block of entity " + std::to_string(tag) +
-               " of dimension " + std::to_string(d));
-        return d;
-      }
-
-      void
-      entities()
-      {
-        std::array<std::uint64_t, 4> n;
-        for (auto &n_d : n)
-          n_d = count();
-        for (unsigned int d = 0; d < 4; ++d)
-          for (std::uint64_t e = 0; e < n[d]; ++e)
-            {
-              const int tag = integer();
-              if (tag <= 0 || !known[d].insert(tag).second)
-                fail("has the entity " + std::to_string(tag) +
-                     " of dimension " + std::to_string(d) +
-                     ", twice or not positive");
-              for (unsigned int i = 0; i < (d == 0 ? 3 : 6); ++i)
-                number<double>();
-              // Physical groups, and the entities of its boundary.
-              for (std::uint64_t i = count(); i > 0; --i)
-                if (integer() == 0)
-                  fail("has a physical group 0");
-              for (std::uint64_t i = (d == 0 ? 0 : count()); i > 0; --i)
-                if (const int part = integer();
-                    known[d - 1].count(std::abs(part)) == 0)
-                  fail("has an entity with the unknown boundary entity " +
-                       std::to_string(part));
-            }
-      }
-
-      void
-      nodes()
-      {
-        const auto n_blocks = count(), n_nodes = count();
-        const auto min = number<std::uint64_t>(), max = number<std::uint64_t>();
-        for (std::uint64_t b = 0; b < n_blocks; ++b)
-          {
-            const int d          = entity();
-            const int parametric = integer();
-            if (parametric != 0 && parametric != 1)
-              fail("has a broken block " + std::to_string(b));
-            const auto n = count();
-            for (std::uint64_t i = 0; i < n; ++i)
-              {
-                const auto tag = number<std::uint64_t>();
-                if (tag < min || tag > max || tag == 0 ||
-                    !tags.insert(tag).second)
-                  fail("has the node number " + std::to_string(tag) +
-                       " twice or out of its range");
-              }
-            for (std::uint64_t i = n * (3 + (parametric == 1 ? d : 0)); i > 0;
-                 --i)
-              number<double>();
-          }
-        if (tags.size() != n_nodes)
-          fail("announces " + std::to_string(n_nodes) + " nodes but has " +
-               std::to_string(tags.size()));
-      }
-
-      /// Number of nodes of a type of element, 0 if not known here.
-      static unsigned int
-      element_size(const int type)
-      {
-        constexpr unsigned int sizes[] = {0, 2,  3,  4,  4,  8, 6, 5,  3,  6,
-                                          9, 10, 27, 18, 14, 1, 8, 20, 15, 13};
-        return type < 0 || type > 19 ? 0 : sizes[type];
-      }
-
-      void
-      element_node(const std::uint64_t element, const std::uint64_t tag) const
-      {
-        if (tags.count(tag) == 0)
-          fail("has element " + std::to_string(element) +
-               " with the unknown node " + std::to_string(tag));
-      }
-
-      /// The number in a section's first line, text in all files.
-      std::uint64_t
-      count_2()
-      {
-        text_mode            = true;
-        const auto value     = count();
-        text_mode            = false;
-        const std::size_t at = text.find('\n', position);
-        position             = std::min(at, end - 1) + 1;
-        return value;
-      }
-
-      void
-      nodes_2()
-      {
-        for (std::uint64_t i = count_2(); i > 0; --i)
-          {
-            const int tag = integer();
-            if (tag <= 0 || !tags.insert(tag).second)
-              fail("has the node number " + std::to_string(tag) +
-                   " twice or not positive");
-            for (unsigned int d = 0; d < 3; ++d)
-              number<double>();
-          }
-      }
-
-      /// False if there is a type of element that is not known here.
-      bool
-      elements_2()
-      {
-        const auto n_elements = count_2();
-        // In binary files a header may speak for several elements.
-        for (std::uint64_t n_read = 0, n_block = 1; n_read < n_elements;
-             n_read += n_block)
-          {
-            int       element = binary ? 0 : integer();
-            const int type    = integer();
-            if (element_size(type) == 0)
-              return false;
-            if (binary)
-              n_block = static_cast<std::uint64_t>(std::max(integer(), 0));
-            const int n_tags = integer();
-            if (n_block == 0 || n_block > n_elements - n_read)
-              fail("has a block of " + std::to_string(n_block) + " elements");
-            for (std::uint64_t e = 0; e < n_block; ++e)
-              {
-                if (binary)
-                  element = integer();
-                // Group, entity, and from the third on the number of
-                // partitions with their list.
-                for (int i = 0; i < n_tags; ++i)
-                  if (const int tag = integer(); i == 2 && tag != n_tags - 3)
-                    fail("has element " + std::to_string(element) +
-                         " with a bad list of partitions");
-                for (unsigned int j = 0; j < element_size(type); ++j)
-                  element_node(element, integer());
-              }
-          }
-        return true;
-      }
-
-      /// False if there is a type of element that is not known here.
-      bool
-      elements()
-      {
-        const auto n_blocks = count(), n_elements = count();
-        const auto min = number<std::uint64_t>(), max = number<std::uint64_t>();
-        std::uint64_t n_read = 0;
-        for (std::uint64_t b = 0; b < n_blocks; ++b)
-          {
-            entity();
-            const int type = integer();
-            if (element_size(type) == 0)
-              return false;
-            const auto n = count();
-            for (std::uint64_t i = 0; i < n; ++i, ++n_read)
-              {
-                const auto element = number<std::uint64_t>();
-                if (element < min || element > max)
-                  fail("has element number " + std::to_string(element) +
-                       " out of its range");
-                for (unsigned int j = 0; j < element_size(type); ++j)
-                  element_node(element, number<std::uint64_t>());
-              }
-          }
-        if (n_read != n_elements)
-          fail("announces " + std::to_string(n_elements) +
-               " elements but has " + std::to_string(n_read));
-        return true;
-      }
-    };
-
-
-
-    /**
-     * Refuse what Gmsh would take for something else (any text is a .geo
-     * script to it) or read in part without a word (truncated files).
-     * @return the number of elements the file declares, 0 if unknown.
-     */
-    std::size_t
-    check_sections(const std::string &filename)
-    {
-      std::ifstream in(filename, std::ios::binary);
-      if (!in)
-        throw InputError(filename, "cannot be read, expected a Gmsh mesh");
-      const std::string text{std::istreambuf_iterator<char>(in),
-                             std::istreambuf_iterator<char>()};
-      const std::string header = "$MeshFormat";
-      if (text.compare(0, header.size(), header) != 0)
-        throw InputError(filename,
-                         "does not begin with $MeshFormat, expected a Gmsh "
-                         "mesh of version 2.2 or 4.1");
-      double             version = 0;
-      int                binary  = 0;
-      std::istringstream format(text.substr(header.size(), 100));
-      format >> version >> binary;
-      if (version != 2. && version != 2.1 && version != 2.2 && version != 4.1)
-        throw InputError(filename,
-                         "Gmsh format version " + std::to_string(version) +
-                           ", expected 2.2 or 4.1");
-      for (const std::string section : {"MeshFormat", "Nodes", "Elements"})
-        {
-          const std::size_t begin = text.find("$" + section);
-          if (begin == std::string::npos)
-            throw InputError(filename,
-                             "no section $" + section +
-                               ", expected a whole Gmsh mesh");
-          if (text.find("$End" + section, begin) == std::string::npos)
-            throw InputError(filename,
-                             "no $End" + section +
-                               " (truncated file?), expected a whole Gmsh "
-                               "mesh");
-        }
-
-      if (binary != 0)
-        {
-          // After the line "2.2 1 8" comes the int 1.
-          const std::size_t line = text.find('\n', text.find('\n') + 1) + 1;
-          std::int32_t      one  = 0;
-          if (line + sizeof(one) <= text.size())
-            std::memcpy(&one, text.data() + line, sizeof(one));
-          if (one != 1)
-            throw InputError(filename,
-                             "binary numbers in another byte order, expected "
-                             "that of this computer");
-        }
-
-      // The counts are text in version 2 and in ASCII files. None can exceed
-      // the size of the file, whatever Gmsh would allocate for them.
-      std::size_t n_elements = 0;
-      if (version < 3 || binary == 0)
-        for (const std::string section : {"$Nodes", "$Elements"})
-          {
-            const std::size_t  begin = text.find(section) + section.size();
-            std::istringstream line(text.substr(begin, 200));
-            long long          count = -1;
-            line >> count;
-            if (version > 3)
-              line >> count; // number of blocks comes first
-            if (!line || count < 0 ||
-                static_cast<std::size_t>(count) > text.size())
-              throw InputError(filename,
-                               "bad count in section " + section +
-                                 ", expected a number that fits the file");
-            if (section == "$Elements")
-              n_elements = static_cast<std::size_t>(count);
-          }
-      if (version > 3)
-        FileCheck(filename, text, binary != 0).version_4();
-      else
-        FileCheck(filename, text, binary != 0).version_2();
-      return n_elements;
-    }
-
-
-
-    /// Run @p work on the opened file, with Gmsh's exceptions translated.
+    /// Run @p work on the opened file and what its text says, with Gmsh's
+    /// exceptions translated.
     template <typename Work>
     auto
     with_file(const std::string &filename, const Work &work)
     {
-      const std::size_t n_declared = check_sections(filename);
-      const std::string expected   = ", expected a Gmsh mesh";
+      const GmshSections sections   = Readers::check_gmsh_sections(filename);
+      const std::size_t  n_declared = sections.n_elements;
+      const std::string  expected   = ", expected a Gmsh mesh";
       try
         {
           GmshSession session;
@@ -441,7 +46,7 @@ namespace Palpate
                                std::to_string(n_declared) + " but " +
                                std::to_string(n) +
                                " could be read, expected a whole Gmsh mesh");
-          return work();
+          return work(sections);
         }
       catch (const InputError &)
         {
@@ -463,12 +68,16 @@ namespace Palpate
 
 
 
-    /// Physical groups of an entity.
+    /// Physical groups of an entity, ascending.
     std::vector<int>
     physical_groups(const int dim, const int entity)
     {
       std::vector<int> groups;
       gmsh::model::getPhysicalGroupsForEntity(dim, entity, groups);
+      for (int &group : groups)
+        group = std::abs(group); // negative: the other way around
+      std::sort(groups.begin(), groups.end());
+      groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
       return groups;
     }
 
@@ -478,41 +87,52 @@ namespace Palpate
     struct Element
     {
       std::size_t                         tag;
-      int                                 group;
-      std::array<std::size_t, n_vertices> nodes; ///< tags
+      std::vector<int>                    groups; ///< ascending
+      std::array<std::size_t, n_vertices> nodes;  ///< tags
     };
 
     /**
-     * The simplices of a dimension with their first group (0 if none), in the
-     * order of tags. Files of version 2 repeat the elements of an entity for
-     * each of its groups: these are taken once.
+     * The simplices of a dimension with all their groups, in the order of
+     * tags. Files of version 2 repeat an element for each of its groups: these
+     * are taken once.
      */
     template <int dim>
     std::vector<Element<dim + 1>>
-    simplices(const bool only_in_groups)
+    simplices(const GmshSections &sections, const bool only_in_groups)
     {
       std::vector<Element<dim + 1>> result;
       gmsh::vectorpair              entities;
       gmsh::model::getEntities(entities, dim);
+      std::set<std::array<std::size_t, dim + 1>> seen;
       for (const auto &entity : entities)
         {
-          const std::vector<int> groups = physical_groups(dim, entity.second);
-          if (only_in_groups && groups.empty())
-            continue;
-          const int group = groups.empty() ? 0 : std::abs(groups.front());
+          const std::vector<int>   groups = physical_groups(dim, entity.second);
           std::vector<std::size_t> tags, nodes;
           gmsh::model::mesh::getElementsByType(simplex_type[dim],
                                                tags,
                                                nodes,
                                                entity.second);
-          std::set<std::array<std::size_t, dim + 1>> seen;
           for (std::size_t e = 0; e < tags.size(); ++e)
             {
-              Element<dim + 1> element{tags[e], group, {}};
+              Element<dim + 1> element{tags[e], groups, {}};
               std::copy_n(nodes.begin() + e * (dim + 1),
                           dim + 1,
                           element.nodes.begin());
-              if (groups.size() < 2 || seen.insert(element.nodes).second)
+              if (sections.groups_of_elements)
+                {
+                  std::array<std::size_t, 4> key{};
+                  std::copy(element.nodes.begin(),
+                            element.nodes.end(),
+                            key.begin());
+                  std::size_t n_repetitions = 0;
+                  element.groups = sections.groups_of(key, n_repetitions);
+                  // One that is listed twice in a group stays there twice, to
+                  // be refused if it is a cell.
+                  if (n_repetitions == 0 && element.groups.size() > 1 &&
+                      !seen.insert(element.nodes).second)
+                    continue;
+                }
+              if (!only_in_groups || !element.groups.empty())
                 result.push_back(element);
             }
         }
@@ -522,6 +142,32 @@ namespace Palpate
                          return a.tag < b.tag;
                        });
       return result;
+    }
+
+
+
+    /// The one group of a cell, which becomes its label; 0 if it has none.
+    template <int dim>
+    int
+    label_of(const std::string &filename, const Element<dim + 1> &cell)
+    {
+      if (cell.groups.empty())
+        return 0;
+      const auto shown = [](const int group) {
+        std::string name;
+        gmsh::model::getPhysicalName(dim, group, name);
+        return std::to_string(group) +
+               (name.empty() ? "" : " (\"" + Readers::one_line(name) + "\")");
+      };
+      if (cell.groups.size() > 1)
+        throw InputError(filename,
+                         "element " + std::to_string(cell.tag) +
+                           " is in the physical " +
+                           (dim == 3 ? "volumes " : "surfaces ") +
+                           shown(cell.groups[0]) + " and " +
+                           shown(cell.groups[1]) +
+                           ", expected one, which is the cell's label");
+      return cell.groups[0];
     }
 
 
@@ -558,11 +204,16 @@ namespace Palpate
 
     template <int dim>
     CaseData<dim>
-    read_opened(const std::string &filename)
+    read_opened(const std::string &filename, const GmshSections &sections)
     {
       CaseData<dim> data;
-      data.source = filename;
+      data.source          = filename;
+      data.has_own_numbers = true; // of the tags
       refuse_other_elements<dim>(filename);
+      if (sections.unknown_type)
+        throw InputError(filename,
+                         "has elements of a high order or unknown type, "
+                         "expected a mesh of linear ones");
 
       std::vector<std::size_t> tags;
       std::vector<double>      coordinates, parameters;
@@ -571,7 +222,7 @@ namespace Palpate
       for (std::size_t i = 0; i < tags.size(); ++i)
         position[tags[i]] = i;
 
-      const auto               cells = simplices<dim>(false);
+      const auto               cells = simplices<dim>(sections, false);
       std::vector<std::size_t> used;
       for (const auto &cell : cells)
         for (const std::size_t node : cell.nodes)
@@ -609,16 +260,15 @@ namespace Palpate
           for (unsigned int i = 0; i <= dim; ++i)
             vertices[i] = vertex[cell.nodes[i]];
           data.mesh.cells.push_back(vertices);
-          data.mesh.labels.push_back(cell.group);
+          data.mesh.labels.push_back(label_of<dim>(filename, cell));
         }
 
       std::vector<BoundaryFace<dim>> faces;
       std::size_t                    foreign = 0;
-      for (const auto &element : simplices<dim - 1>(true))
+      for (const auto &element : simplices<dim - 1>(sections, true))
         {
           BoundaryFace<dim> face;
-          face.id    = static_cast<unsigned int>(element.group);
-          bool known = true;
+          bool              known = true;
           for (unsigned int i = 0; i < dim; ++i)
             {
               const auto v = vertex.find(element.nodes[i]);
@@ -627,7 +277,11 @@ namespace Palpate
                 face.vertices[i] = v->second;
             }
           if (known)
-            faces.push_back(face);
+            for (const int group : element.groups)
+              {
+                face.id = static_cast<unsigned int>(group);
+                faces.push_back(face);
+              }
           else
             ++foreign;
         }
@@ -646,7 +300,7 @@ namespace Palpate
     int
     gmsh_dimension(const std::string &filename)
     {
-      return with_file(filename, [&]() {
+      return with_file(filename, [&](const GmshSections &) {
         std::vector<int> types;
         gmsh::model::mesh::getElementTypes(types, 3);
         return types.empty() ? 2 : 3;
@@ -659,7 +313,9 @@ namespace Palpate
     CaseData<dim>
     read_gmsh(const std::string &filename)
     {
-      return with_file(filename, [&]() { return read_opened<dim>(filename); });
+      return with_file(filename, [&](const GmshSections &sections) {
+        return read_opened<dim>(filename, sections);
+      });
     }
 
 

@@ -296,7 +296,8 @@ namespace Palpate
     /// 1 for local nodes on the surface of the whole mesh.
     std::vector<char> surface_node;
 
-    /// Faces of owned and ghost cells on the boundary.
+    /// Faces of owned and ghost cells on the boundary, once for each of their
+    /// boundary ids (nearly all have one).
     struct Face
     {
       unsigned int              cell;   ///< local cell

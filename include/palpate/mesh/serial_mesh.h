@@ -12,7 +12,8 @@
 
 namespace Palpate
 {
-  /// A face of the boundary with the id users refer to in `boundary ids`.
+  /// A face of the boundary with an id users refer to in `boundary ids`. One
+  /// with several ids is listed with each of them.
   template <int dim>
   struct BoundaryFace
   {
@@ -111,8 +112,11 @@ namespace Palpate
   template <int dim>
   struct CaseData
   {
-    std::string     source; ///< file name, or "generated truncated cone"
-    bool            is_generated = false; ///< nobody else has the mesh
+    std::string source; ///< file name, or "generated truncated cone"
+    /// The numbers of the vertices and cells are ours: the mesh was generated,
+    /// or is in an order that other readers of the file need not have. Results
+    /// carry it.
+    bool            has_own_numbers = false;
     SerialMesh<dim> mesh;
     /// The other arrays of the pack by key (DESIGN: displacement_field,
     /// alpha_k, ...), validated for shape, type and finiteness.

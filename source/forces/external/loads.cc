@@ -133,6 +133,7 @@ namespace Palpate
     std::vector<Tensor<1, dim>> out(D.nodes_per_cell);
     for (const auto &face : D.boundary_faces)
       {
+        // Those of all ids of a face add, as it is there with each of them.
         const auto it = loads.find(face.id);
         if (it == loads.end())
           continue;
