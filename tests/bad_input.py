@@ -1305,6 +1305,13 @@ marks_row("first_line", "landmarks: a wrong number in the first line",
           ["marks.csv", "line 1", "six"], "0.5, 0.5x, 0.5, 0.5, 0.5, 0.5\n" + SIX)
 marks_row("empty_cell", "landmarks: an empty cell", ["marks.csv", "line 2"],
           SIX + "0.5, , 0.5, 0.5, 0.5, 0.5\n")
+marks_row("first_unit", "landmarks with units in the first line", ["marks.csv", "line 1"],
+          "0.5mm,0.5mm,0.5mm,0.5mm,0.5mm,0.6mm\n" + SIX)
+marks_row("decimal_comma", "landmarks whose commas may separate or be decimal",
+          ["marks.csv", "line 1", "decimal commas?"], "0,5 0,5 0,5\n")
+marks_row("cr", "three columns with CR line ends",
+          ["marks.csv", "three columns", "Moved points"],
+          "0.5,0.5,0.5\r0.2,0.2,0.2\r")
 marks_row("far", "a landmark that moves farther than the body is long",
           ["marks.csv", "landmark 0 moves farther"], "0.5,0.5,0.5,0.5,0.5,60\n")
 marks_row("columns", "landmarks with five columns",

@@ -26,6 +26,13 @@ namespace Palpate
     const std::string npy_magic("\x93NUMPY", 6);
     constexpr double  largest_exact_integer = 9007199254740992.; // 2^53
 
+    /// An array of a type that is no number's.
+    class NotNumeric : public InputError
+    {
+    public:
+      using InputError::InputError;
+    };
+
     /// Text from a file as it may appear in a one-line message.
     std::string
     printable(const std::string &text)
@@ -152,7 +159,7 @@ namespace Palpate
       [[noreturn]] void
       refuse_type(const std::string &what) const
       {
-        throw InputError(file,
+        throw NotNumeric(file,
                          "key '" + key + "': " + what +
                            ", expected a numeric array (bool, int8 to int64, "
                            "uint8 to uint64, float32 or float64)");
@@ -254,7 +261,7 @@ namespace Palpate
         switch (kind)
           {
             case 'O':
-              throw InputError(file,
+              throw NotNumeric(file,
                                "key '" + key + "': pickled object array" +
                                  name + ", expected a numeric array");
             case 'c':
@@ -721,6 +728,19 @@ namespace Palpate
   NpzArrays
   read_npz(const std::string &filename)
   {
+    std::map<std::string, std::string> not_numeric;
+    NpzArrays                          arrays = read_npz(filename, not_numeric);
+    if (!not_numeric.empty())
+      throw InputError(not_numeric.begin()->second);
+    return arrays;
+  }
+
+
+
+  NpzArrays
+  read_npz(const std::string                  &filename,
+           std::map<std::string, std::string> &not_numeric)
+  {
     std::error_code error;
     const auto      status = std::filesystem::status(filename, error);
     if (!std::filesystem::exists(status))
@@ -752,11 +772,19 @@ namespace Palpate
         if (key.size() < 4 || key.compare(key.size() - 4, 4, ".npy") != 0)
           continue; // not an array
         key = printable(key.substr(0, key.size() - 4));
-        if (arrays.count(key) > 0)
+        if (arrays.count(key) > 0 || not_numeric.count(key) > 0)
           throw InputError(filename,
                            "key '" + key +
                              "': present twice, expected one array per key");
-        arrays[key] = read_member(archive.get(), index, filename, key);
+        try
+          {
+            arrays[key] = read_member(archive.get(), index, filename, key);
+          }
+        catch (const NotNumeric &e)
+          {
+            arrays.erase(key);
+            not_numeric[key] = e.what();
+          }
       }
     return arrays;
   }

@@ -66,7 +66,9 @@ namespace Palpate
         "File",
         "",
         Patterns::Anything(),
-        "Case pack (.npz), mesh (.msh, .vtk, .vtu; for edge springs also "
+        "Case pack (.npz; several, separated by commas, or a pattern such as "
+        "t_*.npz: a timestamp of the same mesh each, in that order), mesh "
+        "(.msh, .vtk, .vtu; for edge springs also "
         "surfaces: .obj, .off, .ply, .stl, .inp, ...) or the "
         "case.json of Task = partition (in m), of which a rank reads its parts "
         "only.");

@@ -1,5 +1,5 @@
 #include <palpate/core/errors.h>
-#include <palpate/core/files.h>
+#include <palpate/core/number_table.h>
 #include <palpate/drivers/landmarks.h>
 #include <palpate/image/image.h>
 
@@ -14,67 +14,6 @@ namespace Palpate
 
   namespace
   {
-    /// Rows of three or six numbers.
-    std::vector<std::vector<double>>
-    read_table(const std::string &filename)
-    {
-      std::istringstream               lines(read_file(filename));
-      std::vector<std::vector<double>> rows;
-      std::string                      line;
-      bool                             first = true;
-      for (unsigned int number = 1; std::getline(lines, line); ++number)
-        {
-          if (number == 1 && line.compare(0, 3, "\xEF\xBB\xBF") == 0)
-            line = line.substr(3);
-          const std::string shown = line.substr(0, 60);
-          // One separator, where there is one: two mean a missing number.
-          const char separator =
-            line.find(';') != std::string::npos ? ';' : ',';
-          std::vector<std::string> words;
-          for (const auto &cell : Utilities::split_string_list(line, separator))
-            {
-              std::istringstream parts(cell);
-              std::string        word;
-              const std::size_t  before = words.size();
-              while (parts >> word)
-                words.push_back(word);
-              if (words.size() == before)
-                words.push_back("");
-            }
-          if (words.empty() || words == std::vector<std::string>{""} ||
-              words[0][0] == '#')
-            continue;
-          std::vector<double> row;
-          unsigned int        n_names = 0;
-          for (const auto &word : words)
-            {
-              char *end = nullptr;
-              row.push_back(std::strtod(word.c_str(), &end));
-              n_names += (word.empty() || *end != '\0');
-            }
-          const bool names = first && n_names == row.size();
-          first            = false;
-          if (names)
-            continue;
-          const std::size_t n = rows.empty() ? row.size() : rows[0].size();
-          if (n_names > 0 || row.size() != n || (n != 3 && n != 6) ||
-              !std::all_of(row.begin(), row.end(), [](const double v) {
-                return std::isfinite(v);
-              }))
-            throw InputError(filename,
-                             "line " + std::to_string(number) + " is '" +
-                               shown + "', expected " +
-                               (rows.empty() ? "three or six"
-                                : n == 3     ? "three"
-                                             : "six") +
-                               " numbers");
-          rows.push_back(row);
-        }
-      if (rows.empty())
-        throw InputError(filename, "has no points, expected at least one");
-      return rows;
-    }
-
     double
     percentile(const std::vector<double> &sorted, const double share)
     {
@@ -159,7 +98,8 @@ namespace Palpate
     std::vector<Landmarks> all(n);
     for (unsigned int s = 0; s < n; ++s)
       {
-        const auto start    = read_table(points[moved.empty() ? s : 0]);
+        const auto start =
+          read_number_table(points[moved.empty() ? s : 0], {3, 6});
         all[s].source       = moved.empty() ? points[s] : moved[s];
         all[s].timestamp    = timestamps[s];
         const bool together = (start[0].size() == 6);
@@ -169,7 +109,7 @@ namespace Palpate
                              " columns, expected " +
                              (together ? "three beside Landmarks/Moved points"
                                        : "six, or Landmarks/Moved points"));
-        const auto end = together ? start : read_table(moved[s]);
+        const auto end = together ? start : read_number_table(moved[s], {3, 6});
         if (!together && end[0].size() != 3)
           throw InputError(moved[s], "has six columns, expected three");
         if (end.size() != start.size())

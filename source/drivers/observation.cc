@@ -211,6 +211,9 @@ namespace Palpate
       (axes != data.arrays.end() && axes->second.shape.size() == 4
          ? snapshot * M * dim * dim
          : 0);
+    const bool rows_by_step =
+      (rows != data.arrays.end() && rows->second.shape.size() == 4);
+    const std::size_t           first_row = (rows_by_step ? snapshot * M : 0);
     std::vector<Tensor<2, dim>> frames(D.n_cells());
     for (unsigned int k = 0; k < D.n_cells(); ++k)
       {
@@ -226,9 +229,9 @@ namespace Palpate
                 {
                   Tensor<1, dim> r;
                   for (unsigned int d = 0; d < dim; ++d)
-                    r[d] =
-                      rows->second.values[(place * dim + l) * dim * (dim + 1) +
-                                          a * dim + d];
+                    r[d] = rows->second.values[((first_row + place) * dim + l) *
+                                                 dim * (dim + 1) +
+                                               a * dim + d];
                   if (r.norm() > best.norm())
                     best = r;
                 }
@@ -247,8 +250,8 @@ namespace Palpate
           for (unsigned int l = 0; l < dim; ++l)
             frames[k][d][l] =
               axes->second.values[offset + (place * dim + d) * dim + l];
-        // The rows are of one timestamp, the first.
-        if (rows != data.arrays.end() && snapshot == 0)
+        // Rows without steps are those of the first timestamp.
+        if (rows != data.arrays.end() && (snapshot == 0 || rows_by_step))
           for (unsigned int l = 0; l < dim; ++l)
             {
               double dot = 0;
@@ -259,6 +262,9 @@ namespace Palpate
                                  "keys 'anisotropy_axes' and 'r_axis' disagree "
                                  "at cell " +
                                    cell + ", axis " + std::to_string(l) +
+                                   (rows_by_step
+                                      ? " in step " + std::to_string(snapshot)
+                                      : std::string()) +
                                    ", expected the same directions");
             }
       }

@@ -22,11 +22,11 @@ namespace Palpate
     [[noreturn]] void
     disagrees(const std::string &source,
               const std::string &key,
-              const std::size_t  cell,
+              const std::string &cell,
               const std::string &expected)
     {
       throw InputError(source,
-                       "key '" + key + "' of cell " + std::to_string(cell) +
+                       "key '" + key + "' of cell " + cell +
                          " does not fit the mesh, expected " + expected);
     }
 
@@ -67,6 +67,67 @@ namespace Palpate
     }
   } // namespace
 
+  namespace
+  {
+    /// The rows of one timestamp, null where there are none.
+    struct StrainRows
+    {
+      const double *axial = nullptr, *shear = nullptr, *vol = nullptr;
+    };
+
+    /// Those of one cell. @param cell in messages
+    template <int dim>
+    void
+    check_rows(const CaseData<dim> &data,
+               const StrainRows    &rows,
+               const std::size_t    k,
+               const std::string   &cell)
+    {
+      const auto            &mesh = data.mesh;
+      constexpr unsigned int n = dim * (dim + 1), planes = dim * (dim - 1) / 2;
+      const Tensor<2, dim>   identity(unit_symmetric_tensor<dim>());
+      const Simplex<dim>     simplex(mesh, k);
+      if (simplex.flat)
+        return; // refused elsewhere
+      const auto &g = simplex.gradients;
+      if (rows.vol && row_error(g, identity, rows.vol + k * n) > tolerance)
+        disagrees(data.source, "r_vol", cell, "the gradients of its vertices");
+      // e_l (x) e_l of every axis: orthonormal directions, exact rows.
+      std::array<Tensor<2, dim>, dim> P;
+      Tensor<2, dim>                  sum;
+      for (unsigned int l = 0; rows.axial && l < dim; ++l)
+        {
+          const double *row = rows.axial + (k * dim + l) * n;
+          P[l]              = moment(mesh, k, row);
+          sum += P[l];
+          if (std::abs(trace(P[l]) - 1) > tolerance ||
+              (P[l] * P[l] - P[l]).norm() > tolerance ||
+              row_error(g, P[l], row) > tolerance)
+            disagrees(data.source,
+                      "r_axis",
+                      cell,
+                      "(g_a . e_l) e_l with a unit vector e_l in row " +
+                        std::to_string(l));
+        }
+      if (rows.axial && (sum - identity).norm() > dim * tolerance)
+        disagrees(data.source, "r_axis", cell, "orthogonal axes");
+      unsigned int pair = 0;
+      for (unsigned int l = 0; rows.shear && rows.axial && l < dim; ++l)
+        for (unsigned int m = l + 1; m < dim; ++m, ++pair)
+          {
+            // S = (e_l e_m^T + e_m e_l^T) / 2, so S^2 = (P_l + P_m) / 4.
+            const double        *row = rows.shear + (k * planes + pair) * n;
+            const Tensor<2, dim> S   = moment(mesh, k, row);
+            if ((4. * S * S - P[l] - P[m]).norm() > 10 * tolerance ||
+                row_error(g, S, row) > tolerance)
+              disagrees(data.source,
+                        "r_shear",
+                        cell,
+                        "the axes of r_axis in row " + std::to_string(pair));
+          }
+    }
+  } // namespace
+
   namespace Readers
   {
     template <int dim>
@@ -78,60 +139,44 @@ namespace Palpate
         const auto it = data.arrays.find(key);
         return it == data.arrays.end() ? nullptr : it->second.values.data();
       };
-      const double *volumes = array("volume"), *axial = array("r_axis"),
-                   *shear = array("r_shear"), *vol = array("r_vol");
+      const std::size_t M = mesh.cells.size();
+      if (const double *volumes = array("volume"))
+        for (std::size_t k = 0; k < M; ++k)
+          {
+            const Simplex<dim> simplex(mesh, k);
+            if (!simplex.flat &&
+                std::abs(volumes[k] - simplex.volume) > 1e-3 * simplex.volume)
+              disagrees(data.source,
+                        "volume",
+                        std::to_string(k),
+                        std::to_string(simplex.volume) + " (file units)");
+          }
+      // Rows of a timestamp each, or the same ones for all.
+      std::size_t S    = 1;
+      const auto  rows = [&](const std::string &key,
+                            const std::size_t  size,
+                            const std::size_t  s) -> const double  *{
+        const double *values = array(key);
+        if (values == nullptr)
+          return nullptr;
+        const std::size_t n = data.arrays.at(key).size() / (M * size);
+        S                   = std::max(S, n);
+        return values + (n > 1 ? s * M * size : 0);
+      };
       constexpr unsigned int n = dim * (dim + 1), planes = dim * (dim - 1) / 2;
-      const Tensor<2, dim>   identity(unit_symmetric_tensor<dim>());
-      for (std::size_t k = 0; k < mesh.cells.size(); ++k)
+      for (std::size_t s = 0; s < S; ++s)
         {
-          if (!(volumes || axial || shear || vol))
-            break;
-          const Simplex<dim> simplex(mesh, k);
-          if (simplex.flat)
-            continue; // refused elsewhere
-          const double volume = simplex.volume;
-          const auto  &g      = simplex.gradients;
-          if (volumes && std::abs(volumes[k] - volume) > 1e-3 * volume)
-            disagrees(data.source,
-                      "volume",
-                      k,
-                      std::to_string(volume) + " (file units)");
-          if (vol && row_error(g, identity, vol + k * n) > tolerance)
-            disagrees(data.source, "r_vol", k, "the gradients of its vertices");
-          // e_l (x) e_l of every axis: orthonormal directions, exact rows.
-          std::array<Tensor<2, dim>, dim> P;
-          Tensor<2, dim>                  sum;
-          for (unsigned int l = 0; axial && l < dim; ++l)
-            {
-              const double *row = axial + (k * dim + l) * n;
-              P[l]              = moment(mesh, k, row);
-              sum += P[l];
-              if (std::abs(trace(P[l]) - 1) > tolerance ||
-                  (P[l] * P[l] - P[l]).norm() > tolerance ||
-                  row_error(g, P[l], row) > tolerance)
-                disagrees(data.source,
-                          "r_axis",
-                          k,
-                          "(g_a . e_l) e_l with a unit vector e_l in row " +
-                            std::to_string(l));
-            }
-          if (axial && (sum - identity).norm() > dim * tolerance)
-            disagrees(data.source, "r_axis", k, "orthogonal axes");
-          unsigned int pair = 0;
-          for (unsigned int l = 0; shear && axial && l < dim; ++l)
-            for (unsigned int m = l + 1; m < dim; ++m, ++pair)
-              {
-                // S = (e_l e_m^T + e_m e_l^T) / 2, so S^2 = (P_l + P_m) / 4.
-                const double        *row = shear + (k * planes + pair) * n;
-                const Tensor<2, dim> S   = moment(mesh, k, row);
-                if ((4. * S * S - P[l] - P[m]).norm() > 10 * tolerance ||
-                    row_error(g, S, row) > tolerance)
-                  disagrees(data.source,
-                            "r_shear",
-                            k,
-                            "the axes of r_axis in row " +
-                              std::to_string(pair));
-              }
+          const StrainRows here = {rows("r_axis", dim * n, s),
+                                   rows("r_shear", planes * n, s),
+                                   rows("r_vol", n, s)};
+          for (std::size_t k = 0;
+               k < M && (here.axial || here.shear || here.vol);
+               ++k)
+            check_rows(data,
+                       here,
+                       k,
+                       std::to_string(k) +
+                         (S > 1 ? " in step " + std::to_string(s) : ""));
         }
       const double *offset  = array("tet_neighbor_offsets"),
                    *indices = array("tet_neighbor_indices");
@@ -151,7 +196,7 @@ namespace Palpate
           if (given != found)
             disagrees(data.source,
                       "tet_neighbor_indices",
-                      k,
+                      std::to_string(k),
                       "the " + std::to_string(found.size()) +
                         " cells that share a face with it");
         }

@@ -5,6 +5,7 @@
 #include <palpate/mesh/network.h>
 #include <palpate/mesh/read_case.h>
 #include <palpate/mesh/readers.h>
+#include <palpate/mesh/timestamps.h>
 
 #include <assimp/Importer.hpp>
 #include <assimp/postprocess.h>
@@ -79,9 +80,9 @@ namespace Palpate
       CaseData<dim>
       read_pack(const std::string &filename)
       {
-        NpzArrays     arrays = read_npz(filename);
         CaseData<dim> data;
-        data.source     = filename;
+        NpzArrays     arrays = Readers::read_pack_arrays(filename, data.notes);
+        data.source          = filename;
         const auto fail = [&](const std::string &key, const std::string &what) {
           throw InputError(filename, "key '" + key + "': " + what);
         };
@@ -293,7 +294,7 @@ namespace Palpate
     int
     dimension(const std::string &filename)
     {
-      if (!std::filesystem::exists(filename))
+      if (!std::filesystem::exists(Readers::files_of(filename)[0]))
         throw InputError(filename, "no such file, expected a mesh");
       return extension_of(filename) == ".npz"
                ? Readers::pack_dimension(filename)
@@ -317,7 +318,7 @@ namespace Palpate
     read(const std::string &filename, const double length_unit)
     {
       CaseData<dim> data;
-      if (!std::filesystem::exists(filename))
+      if (!std::filesystem::exists(Readers::files_of(filename)[0]))
         throw InputError(filename, "no such file, expected a mesh");
       const std::string extension = extension_of(filename);
       if (extension == ".npz")

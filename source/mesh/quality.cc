@@ -167,7 +167,9 @@ namespace Palpate
       if (it == data.arrays.end())
         return nullptr;
       const std::size_t columns = dim * (dim + 1), M = data.mesh.cells.size();
-      if (it->second.size() != M * rows * columns)
+      // Of one timestamp or of several.
+      if (it->second.size() == 0 ||
+          it->second.size() % (M * rows * columns) != 0)
         throw InputError(data.source,
                          "array \"" + key + "\" has shape " +
                            it->second.shape_string() + ", expected (" +
@@ -177,23 +179,28 @@ namespace Palpate
       return &it->second;
     }
 
-    /// Swap the columns of the last two vertices in the rows of some cells.
+    /// Swap the columns of the last two vertices in the rows of some cells, in
+    /// every timestamp.
     template <int dim>
     void
     swap_columns(NpyArray                        *array,
+                 const std::size_t                n_cells,
                  const std::size_t                rows,
                  const std::vector<unsigned int> &cells)
     {
       if (array == nullptr)
         return;
-      for (const std::size_t k : cells)
-        for (std::size_t r = 0; r < rows; ++r)
-          {
-            double *row = &array->values[(k * rows + r) * dim * (dim + 1)];
-            std::swap_ranges(row + dim * (dim - 1),
-                             row + dim * dim,
-                             row + dim * dim);
-          }
+      const std::size_t step = n_cells * rows * dim * (dim + 1);
+      for (std::size_t first = 0; first < array->size(); first += step)
+        for (const std::size_t k : cells)
+          for (std::size_t r = 0; r < rows; ++r)
+            {
+              double *row =
+                &array->values[first + (k * rows + r) * dim * (dim + 1)];
+              std::swap_ranges(row + dim * (dim - 1),
+                               row + dim * dim,
+                               row + dim * dim);
+            }
     }
 
     double
@@ -282,9 +289,9 @@ namespace Palpate
         NpyArray *const   vol     = residual_operator(data, "r_vol", 1);
         for (const auto k : negative)
           std::swap(mesh.cells[k][dim - 1], mesh.cells[k][dim]);
-        swap_columns<dim>(axis, dim, negative);
-        swap_columns<dim>(shear, n_shear, negative);
-        swap_columns<dim>(vol, 1, negative);
+        swap_columns<dim>(axis, M, dim, negative);
+        swap_columns<dim>(shear, M, n_shear, negative);
+        swap_columns<dim>(vol, M, 1, negative);
         data.notes.push_back(std::to_string(negative.size()) +
                              " negatively oriented cells were reordered");
       }

@@ -2,6 +2,7 @@
 #include <palpate/mesh/partitioned_pack.h>
 #include <palpate/mesh/read_case.h>
 #include <palpate/mesh/readers.h>
+#include <palpate/mesh/timestamps.h>
 
 #include <algorithm>
 #include <cctype>
@@ -24,10 +25,11 @@ namespace Palpate
       vtk
     };
 
-    /// Format by extension, of a file that exists.
+    /// Format by extension, of a file that exists; of several, of the first.
     Format
-    file_format(const std::string &filename)
+    file_format(const std::string &text)
     {
+      const std::string filename = Readers::files_of(text)[0];
       const std::string expected =
         "expected a case pack (.npz) or a mesh (.msh, .vtk, .vtu)";
       std::error_code error;
@@ -351,6 +353,12 @@ namespace Palpate
                          ", expected a positive factor to metres");
 
     const Format format = file_format(filename);
+    if (const auto files = Readers::files_of(filename);
+        format != Format::pack && files.size() > 1)
+      throw InputError(files[0],
+                       "is one of " + std::to_string(files.size()) +
+                         " files, expected one mesh, or case packs (.npz), one "
+                         "per timestamp");
     CaseData<dim> data =
       format == Format::pack   ? Readers::read_pack<dim>(filename)
       : format == Format::gmsh ? Readers::read_gmsh<dim>(filename)

@@ -1,9 +1,12 @@
 #include <palpate/core/errors.h>
 #include <palpate/mesh/readers.h>
+#include <palpate/mesh/timestamps.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 #include <sstream>
 
 namespace Palpate
@@ -53,6 +56,9 @@ namespace Palpate
       const std::size_t d       = dim;
       const std::size_t columns = d * (d + 1), planes = d * (d - 1) / 2;
       const std::string D = std::to_string(d), C = std::to_string(columns);
+      const auto        or_with_steps = [](const std::string &sizes) {
+        return "(M, " + sizes + ") or (S, M, " + sizes + ")";
+      };
       return {
         {"boundary_nodes", {{N}}, "(N,)", Values::zero_or_one},
         {"displacement_field", {{N, d}}, "(N, " + D + ")", Values::finite},
@@ -67,14 +73,17 @@ namespace Palpate
         {"tet_neighbor_indices", {{any_size}}, "(number,)", Values::indices},
         {"tet_neighbor_offsets", {{M + 1}}, "(M + 1,)", Values::indices},
         {"r_axis",
-         {{M, d, columns}},
-         "(M, " + D + ", " + C + ")",
+         {{M, d, columns}, {any_size, M, d, columns}},
+         or_with_steps(D + ", " + C),
          Values::finite},
         {"r_shear",
-         {{M, planes, columns}},
-         "(M, " + std::to_string(planes) + ", " + C + ")",
+         {{M, planes, columns}, {any_size, M, planes, columns}},
+         or_with_steps(std::to_string(planes) + ", " + C),
          Values::finite},
-        {"r_vol", {{M, columns}}, "(M, " + C + ")", Values::finite},
+        {"r_vol",
+         {{M, columns}, {any_size, M, columns}},
+         or_with_steps(C),
+         Values::finite},
         {"anisotropy_axes",
          {{M, d, d}, {any_size, M, d, d}},
          "(M, " + D + ", " + D + ") or (S, M, " + D + ", " + D + ")",
@@ -110,6 +119,38 @@ namespace Palpate
         {"charge", {{N}}, "(N,)", Values::finite},
         {"spring_constant", {{M}}, "(M,)", Values::positive},
         {"rest_length", {{M}}, "(M,)", Values::nonnegative}};
+    }
+
+
+
+    /// Of all packs.
+    std::set<std::string>
+    known_keys()
+    {
+      std::set<std::string> keys = {
+        "mesh_points", "tetrahedra", "triangles", "springs", "labels"};
+      for (const auto &list :
+           {known_arrays<3>(1, 1), known_of_network(1, 1, 3)})
+        for (const KnownArray &array : list)
+          keys.insert(array.key);
+      return keys;
+    }
+
+
+
+    /// Before the packs of several timestamps are compared.
+    void
+    drop_unknown(NpzArrays &arrays, std::vector<std::string> &notes)
+    {
+      const std::set<std::string> known = known_keys();
+      for (auto it = arrays.begin(); it != arrays.end();)
+        if (known.count(it->first) > 0)
+          ++it;
+        else
+          {
+            notes.push_back("ignored unknown key '" + it->first + "'");
+            it = arrays.erase(it);
+          }
     }
 
 
@@ -269,18 +310,24 @@ namespace Palpate
           from  = "displacement_field";
         }
 
-      if (const auto a = arrays.find("anisotropy_axes");
-          a != arrays.end() && a->second.shape.size() == 4)
-        {
-          const std::size_t n = a->second.shape[0];
-          if (steps > 0 && n != steps)
-            fail(source,
-                 "anisotropy_axes",
-                 std::to_string(n) + " steps, expected " +
-                   std::to_string(steps) + " as in '" + from + "'");
-          steps = n;
-          from  = "anisotropy_axes";
-        }
+      // With a rank of one more where there are steps.
+      for (const auto &[key, rank] :
+           std::map<std::string, std::size_t>{{"anisotropy_axes", 4},
+                                              {"r_axis", 4},
+                                              {"r_shear", 4},
+                                              {"r_vol", 3}})
+        if (const auto a = arrays.find(key);
+            a != arrays.end() && a->second.shape.size() == rank)
+          {
+            const std::size_t n = a->second.shape[0];
+            if (steps > 0 && n != steps)
+              fail(source,
+                   key,
+                   std::to_string(n) + " steps, expected " +
+                     std::to_string(steps) + " as in '" + from + "'");
+            steps = n;
+            from  = key;
+          }
 
       // A single field says nothing about the number of CT phases.
       if (const auto a = arrays.find("hu_tetra_steps");
@@ -418,11 +465,51 @@ namespace Palpate
 
 
 
+    NpzArrays
+    read_pack_arrays(const std::string        &filename,
+                     std::vector<std::string> &notes)
+    {
+      const std::vector<std::string> files = files_of(filename);
+      if (files.size() > 1)
+        {
+          std::vector<NpzArrays> packs;
+          std::string            order;
+          for (const auto &file : files)
+            {
+              if (file.size() < 4 ||
+                  file.compare(file.size() - 4, 4, ".npz") != 0)
+                throw InputError(file,
+                                 "is one of " + std::to_string(files.size()) +
+                                   " files, expected case packs (.npz), one "
+                                   "per timestamp");
+              packs.push_back(read_pack_arrays(file, notes));
+              drop_unknown(packs.back(), notes);
+              order += (order.empty() ? "" : ", ") + file;
+            }
+          std::sort(notes.begin(), notes.end());
+          notes.erase(std::unique(notes.begin(), notes.end()), notes.end());
+          notes.push_back("a timestamp each, in this order: " + order);
+          return join_timestamps(files, packs);
+        }
+      std::map<std::string, std::string> not_numeric;
+      NpzArrays                   arrays = read_npz(files[0], not_numeric);
+      const std::set<std::string> known  = known_keys();
+      for (const auto &[key, message] : not_numeric)
+        if (known.count(key) > 0)
+          throw InputError(message);
+        else
+          notes.push_back("ignored key '" + key + "', which holds no numbers");
+      return arrays;
+    }
+
+
+
     int
     pack_dimension(const std::string &filename)
     {
-      const NpzArrays arrays = read_npz(filename);
-      const NpyArray &points =
+      std::vector<std::string> notes;
+      const NpzArrays          arrays = read_pack_arrays(filename, notes);
+      const NpyArray          &points =
         required(filename, arrays, "mesh_points", "shape (N, 3) or (N, 2)");
       if (fits(points.shape, {any_size, 3}))
         return 3;
@@ -460,7 +547,11 @@ namespace Palpate
     CaseData<dim>
     read_pack(const std::string &filename)
     {
-      return pack_from_arrays<dim>(filename, read_npz(filename));
+      std::vector<std::string> notes;
+      NpzArrays                arrays = read_pack_arrays(filename, notes);
+      CaseData<dim> data = pack_from_arrays<dim>(filename, std::move(arrays));
+      data.notes.insert(data.notes.begin(), notes.begin(), notes.end());
+      return data;
     }
 
 

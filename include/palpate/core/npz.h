@@ -53,6 +53,15 @@ namespace Palpate
   read_npz(const std::string &filename);
 
   /**
+   * The same, for callers who need some arrays only.
+   * @param not_numeric gets the arrays of text, objects and other types that
+   * are not supported, with the message each would be refused with
+   */
+  NpzArrays
+  read_npz(const std::string                  &filename,
+           std::map<std::string, std::string> &not_numeric);
+
+  /**
    * Write an NPZ file, deflated or (faster, for checkpoints) stored. The file
    * appears whole or not at all: it is written beside its final name, checked,
    * and renamed.

@@ -16,6 +16,14 @@ namespace Palpate
     CaseData<dim>
     read_pack(const std::string &filename);
 
+    /**
+     * The arrays of a pack, without those of text or objects that no pack has:
+     * they get a note each. @throw InputError
+     */
+    NpzArrays
+    read_pack_arrays(const std::string        &filename,
+                     std::vector<std::string> &notes);
+
     /// The same of arrays that were read. @param filename for messages
     template <int dim>
     CaseData<dim>
