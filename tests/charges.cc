@@ -315,6 +315,21 @@ TEST(Charges, DiscretizedField)
   EXPECT_LT(e_consistent, 0.8 * e_listing);
   EXPECT_GT(e_near, 2 * e_listing);
   EXPECT_LT(text.mean_near, listing.mean_near);
+  // Far charges alone are left out by "near only": forces between two charges
+  // are opposite (the sum of q e is 0), and no far field is interpolated.
+  FieldAtCharges field;
+  near.compute(charges, field);
+  double sum = 0, sizes = 0, energy = 0, of_all = 0;
+  for (std::size_t i = 0; i < charges.size(); ++i)
+    {
+      sum += charges.q[i] * field.e[0][i];
+      sizes += charges.q[i] * size_of(field, i);
+      energy += charges.q[i] * field.potential[i];
+      of_all += charges.q[i] * truth.potential[i];
+    }
+  EXPECT_LT(std::abs(sum), 1e-12 * sizes);
+  EXPECT_LT(energy, 0.5 * of_all);
+  EXPECT_GT(energy, 0);
   // Eight corners: every charge has all of them or all of its own.
   EXPECT_LT(relative_error(all, charges, truth), 0.02);
 }

@@ -2058,11 +2058,14 @@ def spring_networks():
     e = relative(heavy["displacement"][-1], repulsion(x, q) / 1000 * 1e-8 * 55)
     check(e < 1e-7, f"ten short steps of heavy vertices: {e:.1e}")
     # The field on a grid is a rough one, on every number of ranks the same.
-    for kind, most in (("ddef", 0.2), ("ddef published", 0.35)):
+    for kind, most in (("ddef", 0.2), ("ddef published", 0.35),
+                       ("ddef text", 0.5), ("ddef near", 0.9)):
         settings = [f"Loads/Charge sums={kind}", "Loads/Charge grid points=3000"]
         grid, _, _ = run(prm, settings)
         e = relative(grid["displacement"], r["displacement"])
         check(1e-4 < e < most, f"{kind} against all pairs: {e:.1e}")
+        if kind in ("ddef text", "ddef near"):
+            continue
         e = relative(run(prm, settings, ranks=2)[0]["displacement"],
                      grid["displacement"])
         check(e < 1e-9, f"{kind} on 2 ranks: {e:.1e}")

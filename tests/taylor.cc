@@ -55,7 +55,10 @@ namespace
         return all;
       }
     if (name == "coulomb")
-      return {{{"Charge density", "1e-5"}}};
+      return {{{"Charge density", "1e-5"}},
+              {{"Charge density", "1e-5"},
+               {"Charge sums", "ddef near"},
+               {"Charge grid points", "30"}}};
     if (name == "external charges")
       return {{{"Charge density", "1e-5"},
                {"External charges", "3e-6: 2, 0.1*t, 1; -2e-6: -1, -1, t"}}};

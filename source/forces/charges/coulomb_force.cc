@@ -23,13 +23,17 @@ namespace Palpate
         prm.declare_entry("Charge sums",
                           "direct",
                           Patterns::Selection(
-                            "direct|octree|ddef|ddef published|none"),
+                            "direct|octree|ddef|ddef published|ddef text|"
+                            "ddef near|none"),
                           "Charges: over all pairs, with far ones together "
                           "(octree), or with a far field on grid points "
-                          "(domain-discretized electric field: every pair "
-                          "once, or as published); derivatives are always "
-                          "those of the direct sum. none: they feel nothing "
-                          "but External charges and External field.");
+                          "(domain-discretized electric field, ddef: every "
+                          "pair once; published, text: near ones as in the "
+                          "source's listing, or its text; near: those of the "
+                          "listing, the far field ignored). Derivatives are "
+                          "those of the direct sum, but ddef near has its own. "
+                          "none: they feel nothing but External charges and "
+                          "External field.");
         prm.declare_entry("Charge grid points",
                           "2000",
                           Patterns::Integer(),
@@ -67,10 +71,15 @@ namespace Palpate
             if (n_points < 1 || n_points > 10000000)
               parameters.fail("Charge grid points",
                               "expected a value between 1 and 1e7");
-            sums = std::make_unique<DiscretizedField>(
-              n_points,
-              kind == "ddef" ? DiscretizedField::Variant::consistent
-                             : DiscretizedField::Variant::listing);
+            using Variant = DiscretizedField::Variant;
+            sums          = std::make_unique<DiscretizedField>(n_points,
+                                                      kind == "ddef"
+                                                                 ? Variant::consistent
+                                                               : kind == "ddef text"
+                                                                 ? Variant::text
+                                                               : kind == "ddef near"
+                                                                 ? Variant::near_only
+                                                                 : Variant::listing);
           }
       }
 
@@ -111,7 +120,7 @@ namespace Palpate
       double
       energy(const Context<dim> &c) const override
       {
-        const Charges  all(c, field_of(c), true);
+        const Charges  all(c, field_of(c), !sums->sees_uncharged());
         FieldAtCharges field;
         if (sums->has_potential())
           sums->compute(all.charges, field, all.first, all.last);
@@ -126,7 +135,7 @@ namespace Palpate
       void
       residual(const Context<dim> &c, Vector &h) const override
       {
-        const Charges  all(c, field_of(c), true);
+        const Charges  all(c, field_of(c), !sums->sees_uncharged());
         FieldAtCharges field;
         sums->compute(all.charges, field, all.first, all.last);
         add_forces(all, all.charges.q, field, h);
@@ -137,7 +146,7 @@ namespace Palpate
                     const Vector       &du,
                     Vector             &dh) const override
       {
-        const Charges all(c, field_of(c), true);
+        const Charges all(c, field_of(c), !sums->sees_uncharged());
         differentiate(all, du, &dh);
       }
 
@@ -153,9 +162,13 @@ namespace Palpate
         const Charges all(c, field_of(c), false),
           more(c, direction[name], false);
         FieldAtCharges field;
-        DirectSum().compute(all.charges, field, all.first, all.last);
+        DirectSum      direct;
+        ElectricField &law = sums->has_derivatives()
+                               ? *sums
+                               : static_cast<ElectricField &>(direct);
+        law.compute(all.charges, field, all.first, all.last);
         add_forces(all, more.charges.q, field, dh);
-        DirectSum().compute(more.charges, field, all.first, all.last);
+        law.compute(more.charges, field, all.first, all.last);
         add_forces(all, all.charges.q, field, dh);
       }
 
@@ -262,14 +275,14 @@ namespace Palpate
 
       /// dh -= (dF/dx) w, which is symmetric. @return -w . dF/dq of all
       /// charges, those of this rank filled in
-      static std::vector<double>
-      differentiate(const Charges &all, const Vector &w, Vector *dh)
+      std::vector<double>
+      differentiate(const Charges &all, const Vector &w, Vector *dh) const
       {
         std::array<std::vector<double>, 3> g;
         for (auto &component : g)
           component.assign(all.charges.size(), 0.);
         std::vector<double> by_q(all.charges.size(), 0.);
-        DirectSum().add_vjp(
+        sums->add_vjp(
           all.charges, all.gather(w), g, &by_q, all.first, all.last);
         for (std::size_t i = all.first; dh != nullptr && i < all.last; ++i)
           for (unsigned int d = 0; d < dim; ++d)
@@ -279,11 +292,11 @@ namespace Palpate
         return by_q;
       }
 
-      static void
+      void
       add_to_field(const Context<dim> &c,
                    const Vector       &lambda,
                    Vector             *g_state,
-                   FieldDuals         &g)
+                   FieldDuals         &g) const
       {
         const auto         &D = c.discretization;
         const Charges       all(c, field_of(c), false);

@@ -55,6 +55,17 @@ namespace Palpate
   }
 
   void
+  ElectricField::add_vjp(const PointCharges                       &charges,
+                         const std::array<std::vector<double>, 3> &w,
+                         std::array<std::vector<double>, 3>       &g_x,
+                         std::vector<double>                      *g_q,
+                         const std::size_t                         first,
+                         const std::size_t                         last) const
+  {
+    DirectSum().add_vjp(charges, w, g_x, g_q, first, last);
+  }
+
+  void
   DirectSum::compute(const PointCharges &charges,
                      FieldAtCharges     &field,
                      const std::size_t   first,

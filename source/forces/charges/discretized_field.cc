@@ -132,6 +132,39 @@ namespace Palpate
             charges_near[v].push_back(i);
       }
 
+      /// The charges that are near charge i, itself among them, ascending.
+      void
+      find_near(const std::size_t               i,
+                const DiscretizedField::Variant variant,
+                std::vector<std::size_t>       &near) const
+      {
+        using Variant      = DiscretizedField::Variant;
+        const Place &place = places[i];
+        near.clear();
+        const auto collect = [&](const unsigned int v) {
+          near.insert(near.end(),
+                      charges_near[v].begin(),
+                      charges_near[v].end());
+        };
+        if (variant == Variant::listing || variant == Variant::near_only)
+          std::for_each(place.nearby.begin(), place.nearby.end(), collect);
+        else
+          std::for_each(place.vertices.begin(), place.vertices.end(), collect);
+        std::sort(near.begin(), near.end());
+        near.erase(std::unique(near.begin(), near.end()), near.end());
+        if (variant == Variant::text)
+          near.erase(std::remove_if(near.begin(),
+                                    near.end(),
+                                    [&](const std::size_t k) {
+                                      for (const unsigned int v :
+                                           place.vertices)
+                                        if (!has(places[k].nearby, v))
+                                          return true;
+                                      return false;
+                                    }),
+                     near.end());
+      }
+
       std::vector<std::array<double, 3>> points;
       std::vector<Place>                 places;
       /// M_j: charges with grid point j in their N.
@@ -230,33 +263,7 @@ namespace Palpate
           for (unsigned int a = 0; a < 4; ++a)
             for (unsigned int d = 0; d < 3; ++d)
               e[d] += place.weights[a] * far[place.vertices[a]][d];
-          near.clear();
-          const bool of_listing =
-            variant == Variant::listing || variant == Variant::near_only;
-          const auto collect = [&](const unsigned int v) {
-            near.insert(near.end(),
-                        grid.charges_near[v].begin(),
-                        grid.charges_near[v].end());
-          };
-          if (of_listing)
-            std::for_each(place.nearby.begin(), place.nearby.end(), collect);
-          else
-            std::for_each(place.vertices.begin(),
-                          place.vertices.end(),
-                          collect);
-          std::sort(near.begin(), near.end());
-          near.erase(std::unique(near.begin(), near.end()), near.end());
-          if (variant == Variant::text)
-            near.erase(std::remove_if(near.begin(),
-                                      near.end(),
-                                      [&](const std::size_t k) {
-                                        for (const unsigned int v :
-                                             place.vertices)
-                                          if (!has(grid.places[k].nearby, v))
-                                            return true;
-                                        return false;
-                                      }),
-                       near.end());
+          grid.find_near(i, variant, near);
           count += near.size();
           for (auto &x : around.x)
             x.clear();
@@ -292,6 +299,16 @@ namespace Palpate
               }
           for (unsigned int d = 0; d < 3; ++d)
             field.e[d][i] = e[d];
+          if (has_potential())
+            for (const std::size_t k : near)
+              if (k != i)
+                {
+                  double r2 = 0;
+                  for (unsigned int d = 0; d < 3; ++d)
+                    r2 += (x[d] - charges.x[d][k]) * (x[d] - charges.x[d][k]);
+                  field.potential[i] +=
+                    coulomb_constant * charges.q[k] / std::sqrt(r2);
+                }
         }
       const std::lock_guard<std::mutex> lock(mutex);
       n_near += count;
@@ -300,5 +317,52 @@ namespace Palpate
     dealii::parallel::apply_to_subranges(first, last, add, 16);
     require_distances(charges, sums, last - first);
     mean_near = double(n_near) / std::max<std::size_t>(last - first, 1);
+  }
+
+  void
+  DiscretizedField::add_vjp(const PointCharges                       &charges,
+                            const std::array<std::vector<double>, 3> &w,
+                            std::array<std::vector<double>, 3>       &g_x,
+                            std::vector<double>                      *g_q,
+                            const std::size_t                         first,
+                            const std::size_t last) const
+  {
+    if (variant != Variant::near_only)
+      {
+        ElectricField::add_vjp(charges, w, g_x, g_q, first, last);
+        return;
+      }
+    if (charges.size() == 0)
+      return;
+    const Grid grid(charges, n_points);
+    const auto add = [&](const std::size_t begin, const std::size_t end) {
+      std::vector<std::size_t> near;
+      for (std::size_t i = begin; i < end; ++i)
+        {
+          // F_i . w_i + F_j . w_j = k q_i q_j r . (w_i - w_j) / |r|^3.
+          grid.find_near(i, variant, near);
+          for (const std::size_t j : near)
+            {
+              if (j == i)
+                continue;
+              std::array<double, 3> r, v;
+              double                r2 = 0, rv = 0;
+              for (unsigned int d = 0; d < 3; ++d)
+                {
+                  r[d] = charges.x[d][i] - charges.x[d][j];
+                  v[d] = w[d][i] - w[d][j];
+                  r2 += r[d] * r[d];
+                  rv += r[d] * v[d];
+                }
+              const double q3 =
+                coulomb_constant * charges.q[j] / (r2 * std::sqrt(r2));
+              for (unsigned int d = 0; d < 3; ++d)
+                g_x[d][i] += charges.q[i] * q3 * (v[d] - 3 * rv / r2 * r[d]);
+              if (g_q != nullptr)
+                (*g_q)[i] += q3 * rv;
+            }
+        }
+    };
+    dealii::parallel::apply_to_subranges(first, last, add, 16);
   }
 } // namespace Palpate

@@ -73,6 +73,32 @@ namespace Palpate
     {
       return true;
     }
+    /// True if add_vjp() differentiates this law, false if the exact one, of
+    /// all pairs.
+    virtual bool
+    has_derivatives() const
+    {
+      return false;
+    }
+    /// True if the field depends on where vertices without charge are.
+    virtual bool
+    sees_uncharged() const
+    {
+      return false;
+    }
+
+    /**
+     * With F_i = q_i e_i, for charges first to last - 1: g_x += (dF/dx)^T w
+     * [N/m times w] and, if asked for, g_q_i += w . dF/dq_i.
+     * @param w one vector for every charge
+     */
+    virtual void
+    add_vjp(const PointCharges                       &charges,
+            const std::array<std::vector<double>, 3> &w,
+            std::array<std::vector<double>, 3>       &g_x,
+            std::vector<double>                      *g_q,
+            const std::size_t                         first,
+            const std::size_t                         last) const;
   };
 
   /// The sum over all pairs, eight at a time on each thread.
@@ -85,19 +111,18 @@ namespace Palpate
             const std::size_t   first,
             const std::size_t   last) override;
     using ElectricField::compute;
-
-    /**
-     * With F_i = q_i e_i, for charges first to last - 1: g_x += (dF/dx)^T w
-     * [N/m times w] and, if asked for, g_q_i += w . dF/dq_i.
-     * @param w one vector for every charge
-     */
+    bool
+    has_derivatives() const override
+    {
+      return true;
+    }
     void
     add_vjp(const PointCharges                       &charges,
             const std::array<std::vector<double>, 3> &w,
             std::array<std::vector<double>, 3>       &g_x,
             std::vector<double>                      *g_q,
             const std::size_t                         first,
-            const std::size_t                         last) const;
+            const std::size_t                         last) const override;
   };
 
   /**
@@ -153,7 +178,10 @@ namespace Palpate
    * - text: near are the k whose N_k has all four points of i's tetrahedron;
    * - consistent: near are the k whose N_k has one of the four; what the others
    *   interpolate of k is taken off again, so that each pair counts once;
-   * - near only: the near ones of the listing alone.
+   * - near only: the near ones of the listing alone, the far field ignored.
+   *   Being near is mutual there, so that this law has a potential and, but
+   *   where a charge passes from one tetrahedron to another, derivatives, which
+   *   are its own.
    */
   class DiscretizedField : public ElectricField
   {
@@ -177,8 +205,27 @@ namespace Palpate
     bool
     has_potential() const override
     {
-      return false;
+      return variant == Variant::near_only;
     }
+    bool
+    has_derivatives() const override
+    {
+      return variant == Variant::near_only;
+    }
+    /// The box of all vertices makes the grid, so that near sets do not jump
+    /// where a charge becomes 0.
+    bool
+    sees_uncharged() const override
+    {
+      return variant == Variant::near_only;
+    }
+    void
+    add_vjp(const PointCharges                       &charges,
+            const std::array<std::vector<double>, 3> &w,
+            std::array<std::vector<double>, 3>       &g_x,
+            std::vector<double>                      *g_q,
+            const std::size_t                         first,
+            const std::size_t                         last) const override;
 
     /// Near charges of a charge, on average, in the last compute().
     double mean_near = 0;
