@@ -1862,6 +1862,32 @@ end
         for key in ("displacement", "velocity"):
             e = relative(other[key], r[key])
             check(e < 1e-9, f"{key} on {n} ranks: {e:.1e}")
+    # Field and potential at given points, of all charges at the time.
+    points = np.array([[0.3, 0.1, 0.2], [0, 0, 0], [-0.4, 0.05, -0.1]])
+    file = OUT / "points.csv"
+    file.write_text("x;y;z\n" + "".join("%s;%s;%s\n" % tuple(p) for p in points)
+                    .replace(".", ","))
+    np.savez(OUT / "points.npz", points=points)
+    settings = ["Time/End=0.02", "Loads/External charges=2e-6: 0.5, t, 0"]
+    for ranks, given in ((1, file), (2, OUT / "points.npz")):
+        f = run(prm, settings + [f"Loads/Field points={given}"], ranks=ranks)[0]
+        check((f["field_points"] == points).all() and
+              f["electric_field"].shape == (3, 3, 3) and
+              f["electric_potential"].shape == (3, 3), "shapes of the field")
+        for i, time in enumerate(f["time"]):
+            at = np.vstack([x + f["displacement"][i], [[0.5, time, 0]]])
+            away = points[:, None] - at[None]
+            far = np.linalg.norm(away, axis=2)
+            Q = np.append(q, 2e-6)
+            e = k * (Q[None, :, None] * away / far[..., None] ** 3).sum(1)
+            phi = k * (Q / far).sum(1)
+            for got, law in ((f["electric_field"][i], e),
+                             (f["electric_potential"][i], phi)):
+                e = relative(got, law)
+                check(e < 1e-11, f"field at points, {ranks} ranks: {e:.1e}")
+    file.write_text("%r, %r, %r\n" % tuple(x[0].tolist()))
+    done = run(prm, [f"Loads/Field points={file}"], code=1)
+    check("a charge is at point 0 of Loads/Field points" in done.stderr, done.stderr)
     # With vertices enough that far ones are seen together.
     fine = ["Case/Generated shape/Mesh size=0.01", "Time/End=0.02"]
     direct = run(prm, fine)[0]["displacement"]
@@ -1910,6 +1936,9 @@ end
             (["Loads/Charge density=1: 1e-3; 3: 1"], "no cell has label 3"),
             (["Loads/Charge density=pack"], "key 'charge_density' is missing"),
             (["Loads/Charge tolerance=0.1"], "no effect"),
+            (["Loads/Field points=nowhere.csv"], "nowhere.csv"),
+            (["Loads/Charge density=", f"Loads/Field points={file}"],
+             "expected Loads/Charge or Charge density"),
             (["Loads/Charge sums=ddef", "Loads/Charge grid points=0"],
              "expected a value between 1 and 1e7"),
             (["Loads/Charge sums=octree", "Loads/Charge tolerance=2"],

@@ -571,6 +571,12 @@ namespace Palpate
                       Patterns::Bool(),
                       "simulate: the field [V/m] at the charges of a network "
                       "goes into points.pvd.");
+    prm.declare_entry("Field points",
+                      "",
+                      Patterns::Anything(),
+                      "simulate, in 3D: field and potential of the charges at "
+                      "these points [m] go into result.npz; a text of three "
+                      "numbers per line, or .npz with points (P, 3).");
     declare_all<Force>(prm, "load");
     prm.leave_subsection();
 

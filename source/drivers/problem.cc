@@ -387,6 +387,10 @@ namespace Palpate
         json[entry.substr(0, slash)].erase(entry.substr(slash + 1));
       }
     std::uint64_t hash = EvaluationLog::checksum(json.dump());
+    for (const auto &x : field_points)
+      hash =
+        EvaluationLog::checksum(std::vector<double>(x.begin_raw(), x.end_raw()),
+                                hash);
     // Sums over vertices and cells, as these are spread over the ranks.
     const auto   &D   = *discretization;
     std::uint64_t sum = 0;

@@ -2,6 +2,7 @@
 #include <palpate/core/files.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/forces/charges/field_at_points.h>
 #include <palpate/parameterizations/field_unknowns.h>
 #include <palpate/parameterizations/lame_parameters.h>
 
@@ -69,6 +70,25 @@ namespace Palpate
 
   template <int dim>
   void
+  Problem<dim>::read_points_of_field()
+  {
+    const std::string entry = "Field points", file = parameters.get(entry);
+    if (file.empty())
+      return;
+    if constexpr (dim == 3)
+      {
+        if (parameters.get("Charge").empty() &&
+            parameters.get("Charge density").empty())
+          parameters.fail(
+            entry, "expected Loads/Charge or Charge density beside them");
+        run_on_all(comm, [&]() { field_points = read_field_points(file); });
+      }
+    else
+      parameters.fail(entry, "expected none in 2D");
+  }
+
+  template <int dim>
+  void
   Problem<dim>::read_forces()
   {
     const auto                              &D = *discretization;
@@ -131,6 +151,8 @@ namespace Palpate
           if (writes_electric_field && parameters.get("Charge").empty())
             parameters.fail("Write electric field", "expected Loads/Charge");
         }
+      if (time && terms.empty())
+        read_points_of_field();
       if (needs_density && D.is_network())
         fixed_fields["mass"] = read_masses();
       else if (needs_density)
@@ -670,6 +692,7 @@ namespace Palpate
     const;                                                                     \
   template Vector Problem<dim>::mean_of_labels(const std::string &);           \
   template Field  Problem<dim>::read_masses();                                 \
+  template void   Problem<dim>::read_points_of_field();                        \
   template void   Problem<dim>::read_forces();                                 \
   template Field  Problem<dim>::read_stiffness(const bool);                    \
   template void   Problem<dim>::parse_objective();                             \

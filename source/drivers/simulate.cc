@@ -7,6 +7,7 @@
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/equilibrium/together.h>
+#include <palpate/forces/charges/field_at_points.h>
 
 #include <algorithm>
 #include <iomanip>
@@ -28,6 +29,8 @@ namespace Palpate
       double              dissipated = 0; ///< on all ranks [J]
       double              inverted   = 0; ///< cells
       std::vector<double> u, v; ///< at the vertices, on the root [m, m/s]
+      /// At Loads/Field points, four each: field [V/m] and potential [V].
+      std::vector<double> field;
 
       double
       total() const
@@ -37,9 +40,13 @@ namespace Palpate
       std::vector<double>
       pack() const
       {
-        std::vector<double> all = {
-          time, lost, dissipated, inverted, double(energies.size())};
-        for (const auto *part : {&energies, &u, &v})
+        std::vector<double> all = {time,
+                                   lost,
+                                   dissipated,
+                                   inverted,
+                                   double(energies.size()),
+                                   double(field.size())};
+        for (const auto *part : {&energies, &field, &u, &v})
           all.insert(all.end(), part->begin(), part->end());
         return all;
       }
@@ -49,12 +56,16 @@ namespace Palpate
         , dissipated(all.at(2))
         , inverted(all.at(3))
       {
-        auto              at = all.begin() + 5;
+        auto              at = all.begin() + 6;
         const std::size_t n  = static_cast<std::size_t>(all.at(4)),
-                          m  = (all.size() - 5 - n) / 2;
+                          f  = static_cast<std::size_t>(all.at(5)),
+                          m  = (all.size() - 6 - n - f) / 2;
         energies.assign(at, at + n);
-        u.assign(at + n, at + n + m);
-        v.assign(at + n + m, all.end());
+        at += n;
+        field.assign(at, at + f);
+        at += f;
+        u.assign(at, at + m);
+        v.assign(at + m, all.end());
       }
       Row() = default;
     };
@@ -125,6 +136,7 @@ namespace Palpate
             write_pvd(directory, "points", points, problem.comm);
           }
         times.push_back(row.time);
+        field.insert(field.end(), row.field.begin(), row.field.end());
         u.insert(u.end(), row.u.begin(), row.u.end());
         v.insert(v.end(), row.v.begin(), row.v.end());
         table << row.time;
@@ -136,7 +148,31 @@ namespace Palpate
         });
       }
 
-      /// result.npz: time (T,), displacement and velocity (T,N,dim).
+      /// Field and potential at Loads/Field points. Collective.
+      std::vector<double>
+      field_at_points(const State &state) const
+      {
+        std::vector<double> all;
+        if constexpr (dim == 3)
+          if (!problem.field_points.empty())
+            {
+              const auto field =
+                Palpate::field_at_points(problem.body->context(state),
+                                         problem.equilibrium->forces,
+                                         problem.field_points);
+              for (std::size_t i = 0; i < field.potential.size(); ++i)
+                all.insert(all.end(),
+                           {field.e[0][i],
+                            field.e[1][i],
+                            field.e[2][i],
+                            field.potential[i]});
+            }
+        (void)state;
+        return all;
+      }
+
+      /// result.npz: time (T,), displacement and velocity (T,N,dim), of P
+      /// points the field (T,P,3) and potential (T,P) of the charges.
       /// Collective.
       void
       finish() const
@@ -149,6 +185,22 @@ namespace Palpate
           arrays["time"]         = NpyArray({T}, times);
           arrays["displacement"] = NpyArray({T, N, dim}, u);
           arrays["velocity"]     = NpyArray({T, N, dim}, v);
+          if (const std::size_t P = problem.field_points.size(); P > 0)
+            {
+              NpyArray e, potential, x;
+              e.shape         = {T, P, 3};
+              potential.shape = {T, P};
+              x.shape         = {P, 3};
+              for (std::size_t i = 0; i < 4 * T * P; ++i)
+                (i % 4 < 3 ? e : potential).values.push_back(field[i]);
+              for (const auto &point : problem.field_points)
+                x.values.insert(x.values.end(),
+                                point.begin_raw(),
+                                point.end_raw());
+              arrays["field_points"]       = x;
+              arrays["electric_field"]     = e;
+              arrays["electric_potential"] = potential;
+            }
           write_npz(directory + "/result.npz", arrays);
         });
       }
@@ -200,7 +252,7 @@ namespace Palpate
       const Problem<dim>                         &problem;
       const std::string                           directory;
       std::vector<std::pair<double, std::string>> files, points;
-      std::vector<double>                         times, u, v;
+      std::vector<double>                         times, u, v, field;
       std::ostringstream                          table;
     };
 
@@ -359,6 +411,7 @@ namespace Palpate
           const auto root = Discretization<dim>::To::root;
           last.u          = D.gather_vertices(state.u, root);
           last.v          = D.gather_vertices(state.v, root);
+          last.field      = output.field_at_points(state);
           output.write(state);
         }
       inverted = std::max(inverted, last.inverted);

@@ -215,6 +215,8 @@ namespace Palpate
     std::vector<Snapshot<dim>>      moving;
     std::vector<std::string>        force_names; ///< of the equilibrium
     bool writes_electric_field = false;          ///< simulate, networks
+    /// simulate in 3D: where the field of the charges goes into result.npz [m].
+    std::vector<dealii::Point<3>> field_points;
     /// True if something from outside may give energy to a motion.
     bool
                                      is_driven() const;
@@ -261,6 +263,8 @@ namespace Palpate
     read_initial_state();
     void
     read_frames();
+    void
+    read_points_of_field();
     void
     read_forces();
     /// Of a network [kg].

@@ -1,6 +1,6 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/formula.h>
-#include <palpate/forces/charges/electric_field.h>
+#include <palpate/forces/charges/field_at_points.h>
 #include <palpate/forces/charges/vertex_charges.h>
 #include <palpate/forces/matrix_free_force.h>
 #include <palpate/forces/node_values.h>
@@ -18,7 +18,9 @@ namespace Palpate
      * the vertices (doc/theory.md 13): E = k_c sum_ij q_i Q_j/|x_i - X_j(t)|.
      * The field "external_charge" has their strengths.
      */
-    class ExternalCharges : public MatrixFreeForce<3>
+    class ExternalCharges
+      : public MatrixFreeForce<3>
+      , public HasPointCharges
     {
     public:
       static constexpr int         dim  = 3;
@@ -180,6 +182,18 @@ namespace Palpate
           VertexCharges::add_vjp(D, by_q, g[of_q]);
       }
 
+      PointCharges
+      point_charges(const Context<dim> &c) const override
+      {
+        PointCharges charges;
+        for (unsigned int j = 0; j < paths.size(); ++j)
+          {
+            const T1 X = place(c, j);
+            charges.add(X[0], X[1], X[2], c.fields[name][j]);
+          }
+        return charges;
+      }
+
     private:
       struct Pair
       {
@@ -201,6 +215,20 @@ namespace Palpate
         }
       };
 
+      /// Where external charge j is. @throw SolverError
+      T1
+      place(const Context<dim> &c, const unsigned int j) const
+      {
+        T1 X;
+        for (unsigned int d = 0; d < dim; ++d)
+          X[d] = paths[j]->value(Point<1>(c.state.time), d);
+        if (!std::isfinite(X.norm_square()))
+          throw SolverError("external charge " + std::to_string(j) +
+                            " is not at a finite place at " +
+                            std::to_string(c.state.time) + " s");
+        return X;
+      }
+
       /// All external charges with this rank's vertices.
       template <typename Function>
       void
@@ -211,13 +239,7 @@ namespace Palpate
           VertexCharges::charges(D, c.fields[VertexCharges::field_name(D)]);
         for (unsigned int j = 0; j < paths.size(); ++j)
           {
-            T1 X;
-            for (unsigned int d = 0; d < dim; ++d)
-              X[d] = paths[j]->value(Point<1>(c.state.time), d);
-            if (!std::isfinite(X.norm_square()))
-              throw SolverError("external charge " + std::to_string(j) +
-                                " is not at a finite place at " +
-                                std::to_string(c.state.time) + " s");
+            const T1 X = place(c, j);
             for (unsigned int node = 0; node < D.n_owned_nodes(); ++node)
               if (D.is_vertex(node))
                 {
