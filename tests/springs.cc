@@ -3,6 +3,8 @@
 
 #include <deal.II/base/symmetric_tensor.h>
 
+#include <palpate/output/operators.h>
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -159,7 +161,125 @@ namespace Palpate
               }
         }
     }
+
+    /// A matrix as it is written, times a vector, or its transpose.
+    class Matrix
+    {
+    public:
+      Matrix(const NpzArrays &arrays, const std::string &name)
+        : data(arrays.at(name + "_data").values)
+        , indices(arrays.at(name + "_indices").values)
+        , indptr(arrays.at(name + "_indptr").values)
+        , shape(arrays.at(name + "_shape").values)
+      {
+        EXPECT_EQ(indptr.size(), shape[0] + 1);
+        EXPECT_EQ(indptr.back(), data.size());
+      }
+      std::vector<double>
+      times(const std::vector<double> &x, const bool transposed = false) const
+      {
+        EXPECT_EQ(x.size(), shape[transposed ? 0 : 1]);
+        std::vector<double> y(shape[transposed ? 1 : 0], 0.);
+        for (std::size_t row = 0; row < shape[0]; ++row)
+          for (std::size_t i = indptr[row]; i < indptr[row + 1]; ++i)
+            {
+              const auto column = static_cast<std::size_t>(indices[i]);
+              if (transposed)
+                y.at(column) += data[i] * x[row];
+              else
+                y[row] += data[i] * x.at(column);
+            }
+        return y;
+      }
+      const std::vector<double> data, indices, indptr, shape;
+    };
+
+    void
+    expect_near(const std::vector<double> &a,
+                const std::vector<double> &b,
+                const double               tolerance)
+    {
+      ASSERT_EQ(a.size(), b.size());
+      double error = 0;
+      for (std::size_t i = 0; i < a.size(); ++i)
+        error = std::max(error, std::abs(a[i] - b[i]));
+      EXPECT_LT(error, tolerance);
+    }
+
+    // What is written: C, L0, B, M and A0 = M B, which together make the force
+    // that is assembled cell by cell.
+    template <int dim>
+    void
+    test_written_operators()
+    {
+      const Sample<dim> x(2);
+      const auto       &D = x.D;
+      const auto ops = spring_operators<dim>(D, x.snapshots[0].frames, nullptr);
+      Vector     positions = D.make_vector(), force = D.make_vector();
+      for (unsigned int n = 0; n < D.n_owned_nodes(); ++n)
+        for (unsigned int d = 0; d < dim; ++d)
+          positions.local_element(n * dim + d) =
+            D.node_position(n)[d] + x.state.u.local_element(n * dim + d);
+      make_term<Force<dim>>("intersection springs")
+        ->residual(x.context(), force);
+      const auto now      = D.gather_vertices(positions),
+                 expected = D.gather_vertices(force),
+                 k        = D.gather_cells(spring_stiffness(D,
+                                                     x.snapshots[0].frames,
+                                                     x.fields["stiffness"]));
+      if (Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) > 0)
+        {
+          EXPECT_TRUE(ops.empty());
+          return;
+        }
+      const std::size_t M = D.n_global_cells(), N = x.mesh.vertices.size();
+      const Matrix      C(ops, "C"), B(ops, "B"), of_springs(ops, "M"),
+        A0(ops, "A0");
+      EXPECT_EQ(C.shape, (std::vector<double>{2. * dim * M, 1. * N}));
+      EXPECT_EQ(B.shape,
+                (std::vector<double>{2. * dim * dim * M, 1. * dim * N}));
+      EXPECT_EQ(of_springs.shape,
+                (std::vector<double>{1. * dim * dim * M, 2. * dim * dim * M}));
+      EXPECT_EQ(A0.shape,
+                (std::vector<double>{1. * dim * dim * M, 1. * dim * N}));
+      expect_near(C.times(std::vector<double>(N, 1.)),
+                  std::vector<double>(2 * dim * M, 1.),
+                  1e-14);
+      const auto spring = A0.times(now);
+      expect_near(of_springs.times(B.times(now)), spring, 1e-14);
+      // A component of B is C.
+      std::vector<double> first(N);
+      for (std::size_t v = 0; v < N; ++v)
+        first[v] = now[v * dim];
+      const auto points = B.times(now), of_first = C.times(first);
+      for (std::size_t p = 0; p < of_first.size(); ++p)
+        EXPECT_NEAR(points[p * dim], of_first[p], 1e-14);
+      // f = A0^T (k ext n); forces are internal ones here.
+      const auto         &L0 = ops.at("L0").values;
+      std::vector<double> pull(spring.size());
+      for (std::size_t j = 0; j < dim * M; ++j)
+        {
+          double length = 0;
+          for (unsigned int d = 0; d < dim; ++d)
+            length += spring[j * dim + d] * spring[j * dim + d];
+          length = std::sqrt(length);
+          for (unsigned int d = 0; d < dim; ++d)
+            pull[j * dim + d] =
+              k[j] * (length - L0[j]) / length * spring[j * dim + d];
+        }
+      double size = 0;
+      for (const double f : expected)
+        size = std::max(size, std::abs(f));
+      EXPECT_GT(size, 0);
+      expect_near(A0.times(pull, true), expected, 1e-11 * size);
+    }
   } // namespace
+
+  TEST(Springs, WrittenOperators)
+  {
+    test_written_operators<2>();
+    test_written_operators<3>();
+  }
 
   TEST(Springs, IntersectionPointsLieOnFacesAndAxes)
   {

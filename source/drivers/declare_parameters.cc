@@ -598,6 +598,13 @@ namespace Palpate
                         "default|registered|coordinate axes|pack"),
                       "Material axes of the cells; default: registered where a "
                       "displacement exists, else coordinate axes.");
+    prm.declare_entry("Write operators",
+                      "false",
+                      Patterns::Bool(),
+                      "forward, evaluate, identify with Degree = 1: the "
+                      "operators C, L0, B, M, A0 of the intersection-point "
+                      "springs in these frames go into operators.npz as "
+                      "sparse matrices.");
     prm.declare_entry("Inverted cells",
                       "warn",
                       Patterns::Selection("warn|refuse"),

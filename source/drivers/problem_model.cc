@@ -21,8 +21,16 @@ namespace Palpate
   void
   Problem<dim>::read_frames()
   {
-    const auto               &D = *discretization;
+    const auto               &D    = *discretization;
+    const std::string         task = parameters.get("Task");
     const Parameters::Section section(parameters, "Model");
+    if (task == "forward" || task == "evaluate" || task == "identify")
+      write_operators =
+        !D.is_network() && parameters.get_bool("Write operators");
+    if (write_operators && degree > 1)
+      parameters.fail("Write operators",
+                      "expected Model/Degree = 1, as the points of the springs "
+                      "are between vertices");
     frames_kind = parameters.get("Frames");
     if (frames_kind == "registered" && time)
       parameters.fail("Frames",

@@ -5,6 +5,7 @@
 #include <palpate/geometry/stretch.h>
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
+#include <palpate/output/operators.h>
 #include <palpate/output/vtu.h>
 #include <palpate/sampling/rasterize.h>
 
@@ -752,6 +753,20 @@ namespace Palpate
         write_pvd(directory, "springs", files, comm);
       }
 
+    for (std::size_t s = 0; s < S && write_operators; ++s)
+      {
+        const std::string name =
+          directory + "/operators" +
+          (S > 1 ? "_" + Utilities::int_to_string(s, 4) : "") + ".npz";
+        written.add(name);
+        const auto operators =
+          spring_operators<dim>(D,
+                                snapshots[s].frames,
+                                fixed_fields.has("rest_length")
+                                  ? &fixed_fields["rest_length"]
+                                  : nullptr);
+        run_on_root(comm, [&]() { write_npz(name, operators); });
+      }
     if (raster_grid)
       {
         for (const std::string &name : {stiffness_name(),

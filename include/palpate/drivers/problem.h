@@ -338,6 +338,7 @@ namespace Palpate
     std::string                      frames_kind;
     FrameCounts                      frame_counts;
     unsigned int                     degree          = 1;
+    bool                             write_operators = false;
     bool                             refuse_inverted = false;
     std::shared_ptr<Image>           raster_grid; ///< null: no images
     std::vector<Landmarks>           landmarks;
