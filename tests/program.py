@@ -252,9 +252,26 @@ def ranks():
     springs = ["Model/Type=intersection springs", "Model/Shear springs=true",
                "Model/Frames=coordinate axes",
                "Model/Volume term=true", "Newton/Relative tolerance=1e-12",
-               "Boundary conditions/Prescribed scale=0.2"]
+               "Boundary conditions/Prescribed scale=0.2",
+               "Model/Write operators=true"]
     results = [run(prm, springs, ranks=n, name=f"springs{n}") for n in (1, 2, 3)]
+    operators = [dict(np.load(r[2] / "operators_0001.npz")) for r in results]
+    B = np.zeros(operators[0]["B_shape"])
+    A0 = np.zeros(operators[0]["A0_shape"])
+    for matrix, name in ((B, "B"), (A0, "A0")):
+        rows = np.repeat(np.arange(len(matrix)), np.diff(operators[0][name + "_indptr"]))
+        matrix[rows, operators[0][name + "_indices"]] = operators[0][name + "_data"]
+    ends = operators[0]["M_indices"].reshape(-1, 2)  # + and - of every row
+    sign = operators[0]["M_data"].reshape(-1, 2, 1)
+    check(B.shape == (18 * 384, 375) and A0.shape == (9 * 384, 375) and
+          np.abs((sign * B[ends]).sum(1) - A0).max() < 1e-14, "A0 = M B")
+    spring = (A0 @ arrays["mesh_points"].ravel()).reshape(384, 3, 3)
+    check(np.abs(spring - operators[0]["L0"][..., None] * np.eye(3)).max() < 1e-12,
+          "springs at rest lie along the axes")
     for n in (1, 2):
+        for key, value in operators[0].items():
+            check(np.allclose(operators[n][key], value, rtol=1e-13, atol=1e-13),
+                  f"operators on {n + 1} ranks: {key}")
         for key in ("displacement", "gradient", "hessian_product",
                     "spring_stiffness", "gradient_spring"):
             d = relative(results[n][0][key], results[0][0][key])
@@ -264,8 +281,19 @@ def ranks():
     check(result["gradient_spring"].shape == (384, 3) and
           relative(result["gradient_spring"].sum(1), result["gradient"]) < 1e-12,
           "the gradient by springs sums to that by cells")
+    # One file per timestamp says the same.
+    one = {key: value for key, value in arrays.items()
+           if key != "displacement_steps"}
+    for s in range(2):
+        np.savez(OUT / f"time_{9 + s}.npz", **one,
+                 displacement_field=arrays["displacement_steps"][s])
+    several = run(prm, [f"Case/File={OUT / 'time_*.npz'}"], ranks=2, name="files")[0]
+    whole = run(prm, name="whole")[0]
+    for key in ("displacement", "gradient"):
+        d = relative(several[key], whole[key])
+        check(d < 1e-10, f"{key} of one file per timestamp: {d:.1e}")
     # The numbers in the file are where the input is: prescribed vertices.
-    result = run(prm, name="again")[0]
+    result = whole
     flag = arrays["boundary_nodes"] == 1
     check(np.array_equal(result["displacement"][:, flag],
                          arrays["displacement_steps"][:, flag]),
