@@ -136,6 +136,7 @@ TEST(NumberTable, RefusesWhatHasTwoMeaningsOrNone)
                             "1,,3",
                             "1;;3",
                             "1,2",
+                            "1,;2;3",
                             "1.5,2,5 3"})
     expect_refused(std::string(first) + "\n1,2,3\n", {"line 1", "t.csv"});
   expect_refused("50,5 50,5 50,5\n", {"line 1", "decimal commas?"});

@@ -117,7 +117,7 @@ namespace Palpate
     split(const std::string &raw)
     {
       Cells             cells;
-      const std::string line     = unquoted(raw);
+      const std::string line     = trimmed(unquoted(raw));
       std::size_t       attached = 0, loose = 0;
       for (std::size_t i = 0; i < line.size(); ++i)
         if (line[i] == ',' && i + 1 < line.size()) // the last may be one more
@@ -171,13 +171,17 @@ namespace Palpate
       return cells;
     }
 
-    /// @return whether the text is a number
+    /// @return whether the text is a number; a decimal comma has digits behind
     bool
     parse(std::string text, const bool decimal_comma, double &value)
     {
-      for (char &c : text)
-        if (c == quoted_comma || (decimal_comma && c == ','))
-          c = '.';
+      for (std::size_t i = 0; i < text.size(); ++i)
+        if (text[i] == quoted_comma || (decimal_comma && text[i] == ','))
+          {
+            if (i + 1 == text.size() || !is_digit(text[i + 1]))
+              return false;
+            text[i] = '.';
+          }
       char *end = nullptr;
       value     = std::strtod(text.c_str(), &end);
       return !text.empty() && *end == '\0' && std::isfinite(value);
