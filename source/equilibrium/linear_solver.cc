@@ -4,6 +4,7 @@
 #include <palpate/equilibrium/linear_solver.h>
 #include <palpate/equilibrium/multigrid.h>
 #include <palpate/equilibrium/norm.h>
+#include <palpate/equilibrium/symmetric_factorization.h>
 
 #include <Amesos.h>
 #include <Epetra_LinearProblem.h>
@@ -66,21 +67,17 @@ namespace Palpate
   {
     Multigrid<dim> multigrid;
 
-    std::string                        direct_name;
-    Epetra_LinearProblem               problem;
-    std::unique_ptr<Amesos_BaseSolver> direct;
+    /// Direct: of symmetric matrices, which tells their inertia, and of others.
+    std::unique_ptr<SymmetricFactorization<dim>> factors;
+    Epetra_LinearProblem                         problem;
+    std::unique_ptr<Amesos_BaseSolver>           direct;
   };
 
   template <int dim>
   LinearSolver<dim>::LinearSolver(const SolverParameters &parameters)
     : implementation(std::make_unique<Implementation>())
     , parameters(parameters)
-  {
-    Amesos factory;
-    for (const char *name : {"Amesos_Mumps", "Amesos_Klu"})
-      if (implementation->direct_name.empty() && factory.Query(name))
-        implementation->direct_name = name;
-  }
+  {}
 
   template <int dim>
   LinearSolver<dim>::~LinearSolver() = default;
@@ -90,9 +87,7 @@ namespace Palpate
   LinearSolver<dim>::description(const bool is_symmetric) const
   {
     if (parameters.direct)
-      return "sparse direct (" +
-             (is_symmetric ? implementation->direct_name.substr(7) : "Klu") +
-             ")";
+      return is_symmetric ? "sparse direct (Mumps)" : "sparse direct (Klu)";
     return std::string(is_symmetric ? "conjugate gradients" : "GMRES") +
            " with AMG on rigid-body modes";
   }
@@ -114,14 +109,19 @@ namespace Palpate
     symmetric     = is_symmetric;
     auto       &I = *implementation;
     const auto &A = matrix.matrix();
+    if (parameters.direct && symmetric)
+      {
+        I.factors.reset();
+        I.factors = std::make_unique<SymmetricFactorization<dim>>(matrix);
+        return;
+      }
     if (parameters.direct)
       {
         auto &epetra = const_cast<Epetra_CrsMatrix &>(A.trilinos_matrix());
         I.direct.reset();
         I.problem.SetOperator(&epetra);
         // Amesos cannot ask MUMPS for the transpose.
-        I.direct.reset(
-          Amesos().Create(symmetric ? I.direct_name : "Amesos_Klu", I.problem));
+        I.direct.reset(Amesos().Create("Amesos_Klu", I.problem));
         if (!I.direct)
           throw SolverError(
             "there is no sparse direct solver for a matrix that "
@@ -139,6 +139,13 @@ namespace Palpate
       }
     service = Service();
     I.multigrid.set_up(matrix);
+  }
+
+  template <int dim>
+  unsigned long
+  LinearSolver<dim>::n_negative() const
+  {
+    return implementation->factors ? implementation->factors->n_negative() : 0;
   }
 
   template <int dim>
@@ -419,7 +426,17 @@ namespace Palpate
                 of.push_back(sizes[s]);
                 dx[s] = 0;
               }
-            if (parameters.direct)
+            if (parameters.direct && symmetric)
+              {
+                std::vector<Vector> columns;
+                columns.reserve(todo.size());
+                for (const unsigned int s : todo)
+                  columns.push_back(r[s]);
+                I.factors->solve(columns);
+                for (std::size_t i = 0; i < todo.size(); ++i)
+                  dx[todo[i]] = columns[i];
+              }
+            else if (parameters.direct)
               for (const unsigned int s : todo)
                 {
                   const auto   &map = A.trilinos_matrix().OperatorDomainMap();
@@ -427,7 +444,7 @@ namespace Palpate
                     rhs(View, map, r[s].begin());
                   I.problem.SetLHS(&lhs);
                   I.problem.SetRHS(&rhs);
-                  I.direct->SetUseTranspose(transposed && !symmetric);
+                  I.direct->SetUseTranspose(transposed);
                   const int ierr = I.direct->Solve();
                   // The next set-up looks at them.
                   I.problem.SetLHS(nullptr);

@@ -29,7 +29,16 @@ namespace Palpate
                       "1",
                       Patterns::Integer(1),
                       "Prescribed motion and loads are applied in this many "
-                      "equal steps.");
+                      "equal steps; the ground is whole in all of them. A step "
+                      "whose motion alone inverts cells or goes through the "
+                      "ground is halved.");
+    prm.declare_entry("Tangent",
+                      "consistent",
+                      Patterns::Selection("consistent|small strain"),
+                      "Matrix of Newton's steps. small strain, as published "
+                      "for springs, leaves out what is proportional to their "
+                      "tension: more steps to the same state. The matrix of "
+                      "the adjoint is another entry, Model/Tangent.");
   }
 
   void
@@ -40,6 +49,8 @@ namespace Palpate
       p.fail("Relative tolerance", "expected a value between 0 and 1");
     maximum_iterations = p.get_integer("Maximum iterations");
     load_steps         = p.get_integer("Load steps");
+    tangent            = (p.get("Tangent") == "consistent" ? Tangent::consistent
+                                                           : Tangent::small_strain);
   }
 
   template <int dim>
@@ -130,10 +141,7 @@ namespace Palpate
   {
     System &sys = system(s);
     sys.matrix.set_zero();
-    together(discretization.comm, [&]() {
-      for (const auto &force : forces)
-        force->add_tangent(context(s), Tangent::consistent, sys.matrix);
-    });
+    sum().add_tangent(context(s), Tangent::consistent, sys.matrix);
     sys.current = false;
     return SymmetricFactorization<dim>(sys.matrix).n_negative();
   }
@@ -153,29 +161,8 @@ namespace Palpate
   {
     h.zero_out_ghost_values();
     h = 0;
-    together(discretization.comm, [&]() {
-      for (const auto &force : forces)
-        if (load_factor == 1 || force->scales_with_stiffness())
-          force->residual(c, h);
-        else
-          {
-            Vector load = discretization.make_vector();
-            force->residual(c, load);
-            h.add(load_factor, load);
-          }
-    });
+    sum().residual(c, h);
     clear_constrained(h);
-  }
-
-  template <int dim>
-  double
-  StaticEquilibrium<dim>::energy(const Context<dim> &c) const
-  {
-    double sum = 0;
-    for (const auto &force : forces)
-      sum +=
-        (force->scales_with_stiffness() ? 1. : load_factor) * force->energy(c);
-    return discretization.sum(sum);
   }
 
   template <int dim>
@@ -189,10 +176,7 @@ namespace Palpate
     Timer   timer;
     sys.matrix.set_zero();
     sys.direct.reset();
-    together(discretization.comm, [&]() {
-      for (const auto &force : forces)
-        force->add_tangent(c, kind, sys.matrix);
-    });
+    sum().add_tangent(c, kind, sys.matrix);
     this->counts.seconds_assembly += timer.wall_time();
     set_up(sys, keep);
   }
@@ -208,7 +192,7 @@ namespace Palpate
       {
         assemble(s,
                  c,
-                 share == 1 ? Tangent::consistent : Tangent::positive,
+                 share == 1 ? newton_parameters.tangent : Tangent::positive,
                  keep);
         return;
       }
@@ -216,11 +200,9 @@ namespace Palpate
     Timer   timer;
     sys.matrix.set_zero();
     sys.direct.reset();
-    for (const auto &force : forces)
-      force->add_tangent(c, Tangent::consistent, sys.matrix);
+    sum().add_tangent(c, newton_parameters.tangent, sys.matrix);
     sys.matrix.scale(share / (1 - share));
-    for (const auto &force : forces)
-      force->add_tangent(c, Tangent::positive, sys.matrix);
+    sum().add_tangent(c, Tangent::positive, sys.matrix);
     sys.matrix.scale(1 - share);
     this->counts.seconds_assembly += timer.wall_time();
     set_up(sys, keep);
@@ -531,8 +513,7 @@ namespace Palpate
         try
           {
             residual(c, h);
-            for (const auto &force : forces)
-              force->apply_tangent(c, trial, h);
+            sum().apply_tangent(c, trial, h);
             clear_constrained(h);
           }
         catch (const SolverError &)
@@ -589,7 +570,7 @@ namespace Palpate
     // What a step lowers: the energy, and what is dissipated on its way from
     // where it starts, whose derivatives by u are h there.
     const auto merit = [&]() {
-      double e = energy(c);
+      double e = sum().energy(c);
       if (depends.velocity)
         {
           State from;
@@ -597,14 +578,21 @@ namespace Palpate
           from.v = ghosted_copy(state[s].v);
           const Context<dim> there{
             discretization, from, fields, snapshots[s], constrained};
-          double sum = 0;
+          double power = 0;
           together(discretization.comm, [&]() {
             for (const auto &force : forces)
-              sum += force->dissipation(there);
+              power += force->dissipation(there);
           });
-          e += discretization.sum(sum) / velocity_rate;
+          e += discretization.sum(power) / velocity_rate;
         }
       return e;
+    };
+
+    // Whether the residual where move() went is at most half of that before.
+    const auto residual_halves = [&]() {
+      Vector there = discretization.make_vector();
+      residual(c, there);
+      return norm_of(there) < 0.5 * norm_of(h);
     };
 
     // The longest step along du that lowers the energy enough; close to the
@@ -622,15 +610,20 @@ namespace Palpate
             return true;
           // With what is dissipated frozen, the lowest place is not quite the
           // solution: a whole step that halves the residual is good, too.
-          if (depends.velocity && length == 1)
-            {
-              Vector there = discretization.make_vector();
-              residual(c, there);
-              if (norm_of(there) < 0.5 * norm_of(h))
-                return true;
-            }
+          if (depends.velocity && length == 1 && residual_halves())
+            return true;
         }
       return false;
+    };
+
+    // Where the tangent is indefinite (as conjugate gradients find out by
+    // themselves) du may lead to a saddle, downhill or not: such a step is good
+    // only close to a solution, where the whole of it works.
+    const auto advance = [&](const double before, const double share) {
+      if (share == 0 || sys.solver.n_negative() == 0)
+        return backtrack(before);
+      move(1);
+      return std::isfinite(merit()) && residual_halves();
     };
 
     // Shares of the consistent tangent, tried in this order; the rest is its
@@ -647,35 +640,66 @@ namespace Palpate
         u.update_ghost_values();
         prescribe(1);
       }
-    for (unsigned int step = (warm ? steps : 1); step <= steps; ++step)
+    // From the last state to a part of prescribed motion and loads: as far
+    // along what is linear there as lowers the energy. @return false if already
+    // the prescribed motion inverts cells or goes through the ground
+    const auto predict = [&](const double part) {
+      // The increment of the prescribed motion is spread over the body.
+      load_factor = part;
+      du.zero_out_ghost_values();
+      du = 0;
+      for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
+        if (constrained[i])
+          du.local_element(i) =
+            part * snapshots[s].prescribed.local_element(i) -
+            u.local_element(i);
+      du.set_ghost_state(true);
+      residual(c, h);
+      sum().apply_tangent(c, du, h);
+      clear_constrained(h);
+      assemble(s, c, Tangent::positive);
+      trial             = u;
+      const auto try_to = [&](const double share) {
+        move(share);
+        prescribe(part);
+        return sum().energy(c); // infinite where the body may not be
+      };
+      const bool   solved = solve(1e-3 * norm_of(h));
+      const double least  = try_to(0);
+      for (double share = 1; solved && share > 1e-3; share *= 0.5)
+        if (const double e = try_to(share);
+            std::isfinite(e) && (e <= least || !std::isfinite(least)))
+          return true;
+      if (std::isfinite(try_to(0)))
+        return true;
+      u.zero_out_ghost_values();
+      u = trial;
+      u.update_ghost_values();
+      follow(state[s]);
+      return false;
+    };
+
+    load_step_residuals.clear();
+    double reached = warm ? 1 - 1. / steps : 0., length = 1. / steps;
+    while (reached < 1)
       {
-        const double part = double(step) / steps;
-        load_factor       = part;
-        if (!warm)
+        const double part = reached + length < 1 - 1e-9 ? reached + length : 1.;
+        if (!warm && !predict(part))
           {
-            // Predictor: linearize at the last state, so that the increment of
-            // the prescribed motion is spread over the body.
-            du.zero_out_ghost_values();
-            du = 0;
-            for (unsigned int i = 0; i < discretization.n_nodes() * dim; ++i)
-              if (constrained[i])
-                du.local_element(i) =
-                  part * snapshots[s].prescribed.local_element(i) -
-                  u.local_element(i);
-            du.set_ghost_state(true);
-            residual(c, h);
-            h.zero_out_ghost_values();
-            together(discretization.comm, [&]() {
-              for (const auto &force : forces)
-                force->apply_tangent(c, du, h);
-            });
-            clear_constrained(h);
-            assemble(s, c, Tangent::positive);
-            trial = u;
-            if (solve(1e-3 * norm_of(h)))
-              move(1);
-            prescribe(part);
+            length /= 2;
+            if (length * steps < 0.01)
+              {
+                prescribe(part);
+                residual(c, h); // says what is wrong there
+                throw SolverError("the prescribed motion leaves the body no "
+                                  "state of finite energy");
+              }
+            continue;
           }
+        load_factor = part;
+        const unsigned int step =
+          std::min(steps,
+                   static_cast<unsigned int>(reached * steps + 1e-6) + 1);
         std::ostringstream table;
         unsigned int       blend = 0; // index of the last one
         residual_history.clear();
@@ -715,7 +739,7 @@ namespace Palpate
                                  sys.solver.service.last <
                                    longer * sys.solver.service.first);
                 has_levels = true;
-                if (solve(wanted) && backtrack(e0))
+                if (solve(wanted) && advance(e0, shares[blend]))
                   break;
                 move(0);
               }
@@ -731,6 +755,8 @@ namespace Palpate
         if (depends.state)
           log << "  Newton, snapshot " << s << ", load step " << step
               << ": residuals " << table.str() << std::endl;
+        load_step_residuals.push_back(residual_history);
+        reached = part;
       }
     sys.current = false;
     this->counts.seconds_forward += timer.wall_time();

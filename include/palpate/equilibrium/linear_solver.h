@@ -43,6 +43,11 @@ namespace Palpate
     void
     set_up(const TangentMatrix<dim> &K, const bool symmetric = true);
 
+    /// Negative eigenvalues of the matrix of the last set-up; 0 where no
+    /// symmetric direct solver counts them.
+    unsigned long
+    n_negative() const;
+
     /// The matrix of the last set-up has other values, not too different: keep
     /// what was made for the old ones as far as it serves. Not for a direct
     /// solver.

@@ -3,6 +3,7 @@
 
 #include <deal.II/base/conditional_ostream.h>
 
+#include <palpate/equilibrium/force_sum.h>
 #include <palpate/equilibrium/linear_solver.h>
 #include <palpate/equilibrium/state_problem.h>
 #include <palpate/equilibrium/symmetric_factorization.h>
@@ -15,6 +16,7 @@ namespace Palpate
     double       relative_tolerance = 1e-10;
     unsigned int maximum_iterations = 50;
     unsigned int load_steps         = 1;
+    Tangent      tangent            = Tangent::consistent; ///< of the steps
 
     static void
     declare_parameters(dealii::ParameterHandler &prm);
@@ -142,6 +144,12 @@ namespace Palpate
     {
       return residual_history;
     }
+    /// Those of all its load steps.
+    const std::vector<std::vector<double>> &
+    residuals_of_load_steps() const
+    {
+      return load_step_residuals;
+    }
     /// How often a direct factorization stepped in for adjoint or incremental
     /// solves with a tangent that conjugate gradients cannot solve.
     unsigned int n_direct = 0;
@@ -215,8 +223,12 @@ namespace Palpate
     /// h on free DoFs (0 elsewhere).
     void
     residual(const Context<dim> &context, Vector &h) const;
-    double
-    energy(const Context<dim> &context) const;
+    /// All forces, with the part of the loads that is in force.
+    ForceSum<dim>
+    sum() const
+    {
+      return ForceSum<dim>(forces, load_factor);
+    }
     /// The velocity of a displacement, where it matters.
     void
     follow(State &state) const;
@@ -281,6 +293,7 @@ namespace Palpate
     Fields                               fields;
     std::vector<State>                   state;
     std::vector<double>                  residual_norms, residual_history;
+    std::vector<std::vector<double>>     load_step_residuals;
     std::vector<std::unique_ptr<System>> systems;
   };
 } // namespace Palpate

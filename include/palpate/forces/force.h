@@ -26,6 +26,17 @@ namespace Palpate
     small_strain
   };
 
+  /// What a force is to the body: load steps apply loads in part, and nothing
+  /// else.
+  enum class Role
+  {
+    material,
+    damping,
+    load,
+    inertia,
+    contact ///< keeps the body from where it may not be: whole in all steps
+  };
+
   /**
    * One contribution to h(u, fields) = internal - external force [N];
    * equilibrium is h = 0 and everything adds. All vectors are nodal; a term
@@ -124,6 +135,19 @@ namespace Palpate
     virtual bool
     scales_with_stiffness() const = 0;
 
+    virtual Role
+    role() const
+    {
+      return scales_with_stiffness() ? Role::material : Role::load;
+    }
+
+    /// False if Tangent::small_strain is no more than Tangent::positive.
+    virtual bool
+    has_small_strain_tangent() const
+    {
+      return false;
+    }
+
     /// What the field "stiffness" is called in packs and results: "alpha_k", or
     /// "youngs_modulus" [Pa].
     virtual std::string
@@ -185,12 +209,24 @@ namespace Palpate
     virtual void
     velocity_vjp(const Context<dim> &, const Vector &, Vector &) const
     {}
-    /// False if explicit steps that are too long for dh/dv do no harm, as the
-    /// force is bounded.
+    /// False if explicit steps that are too long for dh/dv do not make the
+    /// motion infinite, as the force is bounded: see chatter_rate().
     virtual bool
     limits_explicit_steps() const
     {
       return true;
+    }
+    /**
+     * Of a bounded force that fades to nothing at rest: its slope at rest by
+     * the velocity over the mass, the largest of this rank's nodes that it
+     * would stop within a kick v <- v - kick f/m [1/s]. Kicks longer than 2
+     * over this turn the velocity around for ever: it chatters.
+     * @param mass of owned DoFs, lumped [kg]. @param kick [s]
+     */
+    virtual double
+    chatter_rate(const Context<dim> &, const Vector &, const double) const
+    {
+      return 0;
     }
     /// @}
 
@@ -275,6 +311,11 @@ namespace Palpate
                FieldDuals &) const override
     {
       Assert(false, dealii::ExcMessage("motions have no second derivatives"));
+    }
+    Role
+    role() const override
+    {
+      return Role::damping;
     }
     bool
     has_symmetric_tangent() const override

@@ -106,6 +106,11 @@ namespace Palpate
     {
       return false;
     }
+    Role
+    role() const override
+    {
+      return Role::inertia;
+    }
     std::vector<std::string>
     field_names() const override
     {

@@ -1,5 +1,6 @@
 #include <palpate/forces/external/obstacles.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace Palpate
@@ -132,6 +133,25 @@ namespace Palpate
       limits_explicit_steps() const override
       {
         return false;
+      }
+
+      /// mu N/(m v_0) where the kick mu N/m takes all of s.
+      double
+      chatter_rate(const Context<dim> &c,
+                   const Vector       &mass,
+                   const double        kick) const override
+      {
+        double rate = 0;
+        for_each_slip(c, [&](const Slip &slip) {
+          const unsigned int i = slip.node() * dim;
+          if (c.constrained[i])
+            return;
+          const double deceleration =
+            coefficient_of(c) * slip.pressure(c) / mass.local_element(i);
+          if (kick * deceleration > slip.s)
+            rate = std::max(rate, deceleration / speed);
+        });
+        return rate;
       }
 
       // The force is mu k times something.

@@ -165,6 +165,11 @@ namespace Palpate
       {
         return false;
       }
+      Role
+      role() const override
+      {
+        return Role::contact;
+      }
       bool
       works_on_networks() const override
       {

@@ -136,6 +136,11 @@ namespace Palpate
       return d;
     }
     bool
+    has_small_strain_tangent() const override
+    {
+      return true;
+    }
+    bool
     scales_with_stiffness() const override
     {
       return true;
