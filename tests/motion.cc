@@ -251,6 +251,59 @@ TEST(Motion, Damping)
     }
 }
 
+// The published damping: a factor of every substep.
+TEST(Motion, DampingFactor)
+{
+  for (const std::string name : {"symplectic euler", "velocity verlet"})
+    {
+      Moving<2> m("neo-hookean", 2, true, false);
+      for (unsigned int n = 0; n < m.x.D.n_nodes(); ++n)
+        m.state.v.local_element(n * 2) = 1;
+      const double before   = m.body->energy(m.state).total();
+      m.time.substeps       = 5;
+      m.time.damping_factor = 0.99;
+      m.run(name, 1e-3, 0.02);
+      EXPECT_NEAR(m.state.v.local_element(0), std::pow(0.99, 100), 1e-12)
+        << name;
+      EXPECT_NEAR(m.body->energy(m.state).total() + m.x.D.sum(m.stepper->lost),
+                  before,
+                  1e-10 * before)
+        << name;
+    }
+}
+
+// Friction whose slope at rest is beyond what a kick resolves turns the
+// velocities of what should rest around for ever.
+TEST(Motion, FrictionThatChatters)
+{
+  for (const std::string name : {"symplectic euler", "velocity verlet"})
+    for (const double friction : {1., 12.})
+      {
+        Moving<2> m("neo-hookean", 2, true, false, 1, true, true);
+        m.body->fields["ground_friction"] = body_field(friction);
+        // Both rest after this; one creeps at less than Friction speed, 0.1.
+        m.run(name, 0.01, 4, 1.);
+        double fastest = 0;
+        for (unsigned int n = 0; n < m.x.D.n_owned_nodes(); ++n)
+          if (m.x.D.node_position(n)[1] < 0.1)
+            fastest =
+              std::max(fastest, std::abs(m.state.v.local_element(n * 2)));
+        fastest = dealii::Utilities::MPI::max(fastest, m.x.D.comm);
+        const double chatter =
+          dealii::Utilities::MPI::max(m.stepper->chatter, m.x.D.comm);
+        if (friction == 1)
+          {
+            EXPECT_LT(chatter, 2) << name;
+            EXPECT_LT(fastest, 0.1) << name;
+          }
+        else
+          {
+            EXPECT_GT(chatter, 2) << name;
+            EXPECT_GT(fastest, 0.1) << name;
+          }
+      }
+}
+
 TEST(Motion, UnstableStepIsRefused)
 {
   Moving<2>    m("linear elastic", 2, true);

@@ -1354,8 +1354,40 @@ end
         ends.setdefault(integrator, r["displacement"][-1])
         check(relative(r["displacement"][-1], ends[integrator]) < 1e-6,
               f"{name}: ranks agree")
+        check(not any("chatters" in w for w in s["warnings"]),
+              f"{name}: nothing chatters")
     check(relative(ends["symplectic euler"], ends["bdf2"]) < 0.02,
           "integrators agree")
+    # Friction that these substeps do not resolve: what the warning advises does.
+    fast = ["Time/Integrator=symplectic euler", "Time/Substeps=40",
+            "Time/End=0.1", "Time/Steps per output=0"]
+    _, s, _ = run(slide, fast + ["Loads/Friction speed=1e-4"])
+    chatters = [w for w in s["warnings"] if "chatters" in w]
+    check(len(chatters) == 1, f"friction chatters: {chatters}")
+    advice = re.search(r"Substeps of at least (\d+), or a Loads/Friction speed of "
+                       r"at least ([-.e\d]+) m/s", chatters[0])
+    for entry in (f"Time/Substeps={advice[1]}",
+                  f"Loads/Friction speed={advice[2]}"):
+        more = ["Loads/Friction speed=1e-4"] if "Substeps" in entry else []
+        _, s, _ = run(slide, fast + more + [entry])
+        check(not any("chatters" in w for w in s["warnings"]),
+              f"{entry}: nothing chatters")
+    # Gradients warn too.
+    seen = ["Time/Snapshot times=0.05, 0.1", "Objective/Height/Weight=1",
+            "Objective/Displacement misfit/Weight=0",
+            "Loads/Friction speed=1e-4"]
+    found = write("slide_find.prm", text.replace(
+        "subsection Stiffness\n  set Value = 1e5",
+        "subsection Parameterization\n  set Type = none\n"
+        "  set Initial value = 1e5\n"
+        "  set More unknowns = ground_friction: global").replace(
+        "  set Steps per output = 5\n", "").replace(
+        "set Task = simulate", "set Task = identify"))
+    for file, task in ((slide, "evaluate"), (found, "identify")):
+        _, s, _ = run(file, [f"Task={task}"] + fast[:3] + seen +
+                      (["Optimizer/Maximum iterations=1"]
+                       if task == "identify" else []))
+        check(any("chatters" in w for w in s["warnings"]), f"{task} warns")
     # Iterative solves of matrices that are not symmetric, and direct ones.
     direct = run(slide, ["Linear solver/Type=direct"])[0]
     check(relative(direct["displacement"][-1], ends["bdf2"]) < 1e-6,
@@ -2366,9 +2398,12 @@ end
              spring_constant=np.array([7.]))
     near = write("near.prm", charged.replace(str(chain), str(OUT / "near.npz"))
                  .replace("set Value = 10", "set Value = 1e-3"))
-    _, s, _ = run(near, ["Time/Step=0.1", "Time/End=5"])
-    check(any("the energy rose by" in w for w in s["warnings"]),
-          f"a warning of the energy: {s['warnings']}")
+    for task in ([], ["Task=evaluate", "Time/Snapshot times=5",
+                      "Objective/Height/Weight=1",
+                      "Objective/Displacement misfit/Weight=0"]):
+        _, s, _ = run(near, ["Time/Step=0.1", "Time/End=5"] + task)
+        check(any("the energy rose by" in w for w in s["warnings"]),
+              f"a warning of the energy: {s['warnings']}")
     done = subprocess.run([PALPATE, str(near), "--dry-run"], cwd=ROOT, text=True,
                           timeout=100, capture_output=True)
     check("key 'spring_constant' is not used, as Stiffness/Source is not pack"

@@ -566,6 +566,7 @@ test_field_unknowns()
   for (const char *name :
        {"damping_rate", "ground_stiffness", "ground_friction"})
     fields[name] = body_field(3.);
+  fields["damping_factor"] = body_field(0.9);
   for (const char *name : {"shear_viscosity",
                            "dilatational_viscosity",
                            "lame_lambda",
@@ -619,7 +620,7 @@ test_field_unknowns()
             std::string(spread) == "rigid")
           parts.push_back(std::move(unknowns));
       }
-  EXPECT_EQ(tested, 7u * 3 + 2u * 3 + 3u);
+  EXPECT_EQ(tested, 7u * 3 + 2u * 3 + 4u);
   Combined<dim> together(std::move(parts));
   together.bind(x.D, fields);
   EXPECT_EQ(together.field_names().size(), 10u);

@@ -121,7 +121,11 @@ namespace
         fields[name] = f;
       }
     if (is_explicit)
-      fields["damping_rate"] = body_field(2.);
+      {
+        // A run has one of the two.
+        fields["damping_rate"]   = body_field(2.);
+        fields["damping_factor"] = body_field(0.995);
+      }
     return fields;
   }
 

@@ -82,6 +82,7 @@ namespace Palpate
         more["hessian_direction"] = NpyArray(shape, D.gather_cells(direction));
         more["hessian_product"]   = NpyArray(shape, D.gather_cells(result));
       }
+    problem.watch_motion();
     nlohmann::json summary;
     summary["task"]        = "evaluate";
     summary["objective"]   = problem.objective_json(J.parts());

@@ -465,6 +465,7 @@ namespace Palpate
     function.go_live();
     std::vector<double> g;
     J.gradient(result.q, g);
+    problem.watch_motion();
 
     const double mean =
       geometric_mean(D,

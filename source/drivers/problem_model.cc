@@ -230,6 +230,11 @@ namespace Palpate
       {
         const Parameters::Section section(parameters, "Newton");
         newton_parameters.parse_parameters(parameters);
+        if (newton_parameters.tangent == Tangent::small_strain &&
+            !forces[0]->has_small_strain_tangent())
+          parameters.fail("Tangent",
+                          "expected consistent: small strain is of springs "
+                          "(Model/Type = intersection springs, edge springs)");
         if (time && newton_parameters.load_steps > 1)
           parameters.fail("Load steps",
                           "expected 1: a motion takes its steps in time");
@@ -441,8 +446,9 @@ namespace Palpate
                                                             : "More unknowns",
                           "identifies the field " + name +
                             ", which the model does not have, expected "
-                            "another one or another Model/Type; friction and "
-                            "viscosities start from their entries, above 0, "
+                            "another one or another Model/Type; friction, "
+                            "viscosities and damping_factor start from their "
+                            "entries, above 0 (below 1), "
                             "charges from Loads/Charge density (networks: "
                             "Charge), external ones from External charges");
         }
@@ -687,7 +693,9 @@ namespace Palpate
         fixed_fields[name == "Velocity" ? "initial_velocity"
                                         : "initial_displacement"] = field;
       }
-    if (time->is_explicit)
+    if (time->is_explicit && time->damping_factor < 1)
+      fixed_fields["damping_factor"] = body_field(time->damping_factor);
+    else if (time->is_explicit)
       fixed_fields["damping_rate"] = body_field(time->damping_rate);
   }
 

@@ -382,8 +382,8 @@ namespace Palpate
         << std::endl;
     unsigned int first = 0; // step of the last output of the checkpoint
     Timer        stepping;
-    double       inverted = 0;                          // most of any output
-    double       scale = 0, lowest = 1e300, gained = 0; // of energies [J]
+    double       inverted = 0; // most of any output
+    EnergyWatch  energy;
     Row          last;
     // @param regular a longer run has this output too
     const auto report = [&](const unsigned int step, const bool regular) {
@@ -399,12 +399,9 @@ namespace Palpate
           // Results hold single precision.
           if (!(state.u.linfty_norm() < 1e30 && state.v.linfty_norm() < 1e30))
             throw SolverError("the motion became infinite (1e30 m or m/s)");
-          const auto energy = body.energy(state);
-          last              = Row();
-          last.time         = state.time;
-          last.energies     = {energy.kinetic, energy.elastic};
-          for (const auto &load : energy.loads)
-            last.energies.push_back(load.second);
+          last            = Row();
+          last.time       = state.time;
+          last.energies   = body.energy(state).list();
           last.lost       = integrator->lost;
           last.dissipated = D.sum(last.lost);
           last.inverted   = n_inverted(D, state);
@@ -415,10 +412,7 @@ namespace Palpate
           output.write(state);
         }
       inverted = std::max(inverted, last.inverted);
-      for (const double e : last.energies)
-        scale = std::max(scale, std::abs(e));
-      lowest = std::min(lowest, last.total());
-      gained = std::max(gained, last.total() - lowest);
+      energy.add(last.energies);
       output.add(last);
       if (regular && known == nullptr)
         checkpoint.append({'S', step, last.pack()}, pack(past, D));
@@ -498,15 +492,7 @@ namespace Palpate
                                    " cells inside out");
         log << "warning: " << problem.warnings.back() << std::endl;
       }
-    if (gained > 0.1 * scale && !problem.is_driven())
-      {
-        std::ostringstream text;
-        text << "the energy rose by " << std::setprecision(3) << gained
-             << " J, although nothing from outside moves the body: the steps "
-                "are too long for the forces it met";
-        problem.warnings.push_back(text.str());
-        log << "warning: " << problem.warnings.back() << std::endl;
-      }
+    problem.warn_of_motion(energy, integrator->chatter);
     output.finish();
     const auto &counts = problem.equilibrium->counts;
     summary["task"]    = "simulate";

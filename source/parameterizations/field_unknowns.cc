@@ -19,6 +19,7 @@ namespace Palpate
       {"poisson_ratio", {"", 0.01, 0.49, false}},
       {"density", {"kg/m^3", 1, 1e5, true}},
       {"damping_rate", {"1/s", 1e-6, 1e6, true}},
+      {"damping_factor", {"", 0.5, 1, false}},
       {"lame_lambda", {"Pa", 1, 1e9, true}},
       {"lame_mu", {"Pa", 1, 1e9, true}},
       {"shear_viscosity", {"Pa s", 1e-6, 1e9, true}},
@@ -100,6 +101,9 @@ namespace Palpate
         if (two[0] == "poisson_ratio" && !(limits[0] > -1 && limits[1] < 0.5))
           parameters.fail("More unknowns",
                           "'" + item + "', expected bounds between -1 and 0.5");
+        if (two[0] == "damping_factor" && !(limits[0] > 0 && limits[1] <= 1))
+          parameters.fail("More unknowns",
+                          "'" + item + "', expected bounds between 0 and 1");
         if (!(limits[0] < limits[1]) || (it->second.log && !(limits[0] > 0)))
           parameters.fail("More unknowns",
                           "'" + item + "', expected rising" +

@@ -53,9 +53,9 @@ namespace Palpate
         settings.iterations = parameters.local_global_iterations;
         settings.newton     = parameters.newton_finish;
         settings.tolerance  = parameters.step_tolerance;
-        this->lost          = 0;
-        const auto &D       = body->discretization;
-        Vector      fixed   = D.make_vector();
+        this->lost = this->chatter = 0;
+        const auto &D              = body->discretization;
+        Vector      fixed          = D.make_vector();
         for (unsigned int i = 0; i < D.n_owned_nodes() * dim; ++i)
           fixed.local_element(i) = body->constrained[i];
         std::vector<char> is_fixed;
@@ -118,6 +118,11 @@ namespace Palpate
         next->v = ghosted_copy(v);
         if (!std::isfinite(next->v.l2_norm()))
           throw SolverError("the motion became infinite");
+        if (body->equilibrium.depends_on_velocity())
+          this->watch_chatter(*body,
+                              *next,
+                              body->inertia.mass.diagonal(mass),
+                              h);
         return next;
       }
 

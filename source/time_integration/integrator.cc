@@ -55,6 +55,12 @@ namespace Palpate
                       Patterns::Double(0),
                       "Explicit integrators: velocities decay by "
                       "exp(-rate t) [1/s].");
+    prm.declare_entry("Damping factor",
+                      "1",
+                      Patterns::Double(0, 1),
+                      "The same as a factor of every substep, 0.99 as "
+                      "published, so that the damping depends on the substep; "
+                      "in place of Damping rate.");
     prm.declare_entry("Local-global iterations",
                       "0",
                       Patterns::Integer(0),
@@ -109,8 +115,13 @@ namespace Palpate
       p.fail("Mass", "expected lumped, which " + integrator + " needs");
     if (is_explicit)
       {
-        substeps     = p.get_integer("Substeps");
-        damping_rate = p.get_double("Damping rate");
+        substeps       = p.get_integer("Substeps");
+        damping_rate   = p.get_double("Damping rate");
+        damping_factor = p.get_double("Damping factor");
+        if (!(damping_factor > 0))
+          p.fail("Damping factor", "expected a value above 0, at most 1");
+        if (damping_factor < 1 && damping_rate > 0)
+          p.fail("Damping factor", "expected 1 beside a Damping rate");
       }
     else if (!uses_equilibrium)
       {

@@ -38,13 +38,11 @@ namespace Palpate
         times    = &parameters;
         substeps = parameters.substeps;
         h        = parameters.step / substeps;
-        rate     = body->fields.has("damping_rate")
-                     ? body->fields["damping_rate"][0]
-                     : parameters.damping_rate;
+        damping  = damping_of(parameters);
         mass     = body->inertia.mass.diagonal(body->mass_field());
         f        = body->discretization.make_vector();
         f_of.reset();
-        this->lost = 0;
+        this->lost = this->chatter = 0;
 
         const double limit = stable_step(*body, initial, mode);
         this->note =
@@ -77,6 +75,7 @@ namespace Palpate
           throw SolverError("the motion became infinite: the step is not "
                             "stable, try more Time/Substeps");
         state->v.update_ghost_values();
+        this->watch_chatter(*body, *state, mass, h / kicks_per_substep());
         f_of = state;
         return state;
       }
@@ -94,7 +93,7 @@ namespace Palpate
         find_force(state);
         kicks.resize(substeps * kicks_per_substep());
         const bool by_more = g.has(body->inertia.mass.field_name) ||
-                             g.has("damping_rate") ||
+                             g.has("damping_rate") || g.has("damping_factor") ||
                              body->equilibrium.depends_on_velocity();
         std::size_t  kick  = 0;
         const double start = state.time;
@@ -132,6 +131,18 @@ namespace Palpate
 
 
     protected:
+      /// Velocities fall to exp(-rate t) of_substep^n in n substeps of time t.
+      struct Damping
+      {
+        double rate = 0, of_substep = 1;
+        /// @param time [s]. @param share of a substep
+        double
+        factor(const double time, const double share) const
+        {
+          return std::exp(-rate * time) * std::pow(of_substep, share);
+        }
+      };
+
       using Record = std::function<void(const State &, const Vector &f)>;
 
       /// Move on; @p f is the force of the state before and after. @param
@@ -143,6 +154,17 @@ namespace Palpate
       /// The adjoint of all substeps of @p kicks.
       virtual void
       reverse_substeps(Vector &u_bar, Vector &v_bar, FieldDuals &g) = 0;
+
+      /// What the fields say, else the parameters.
+      Damping
+      damping_of(const TimeParameters &parameters) const
+      {
+        const auto field = [&](const char *name, const double otherwise) {
+          return body->fields.has(name) ? body->fields[name][0] : otherwise;
+        };
+        return {field("damping_rate", parameters.damping_rate),
+                field("damping_factor", parameters.damping_factor)};
+      }
 
       /// f of a state whose velocity has no ghosts yet.
       void
@@ -207,26 +229,30 @@ namespace Palpate
       void
       reverse_push(const Kick  &kick,
                    const double dt,
-                   const double share_of_h, ///< factor is exp(-rate share h)
+                   const double share, ///< of the substep, in the damping
                    Vector      &v_bar,
                    Vector      &w,
                    FieldDuals  &g) const
       {
-        const double factor    = std::exp(-rate * share_of_h * h);
-        const bool   with_rate = g.has("damping_rate");
-        double       by_rate   = 0;
+        const double factor = damping.factor(share * h, share);
+        const bool   with_damping =
+          g.has("damping_rate") || g.has("damping_factor");
+        double by_factor = 0;
         for (unsigned int i = 0; i < v_bar.locally_owned_size(); ++i)
           {
             double      &bar = v_bar.local_element(i);
             const double m   = mass.local_element(i);
+            if (with_damping)
+              by_factor += bar * (kick.v.local_element(i) +
+                                  dt * kick.f.local_element(i) / m);
             bar *= factor;
-            if (with_rate)
-              by_rate += bar * (kick.v.local_element(i) +
-                                dt * kick.f.local_element(i) / m);
             w.local_element(i) += dt * bar / m;
           }
-        if (with_rate)
-          g["damping_rate"][0] -= share_of_h * h * by_rate;
+        if (g.has("damping_rate"))
+          g["damping_rate"][0] -= share * h * factor * by_factor;
+        if (g.has("damping_factor"))
+          g["damping_factor"][0] +=
+            share * factor / damping.of_substep * by_factor;
       }
 
       /// u_bar += (df/du)^T w, v_bar += (df/dv)^T w and
@@ -294,7 +320,8 @@ namespace Palpate
       MovingBody<dim>             *body     = nullptr;
       const TimeParameters        *times    = nullptr;
       unsigned int                 substeps = 1;
-      double                       h = 0, rate = 0;
+      double                       h        = 0;
+      Damping                      damping;
       double                       power = 0; ///< lost to f, this rank's [W]
       Vector                       mass, f, mode;
       std::shared_ptr<const State> f_of; ///< f is the force of this state
@@ -305,8 +332,8 @@ namespace Palpate
       std::vector<double> before;
     };
 
-    /// v+ = c (v + h M^-1 f(x)), x+ = x + h v+, c = exp(-rate h) (doc/theory.md
-    /// 10).
+    /// v+ = c (v + h M^-1 f(x)), x+ = x + h v+, c = exp(-rate h) or given
+    /// (doc/theory.md 10).
     template <int dim>
     class SymplecticEuler : public Explicit<dim>
     {
@@ -316,7 +343,7 @@ namespace Palpate
       substep(State &state, const Record &record) override
       {
         record(state, this->f);
-        this->push(state, this->h, std::exp(-this->rate * this->h));
+        this->push(state, this->h, this->damping.factor(this->h, 1));
         this->drift(state);
         this->find_force(state);
       }
@@ -352,7 +379,7 @@ namespace Palpate
       void
       substep(State &state, const Record &record) override
       {
-        const double c = std::exp(-0.5 * this->rate * this->h);
+        const double c = this->damping.factor(0.5 * this->h, 0.5);
         if (this->body->equilibrium.depends_on_velocity())
           this->find_force(state); // the last kick changed it
         record(state, this->f);

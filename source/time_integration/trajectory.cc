@@ -130,6 +130,10 @@ namespace Palpate
       {
         if (s < steps.size() && steps[s] == step)
           copy_state(*past[0], states_at[s++]);
+        // About as often as a motion is written.
+        if (watches && (step == plan.n_steps ||
+                        step % std::max(1u, plan.n_steps / 50) == 0))
+          energies.add(body.energy(*past[0]).list());
         if (step == plan.n_steps)
           break;
         if (step > 0 && keeps_states && plan.keeps(step))
@@ -149,6 +153,26 @@ namespace Palpate
     ++this->counts.forward;
     this->counts.seconds_forward += timer.wall_time();
     count_solves();
+  }
+
+  template <int dim>
+  void
+  Trajectory<dim>::watch()
+  {
+    const SolveCounts before = this->counts;
+    energies                 = EnergyWatch();
+    watches                  = true;
+    try
+      {
+        solve(Fields(body.fields));
+      }
+    catch (...)
+      {
+        watches = false;
+        throw;
+      }
+    watches      = false;
+    this->counts = before;
   }
 
   template <int dim>

@@ -99,8 +99,8 @@ namespace Palpate
   {
     return name.compare(0, 8, "initial_") == 0  ? Place::nodes
            : name == "mass" || name == "charge" ? Place::vertices
-           : name == "damping_rate" || name == "external_charge" ||
-               name.compare(0, 7, "ground_") == 0
+           : name == "damping_rate" || name == "damping_factor" ||
+               name == "external_charge" || name.compare(0, 7, "ground_") == 0
              ? Place::body
              : Place::cells;
   }

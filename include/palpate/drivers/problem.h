@@ -219,7 +219,15 @@ namespace Palpate
     std::vector<dealii::Point<3>> field_points;
     /// True if something from outside may give energy to a motion.
     bool
-                                     is_driven() const;
+    is_driven() const;
+    /// Warn where the energy of a motion rose though it is not driven, and
+    /// where friction chatters. @param chatter Integrator::chatter of this rank
+    void
+    warn_of_motion(const EnergyWatch &energy, const double chatter);
+    /// The same of the motion that the objective looks at, which is computed
+    /// once more; nothing without one. Collective.
+    void
+                                     watch_motion();
     std::unique_ptr<MovingBody<dim>> body;
     /// Of an objective; snapshots are states at these times [s].
     std::unique_ptr<Trajectory<dim>> trajectory;

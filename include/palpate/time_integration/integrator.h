@@ -4,6 +4,7 @@
 #include <palpate/equilibrium/static_equilibrium.h>
 #include <palpate/forces/inertia.h>
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <functional>
@@ -20,6 +21,7 @@ namespace Palpate
     bool         is_explicit = false, lumped = false;
     bool         uses_equilibrium = true; ///< see Integrator
     double       damping_rate     = 0;    ///< [1/s]
+    double       damping_factor   = 1;    ///< of a substep, beside no rate
     /// imex
     unsigned int local_global_iterations = 0; ///< 0: to the tolerance
     bool         newton_finish           = true;
@@ -99,6 +101,15 @@ namespace Palpate
         for (const auto &load : loads)
           sum += load.second;
         return sum;
+      }
+      /// For EnergyWatch.
+      std::vector<double>
+      list() const
+      {
+        std::vector<double> all = {kinetic, elastic};
+        for (const auto &load : loads)
+          all.push_back(load.second);
+        return all;
       }
     };
     /// Collective. @throw SolverError
@@ -197,6 +208,26 @@ namespace Palpate
     /// Energy taken out by damping and friction since start(), of this rank's
     /// nodes [J].
     double lost = 0;
+    /// The longest kick that a friction got since start(), at the ends of steps
+    /// and on this rank, by the longest it takes without turning a slow node
+    /// around: above 2 it chatters (Force::chatter_rate()).
+    double chatter = 0;
+
+  protected:
+    /// Take a state, with ghosts, into chatter. @param kick [s]
+    void
+    watch_chatter(const MovingBody<dim> &body,
+                  const State           &state,
+                  const Vector          &mass,
+                  const double           kick)
+    {
+      if (!body.equilibrium.depends_on_velocity())
+        return;
+      const auto context = body.context(state);
+      for (const auto &force : body.equilibrium.forces)
+        chatter =
+          std::max(chatter, kick * force->chatter_rate(context, mass, kick));
+    }
   };
 
   template <>

@@ -2,6 +2,7 @@
 #define palpate_time_integration_trajectory_h
 
 #include <palpate/time_integration/checkpoints.h>
+#include <palpate/time_integration/energy_watch.h>
 #include <palpate/time_integration/integrator.h>
 
 #include <map>
@@ -76,6 +77,23 @@ namespace Palpate
       return integrator->note;
     }
 
+    /// Go the way of the last solve() or restore() once more, looking at its
+    /// energy; no solve is counted. Collective. @throw SolverError
+    void
+    watch();
+    /// What watch() saw.
+    const EnergyWatch &
+    energy() const
+    {
+      return energies;
+    }
+    /// Integrator::chatter of the last run.
+    double
+    chatter() const
+    {
+      return integrator->chatter;
+    }
+
     const CheckpointPlan plan;
 
   private:
@@ -98,6 +116,8 @@ namespace Palpate
     std::shared_ptr<const State>    last;
     bool                            started = false;
     const bool                      keeps_states;
+    bool                            watches = false;
+    EnergyWatch                     energies;
     SolveCounts                     counted; ///< of the steps, so far
   };
 } // namespace Palpate
