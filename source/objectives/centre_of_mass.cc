@@ -306,7 +306,7 @@ namespace Palpate
         prm.declare_entry("Direction",
                           "",
                           Patterns::List(Patterns::Double(), 0, 3),
-                          "Upward; empty: the last axis.");
+                          "Upward, of any length; empty: the last axis.");
       }
       void
       parse_parameters(Parameters &parameters) override
@@ -314,6 +314,9 @@ namespace Palpate
         up[dim - 1] = 1;
         if (!parameters.get("Direction").empty())
           up = this->read(parameters, "Direction");
+        if (!(up.norm() > 0))
+          parameters.fail("Direction", "expected a direction, not zero");
+        up /= up.norm();
       }
       std::string
       column_name() const override
