@@ -819,6 +819,20 @@ bad_trajectory("damping", "a damping rate that starts at zero",
                ["Parameterization/More unknowns", "damping_rate", "> 0"],
                {"Time/Integrator": "velocity verlet", "Time/Substeps": "20",
                 "Parameterization/More unknowns": "damping_rate: global"})
+bad_trajectory("damping_factor", "a damping factor beside a rate",
+               ["Time/Damping factor", "expected 1"],
+               {"Time/Integrator": "velocity verlet", "Time/Substeps": "20",
+                "Time/Damping rate": "1", "Time/Damping factor": "0.99"})
+bad_trajectory("damping_factor_bounds", "a damping factor above 1",
+               ["Parameterization/More unknowns", "between 0 and 1"],
+               {"Time/Integrator": "velocity verlet", "Time/Substeps": "20",
+                "Time/Damping factor": "0.99",
+                "Parameterization/More unknowns":
+                "damping_factor: global, 0.9, 1.1"})
+bad_trajectory("height", "a height in no direction",
+               ["Objective/Height/Direction", "not zero"],
+               {"Objective/Height/Weight": "1",
+                "Objective/Height/Direction": "0, 0, 0"})
 bad_trajectory("no_ground", "the stiffness of a ground that is not there",
                ["Parameterization/More unknowns", "ground_stiffness",
                 "does not have"],
@@ -994,12 +1008,35 @@ row("box_upside_down", "a box with crossed corners", 2,
 row("mesh_size_zero", "mesh size 0", 2, ["Mesh size", "expected"], base=SHAPE,
     pack=None, entries={"Case/Generated shape/Subdivisions": None,
                         "Case/Generated shape/Mesh size": "0"})
+ELSEWHERE = """set Task = forward
+subsection Case
+  set Shape = box
+  subsection Generated shape
+    set Lower corner = 50, 0, 0
+    set Upper corner = 51, 1, 1
+    set Subdivisions = 1, 1, 1
+  end
+end
+subsection Boundary conditions
+  set Constrained vertices = boundary ids
+  set Boundary ids = 0
+  set Prescribed values = zero
+end
+subsection Loads
+  set Gravity = 0, 0, -1
+end
+"""
 row("computed_by_missing", "`Observation/Computed by` a missing file", 2,
     ["nowhere.prm", "cannot be read"],
     entries={"Observation/Computed by": "nowhere.prm"})
 row("computed_by_itself", "`Observation/Computed by` the file itself", 2,
     ["case.prm", "Observation/Computed by", "expected"],
     entries={"Observation/Computed by": "case.prm"})
+row("computed_by_elsewhere", "`Observation/Computed by` a body elsewhere", 2,
+    ["elsewhere.prm", "Observation/Computed by", "(100 %) lie up to",
+     "Largest share outside"],
+    entries={"Observation/Computed by": "elsewhere.prm"},
+    files={"elsewhere.prm": ELSEWHERE})
 
 # Output and checkpoints.
 row("output_unwritable", "output directory below a regular file", 2,
@@ -1391,6 +1428,9 @@ LARGE = {"Model/Type": "sms finite strain", "Newton/Maximum iterations": "1",
 row("newton_not_converged", "Newton: too few iterations", 1,
     ["Newton did not converge in 1 iterations", "load step 1 of 1",
      "Newton/Load steps"], base=SHAPE, pack=None, entries=LARGE, mpi=True)
+row("newton_tangent", "Newton with the small-strain tangent of no springs", 2,
+    ["Newton/Tangent", "expected consistent", "springs"], base=SHAPE, pack=None,
+    entries=dict(LARGE, **{"Newton/Tangent": "small strain"}))
 row("newton_inverted", "a load that no state balances", 1, ["Newton"],
     base=SHAPE, pack=None,
     entries=dict(LARGE, **{"Loads/Gravity": "0, 0, -1e6",

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/drivers/observation.h>
 #include <palpate/geometry/point_location.h>
 #include <palpate/mesh/generate.h>
 #include <palpate/mesh/quality.h>
@@ -850,4 +851,38 @@ TEST(PointLocation, HollowFarAndThin)
   EXPECT_NEAR(nearest.distance, 2 / std::sqrt(3.), 1e-14);
   for (unsigned int i = 1; i < 4; ++i)
     EXPECT_NEAR(nearest.barycentric[i], 1. / 3, 1e-14);
+}
+
+
+// Vertices outside another mesh are counted, but for what two meshes of one
+// curved surface differ by.
+TEST(PointLocation, PlacesInAnotherMesh)
+{
+  ShapeDescription shape;
+  shape.type        = "disk";
+  shape.mesh_size   = 0.15;
+  const auto coarse = generate_shape<2>(shape);
+  shape.mesh_size   = 0.06;
+  auto fine         = generate_shape<2>(shape);
+  {
+    const PlacesInMesh<2> places(fine, coarse, MPI_COMM_WORLD);
+    double                farthest = 0;
+    for (const auto &place : places.places)
+      farthest = std::max(farthest, place.distance);
+    EXPECT_GT(farthest, 1e-4);
+    EXPECT_EQ(places.n_outside, 0u);
+    EXPECT_EQ(places.n, fine.vertices.size());
+  }
+  // A vertex that lies elsewhere, then all.
+  fine.vertices[7] = Point<2>(3, 0);
+  const PlacesInMesh<2> one(fine, coarse, MPI_COMM_WORLD);
+  EXPECT_EQ(one.n_outside, 1u);
+  EXPECT_NEAR(one.farthest, one.places[7].distance, 1e-15);
+  EXPECT_GT(one.farthest, 2);
+  for (auto &v : fine.vertices)
+    v += Tensor<1, 2>({5., 0.});
+  const PlacesInMesh<2> all(fine, coarse, MPI_COMM_WORLD);
+  EXPECT_EQ(all.share_outside(), 1);
+  EXPECT_NE(all.text().find("(100 %) lie up to "), std::string::npos)
+    << all.text();
 }

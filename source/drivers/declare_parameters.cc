@@ -336,6 +336,13 @@ namespace Palpate
         "A parameter file with Task = forward, or simulate for motions: its "
         "displacement, interpolated to this mesh, is the registered one. Use "
         "another mesh or model than this file's.");
+      prm.declare_entry("Largest share outside",
+                        "0.01",
+                        Patterns::Double(0, 1),
+                        "Computed by: of this mesh's vertices, which take the "
+                        "value of that body's nearest point; outside is what "
+                        "is farther from it than a quarter of the mean edge of "
+                        "its cell there. More are refused.");
       prm.declare_entry("Formula",
                         "",
                         Patterns::Anything(),
@@ -530,7 +537,10 @@ namespace Palpate
                             unit +
                             "; or a file .npz, such as the result.npz of a "
                             "motion, whose last values at the vertices it "
-                            "takes; empty: zero.");
+                            "takes; empty: zero. Constrained vertices have " +
+                            (std::string(name) == "Velocity"
+                               ? "the velocity dg/dt(0) of what is prescribed."
+                               : "what is prescribed at t = 0."));
         prm.declare_entry(std::string(name) + " by label",
                           "",
                           Patterns::Anything(),
@@ -664,7 +674,7 @@ namespace Palpate
       "charge of networks: global, per label, per vertex; external_charge: "
       "global, each; as cells are "
       "lame_lambda and lame_mu, with Type = none in place of "
-      "Young's modulus and Poisson ratio; damping_rate, "
+      "Young's modulus and Poisson ratio; damping_rate, damping_factor, "
       "ground_stiffness, ground_friction: global; "
       "initial_displacement, initial_velocity: translation, "
       "rigid, per vertex. They start from the model's "

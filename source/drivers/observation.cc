@@ -9,17 +9,85 @@
 #include <boost/random/normal_distribution.hpp>
 #include <boost/random/uniform_01.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <iomanip>
+#include <set>
+#include <sstream>
 
 namespace Palpate
 {
   using namespace dealii;
 
   template <int dim>
+  PlacesInMesh<dim>::PlacesInMesh(const SerialMesh<dim> &mesh,
+                                  const SerialMesh<dim> &other,
+                                  const MPI_Comm        &comm)
+    : n(mesh.n_all_vertices())
+  {
+    const PointLocation<dim>  locator(other);
+    std::vector<unsigned int> outside;
+    for (std::size_t v = 0; v < mesh.vertices.size(); ++v)
+      {
+        places.push_back(locator.locate(mesh.vertices[v]));
+        const auto  &cell  = other.cells[places.back().cell];
+        double       edges = 0;
+        unsigned int count = 0;
+        for (unsigned int a = 0; a < dim + 1; ++a)
+          for (unsigned int b = 0; b < a; ++b, ++count)
+            edges += other.vertices[cell[a]].distance(other.vertices[cell[b]]);
+        const double distance = places.back().distance;
+        if (!(distance > tolerance * edges / count))
+          continue;
+        outside.push_back(mesh.vertex_number(v));
+        farthest = std::max(farthest, distance);
+      }
+    farthest = Utilities::MPI::max(farthest, comm);
+    // Ranks share vertices.
+    std::set<unsigned int> all;
+    for (const auto &part : Utilities::MPI::all_gather(comm, outside))
+      all.insert(part.begin(), part.end());
+    n_outside = all.size();
+  }
+
+  template <int dim>
+  std::string
+  PlacesInMesh<dim>::text() const
+  {
+    std::ostringstream out;
+    out << std::setprecision(3) << n_outside << " of " << n << " vertices ("
+        << 100 * share_outside() << " %) lie up to " << farthest
+        << " m outside that file's body, by more than a quarter of its cells' "
+           "edges there";
+    return out.str();
+  }
+
+  namespace
+  {
+    /// No place in between belongs to a network. @throw InputError
+    template <int dim>
+    void
+    check_same_network(const std::string     &file,
+                       const SerialMesh<dim> &mesh,
+                       const SerialMesh<dim> &other)
+    {
+      bool same = other.is_network() == mesh.is_network() &&
+                  other.vertices.size() == mesh.vertices.size();
+      for (std::size_t v = 0; same && v < other.vertices.size(); ++v)
+        same = other.vertices[v].distance(mesh.vertices[v]) == 0;
+      if (!same)
+        throw InputError(file,
+                         "expected a network with the same vertices as that of "
+                         "the file that names it");
+    }
+  } // namespace
+
+  template <int dim>
   std::vector<std::vector<double>>
   computed_displacements(const std::string         &parameter_file,
                          const SerialMesh<dim>     &mesh,
                          const std::vector<double> &times,
+                         const double               largest_share_outside,
                          const MPI_Comm            &comm,
                          const ConditionalOStream  &log,
                          const bool                 dry_run)
@@ -50,6 +118,26 @@ namespace Palpate
     Problem<dim> other(parameters, comm, log, false, false);
     parameters.refuse_unused(task);
     other.print_plan(task);
+    const bool network = mesh.is_network() || other.data.mesh.is_network();
+    std::shared_ptr<const SerialMesh<dim>> whole;
+    std::unique_ptr<PlacesInMesh<dim>>     where;
+    if (network)
+      check_same_network(parameter_file, mesh, other.data.mesh);
+    else
+      {
+        whole = std::make_shared<const SerialMesh<dim>>(
+          whole_mesh(other.data.mesh, comm));
+        where = std::make_unique<PlacesInMesh<dim>>(mesh, *whole, comm);
+        if (where->share_outside() > largest_share_outside)
+          throw InputError(parameter_file,
+                           "Observation/Computed by: " + where->text() +
+                             ", expected a body in the same place, or at most "
+                             "Observation/Largest share outside");
+        if (where->n_outside > 0)
+          log << "note: " << where->text()
+              << ", and take the displacement of its nearest point"
+              << std::endl;
+      }
     if (dry_run)
       {
         log << "dry run: this observation is not computed, a uniform stretch "
@@ -83,35 +171,20 @@ namespace Palpate
           }
         states = run.states();
       }
-    if (mesh.is_network() || other.data.mesh.is_network())
-      {
-        // No place in between belongs to a network.
-        const auto &m    = other.data.mesh;
-        bool        same = m.is_network() == mesh.is_network() &&
-                    m.vertices.size() == mesh.vertices.size();
-        for (std::size_t v = 0; same && v < m.vertices.size(); ++v)
-          same = m.vertices[v].distance(mesh.vertices[v]) == 0;
-        if (!same)
-          throw InputError(parameter_file,
-                           "expected a network with the same vertices as that "
-                           "of the file that names it");
-        std::vector<std::vector<double>> result;
-        for (const Vector &state : states)
-          result.push_back(other.discretization->gather_vertices(state));
-        return result;
-      }
-    const auto whole = std::make_shared<const SerialMesh<dim>>(
-      whole_mesh(other.data.mesh, comm));
-    const PointLocation<dim>         locator(*whole);
     std::vector<std::vector<double>> result;
     for (const Vector &state : states)
       {
+        if (network)
+          {
+            result.push_back(other.discretization->gather_vertices(state));
+            continue;
+          }
         const SerialDisplacement<dim> u =
           other.serial_displacement(state, whole);
         result.emplace_back();
-        for (const auto &x : mesh.vertices)
+        for (const auto &place : where->places)
           {
-            const Tensor<1, dim> here = u.value(locator.locate(x));
+            const Tensor<1, dim> here = u.value(place);
             result.back().insert(result.back().end(),
                                  here.begin_raw(),
                                  here.end_raw());
@@ -291,10 +364,12 @@ namespace Palpate
   }
 
 #define INSTANTIATE(dim)                                                       \
+  template class PlacesInMesh<dim>;                                            \
   template std::vector<std::vector<double>> computed_displacements(            \
     const std::string &,                                                       \
     const SerialMesh<dim> &,                                                   \
     const std::vector<double> &,                                               \
+    const double,                                                              \
     const MPI_Comm &,                                                          \
     const ConditionalOStream &,                                                \
     const bool);                                                               \

@@ -224,8 +224,14 @@ namespace Palpate
       if (!file.empty() && formula)
         parameters.fail("Formula", "expected none beside Computed by");
       if (!file.empty())
-        registered = computed_displacements<dim>(
-          file, data.mesh, snapshot_times, comm, log, dry_run);
+        registered = computed_displacements<dim>(file,
+                                                 data.mesh,
+                                                 snapshot_times,
+                                                 parameters.get_double(
+                                                   "Largest share outside"),
+                                                 comm,
+                                                 log,
+                                                 dry_run);
       else if (formula)
         registered = displacements_of_formula();
       else if (data.arrays.count("displacement_steps"))
