@@ -1249,6 +1249,8 @@ train_row("groups", "ranks that make no groups",
 train_row("rate", "a learning rate of 0",
           ["case.prm", "Training/Learning rate", "positive"],
           {"Training/Learning rate": "0"})
+train_row("beta", "a moment that never forgets",
+          ["case.prm", "Training/Beta 2", "[0, 1)"], {"Training/Beta 2": "1"})
 train_row("output_case", "an output case that is not in the cohort",
           ["case.prm", "Training/Output case"], {"Training/Output case": "b.npz"})
 train_row("reference", "a negative reference stiffness",

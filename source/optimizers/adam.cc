@@ -31,6 +31,21 @@ namespace Palpate
                       "0",
                       Patterns::Double(0),
                       "Longer gradients are shortened to this norm; 0: none.");
+    prm.declare_entry("Beta 1",
+                      "0.9",
+                      Patterns::Double(),
+                      "Of Adam: what an update leaves of the mean of "
+                      "gradients.");
+    prm.declare_entry("Beta 2",
+                      "0.999",
+                      Patterns::Double(),
+                      "Of Adam: what an update leaves of the mean of squared "
+                      "gradients.");
+    prm.declare_entry("Epsilon",
+                      "1e-8",
+                      Patterns::Double(),
+                      "Of Adam: added to the root of the mean square; "
+                      "gradients far below it hardly move the weights.");
   }
 
   void
@@ -48,8 +63,19 @@ namespace Palpate
         if (!(step_factor > 0 && step_factor <= 1))
           p.fail("Step factor", "expected a value in (0, 1]");
       }
-    weight_decay  = p.get_double("Weight decay");
-    gradient_clip = p.get_double("Gradient clip");
+    weight_decay     = p.get_double("Weight decay");
+    gradient_clip    = p.get_double("Gradient clip");
+    const auto decay = [&](const std::string &entry) {
+      const double beta = p.get_double(entry);
+      if (!(beta >= 0 && beta < 1))
+        p.fail(entry, "expected a value in [0, 1)");
+      return beta;
+    };
+    beta1   = decay("Beta 1");
+    beta2   = decay("Beta 2");
+    epsilon = p.get_double("Epsilon");
+    if (!(epsilon > 0))
+      p.fail("Epsilon", "expected a positive value");
   }
 
   double
@@ -73,7 +99,8 @@ namespace Palpate
     if (parameters.gradient_clip > 0 && norm > parameters.gradient_clip)
       for (double &v : g)
         v *= parameters.gradient_clip / norm;
-    const double beta1 = 0.9, beta2 = 0.999, rate = parameters.rate(epoch);
+    const double beta1 = parameters.beta1, beta2 = parameters.beta2,
+                 rate = parameters.rate(epoch);
     ++n_steps;
     const double bias1 = 1 - std::pow(beta1, n_steps),
                  bias2 = 1 - std::pow(beta2, n_steps);
@@ -81,9 +108,9 @@ namespace Palpate
       {
         first[i]  = beta1 * first[i] + (1 - beta1) * g[i];
         second[i] = beta2 * second[i] + (1 - beta2) * g[i] * g[i];
-        q[i] -=
-          rate * (first[i] / bias1 / (std::sqrt(second[i] / bias2) + 1e-8) +
-                  (decays[i] ? parameters.weight_decay * q[i] : 0.));
+        q[i] -= rate * (first[i] / bias1 /
+                          (std::sqrt(second[i] / bias2) + parameters.epsilon) +
+                        (decays[i] ? parameters.weight_decay * q[i] : 0.));
       }
     return norm;
   }

@@ -15,8 +15,10 @@ namespace Palpate
     unsigned int epochs        = 50;         ///< at the end cosine is 0
     unsigned int step_epochs   = 20;
     double       step_factor   = 0.5;
-    double       weight_decay  = 0; ///< decoupled
-    double       gradient_clip = 0; ///< largest norm; 0: none
+    double       weight_decay  = 0;          ///< decoupled
+    double       gradient_clip = 0;          ///< largest norm; 0: none
+    double       beta1 = 0.9, beta2 = 0.999; ///< decays of the moments
+    double       epsilon = 1e-8; ///< beside the root of the second moment
 
     static void
     declare_parameters(dealii::ParameterHandler &prm);
@@ -29,9 +31,8 @@ namespace Palpate
   };
 
   /**
-   * Adam with bias-corrected moments (Kingma and Ba, 2015; beta = 0.9, 0.999,
-   * epsilon 1e-8) and decoupled weight decay (Loshchilov and Hutter, 2019). All
-   * ranks hold all unknowns.
+   * Adam with bias-corrected moments (Kingma and Ba, 2015) and decoupled weight
+   * decay (Loshchilov and Hutter, 2019). All ranks hold all unknowns.
    */
   class Adam
   {
