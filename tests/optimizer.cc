@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <string>
 
 using namespace Palpate;
 
@@ -109,6 +111,16 @@ namespace
     space->dimension = size;
     for (unsigned int i = 0; i < n; ++i)
       space->weights.push_back(0.1 + 0.05 * (i % 4));
+    return space;
+  }
+
+  /// The same with weights 1 / size.
+  std::shared_ptr<VectorSpace>
+  uniform_space(const unsigned int size)
+  {
+    auto space = space_of(size);
+    for (double &w : space->weights)
+      w = 1. / size;
     return space;
   }
 
@@ -522,6 +534,305 @@ TEST(ProximalBfgs, KeepsBoundsAndSurvivesRefusals)
   refusing.check(result.q, 2);
 }
 
+namespace
+{
+  /// A column of springs of stiffness exp q in series under its own weight, on
+  /// one rank: u_j = sum_(i <= j) f_i exp(-q_i), J = |u - u*|^2 / (2 |u*|^2),
+  /// u* at q = t. Like statics: flat and bent down where it is too stiff,
+  /// exploding where it is too soft, and below a limit without a state. The
+  /// ridge (if it weighs) is a part that costs nothing.
+  struct Column : SmoothFunction
+  {
+    std::shared_ptr<const VectorSpace> space;
+    Q                                  f, t, seen;
+    double                             ridge = 0, softest = -1e10, size = 0;
+    unsigned int                       solves = 0, failed = 0;
+
+    Column(const std::shared_ptr<const VectorSpace> &space, const double bend)
+      : space(space)
+    {
+      const unsigned int n = space->weights.size();
+      for (unsigned int i = 0; i < n; ++i)
+        {
+          f.push_back((1 - 0.7 * i / std::max(1u, n - 1)) / n);
+          t.push_back(bend * std::sin(2 * i + 0.3));
+        }
+      seen = Q(n, 0.);
+      seen = displacement(t);
+      size = dot(seen, seen);
+    }
+    Q
+    displacement(const Q &q) const
+    {
+      Q      u(q.size());
+      double sum = 0;
+      for (unsigned int i = 0; i < q.size(); ++i)
+        u[i] = sum += f[i] * std::exp(-q[i]);
+      return u;
+    }
+    double
+    sum_of(const double part) const
+    {
+      return dealii::Utilities::MPI::sum(part, space->comm);
+    }
+    double
+    ridge_value(const Q &q) const
+    {
+      double sum = 0;
+      for (unsigned int i = 0; i < q.size(); ++i)
+        sum += 0.5 * ridge * space->weights[i] * (q[i] - t[i]) * (q[i] - t[i]);
+      return sum_of(sum);
+    }
+    double
+    value(const Q &q) override
+    {
+      ++solves;
+      Q      u      = displacement(q);
+      double sum    = 0;
+      bool   stands = true;
+      for (unsigned int i = 0; i < q.size(); ++i)
+        {
+          sum += 0.5 * (u[i] - seen[i]) * (u[i] - seen[i]) / size;
+          stands = stands && q[i] > softest;
+        }
+      if (dealii::Utilities::MPI::min(stands ? 1 : 0, space->comm) == 0)
+        {
+          ++failed;
+          return 1e100; // as drivers do where no state is found
+        }
+      return sum_of(sum) + ridge_value(q);
+    }
+    void
+    gradient(const Q &q, Q &g) override
+    {
+      const Q u = displacement(q);
+      g.assign(q.size(), 0.);
+      double sum = 0;
+      for (unsigned int i = q.size(); i-- > 0;)
+        {
+          sum += (u[i] - seen[i]) / size;
+          g[i] = -f[i] * std::exp(-q[i]) * sum +
+                 ridge * space->weights[i] * (q[i] - t[i]);
+        }
+    }
+    void
+    hessian(const Q &, const Q &, Q &) override
+    {}
+    bool
+    has_cheap_part() const override
+    {
+      return ridge > 0;
+    }
+    CheapPart
+    cheap_part(const Q &) override
+    {
+      CheapPart part;
+      part.value    = [this](const Q &q) { return ridge_value(q); };
+      part.gradient = [this](const Q &q, Q &g) {
+        g.assign(q.size(), 0.);
+        for (unsigned int i = 0; i < q.size(); ++i)
+          g[i] = ridge * space->weights[i] * (q[i] - t[i]);
+      };
+      part.hessian = [this](const Q &) {
+        return [this](const Q &v, Q &Rv) {
+          Rv = v;
+          for (unsigned int i = 0; i < v.size(); ++i)
+            Rv[i] *= ridge * space->weights[i];
+        };
+      };
+      return part;
+    }
+    /// From a start everywhere.
+    OptimizerResult
+    minimum(const double              start,
+            const OptimizerParameters p     = {},
+            const double              lower = -10,
+            const double              upper = 10)
+    {
+      const unsigned int n = t.size();
+      solves = failed = 0;
+      return minimize(
+        *this,
+        Q(n, start),
+        Q(n, lower),
+        Q(n, upper),
+        space->weights,
+        p,
+        space->comm,
+        [](const OptimizerIteration &) {},
+        []() { return 0ul; });
+    }
+    /// The root mean square of q - t.
+    double
+    error(const Q &q) const
+    {
+      double sum = 0;
+      for (unsigned int i = 0; i < q.size(); ++i)
+        sum += (q[i] - t[i]) * (q[i] - t[i]);
+      return std::sqrt(sum_of(sum) / space->dimension);
+    }
+  };
+  const std::vector<double> far_starts = {1e-3, 1e-2, 0.1, 10, 100, 1e3};
+} // namespace
+
+// Solves until the first point within 1e-3 of the truth: SciPy's L-BFGS-B
+// (1.10, the same function and start) takes what is given here.
+TEST(FarStart, FewUnknownsTakeFewSolves)
+{
+  const std::map<unsigned int, std::vector<unsigned int>> scipy = {
+    {1, {38, 27, 24, 12, 15, 18}},
+    {2, {50, 34, 29, 25, 30, 42}},
+    {5, {57, 48, 123, 46, 89, 111}}};
+  for (const auto &[n, theirs] : scipy)
+    for (const double ridge : {0., 1e-9})
+      for (unsigned int k = 0; k < far_starts.size(); ++k)
+        {
+          Column column(uniform_space(n), n > 1 ? 1 : 0);
+          column.ridge = ridge;
+          OptimizerParameters p;
+          p.maximum_iterations   = 200;
+          unsigned int needed    = 0;
+          const double tolerance = 1e-3;
+          p.gradient_tolerance   = 1e-8;
+          const auto result      = minimize(
+            column,
+            Q(column.t.size(), std::log(far_starts[k])),
+            Q(column.t.size(), -10.),
+            Q(column.t.size(), 10.),
+            column.space->weights,
+            p,
+            column.space->comm,
+            [&](const OptimizerIteration &it) {
+              if (needed == 0 && column.error(*it.q) < tolerance)
+                needed = column.solves;
+            },
+            []() { return 0ul; });
+          const std::string where = std::to_string(n) + " unknowns from " +
+                                    std::to_string(far_starts[k]);
+          EXPECT_GT(needed, 0u) << where;
+          EXPECT_LE(needed, 1.3 * theirs[k] + 2) << where;
+          EXPECT_LT(column.error(result.q), tolerance) << where;
+        }
+}
+
+// The tolerance is of the first gradient, which a soft start makes a million
+// times what it is near the minimum.
+TEST(FarStart, TheFirstGradientIsNotBelieved)
+{
+  for (const unsigned int n : {1, 3})
+    for (const double start : far_starts)
+      {
+        Column              column(uniform_space(n), 0.3);
+        OptimizerParameters p;
+        p.maximum_iterations = 200;
+        const auto result    = column.minimum(std::log(start), p);
+        EXPECT_TRUE(result.converged) << start;
+        EXPECT_EQ(result.stop_reason, "gradient tolerance reached");
+        EXPECT_EQ(result.how_it_stopped(), result.stop_reason);
+        EXPECT_LT(column.error(result.q), 0.02) << n << " from " << start;
+      }
+}
+
+TEST(FarStart, KeepsBounds)
+{
+  for (const double ridge : {0., 1e-6})
+    for (const double start : {0.03, 1e3})
+      {
+        Column column(uniform_space(4), 1);
+        column.ridge = ridge;
+        OptimizerParameters p;
+        p.maximum_iterations = 200;
+        p.gradient_tolerance = 1e-7;
+        // The first spring's t is 0.30, the third's -0.92.
+        const auto result = column.minimum(std::log(start), p, -4, 0);
+        EXPECT_TRUE(result.converged);
+        // Stationary: the gradient vanishes or points out of the bounds.
+        Q g;
+        column.gradient(result.q, g);
+        for (unsigned int i = 0; i < g.size(); ++i)
+          if (result.q[i] == 0)
+            EXPECT_LE(g[i], 0);
+          else
+            EXPECT_NEAR(g[i], 0, 1e-6);
+        unsigned int at_bound = 0;
+        for (const double q : result.q)
+          at_bound += q == 0;
+        EXPECT_GT(dealii::Utilities::MPI::sum(at_bound, MPI_COMM_WORLD), 0u);
+      }
+}
+
+// A little below the softest spring there is no state.
+TEST(FarStart, ShortensStepsWithoutAState)
+{
+  unsigned int failed = 0;
+  for (const double start : {1e3, 10.})
+    for (const unsigned int n : {1, 5})
+      {
+        Column column(uniform_space(n), n > 1 ? 0.2 : 0);
+        column.softest = n > 1 ? -1 : -0.1;
+        OptimizerParameters p;
+        p.maximum_iterations = 200;
+        p.gradient_tolerance = 1e-7;
+        const auto result    = column.minimum(std::log(start), p);
+        EXPECT_TRUE(result.converged) << result.how_it_stopped();
+        EXPECT_LT(column.error(result.q), 1e-2);
+        EXPECT_LT(column.solves, n > 1 ? 120u : 40u) << column.failed;
+        failed += column.failed;
+      }
+  EXPECT_GT(failed, 0u);
+}
+
+// Stiff springs near the end hardly show. After 40 solves from 1e3 times the
+// stiffness SciPy's L-BFGS-B is at 0.014 (n = 1000); from 1e-3 at 0.49, or at
+// 3.4e-8 if the objective is scaled by 1000.
+TEST(FarStart, ManyUnknowns)
+{
+  for (const unsigned int n : {1000, 10000})
+    for (const double start : {1e-3, 1e3})
+      {
+        Column column(uniform_space(n), 0.3);
+        column.ridge = start > 1 ? 0 : 1e-8;
+        OptimizerParameters p;
+        p.maximum_iterations = 39;
+        const auto result    = column.minimum(std::log(start), p);
+        EXPECT_EQ(column.solves, result.iterations + 1);
+        EXPECT_LT(result.value, start > 1 ? 0.014 : 1e-4);
+      }
+}
+
+TEST(Optimizer, SaysThatItWasStillFalling)
+{
+  Column              column(uniform_space(1), 0);
+  OptimizerParameters p;
+  p.maximum_iterations = 3;
+  auto result          = column.minimum(std::log(1e3), p);
+  EXPECT_EQ(result.stop_reason, "iteration limit");
+  EXPECT_FALSE(result.converged);
+  EXPECT_TRUE(result.still_falling());
+  EXPECT_GT(result.relative_gradient_norm(), 1);
+  EXPECT_GT(result.recent_fall, 0);
+  EXPECT_NE(result.how_it_stopped().find("iteration limit; still falling; the "
+                                         "gradient is "),
+            std::string::npos)
+    << result.how_it_stopped();
+  // No step at all: the gradient says that this is no minimum.
+  p.maximum_iterations = 50;
+  p.step_tolerance     = 1e3;
+  result               = column.minimum(std::log(10.), p);
+  EXPECT_EQ(result.stop_reason, "step tolerance reached");
+  EXPECT_FALSE(result.converged);
+  EXPECT_NE(result.how_it_stopped().find("of the first"), std::string::npos);
+  // At the end of a valley it is not falling any more.
+  p                    = {};
+  p.gradient_tolerance = 0;
+  p.stagnation         = 1e-3;
+  column.ridge         = 1e-3;
+  for (double &t : column.t)
+    t += 0.5; // the ridge pulls elsewhere
+  result = column.minimum(0.1, p);
+  EXPECT_FALSE(result.still_falling()) << result.how_it_stopped();
+}
+
 TEST(Optimizer, StopsOnTheBudgetOfSolves)
 {
   Quartic             f(10);
@@ -560,4 +871,25 @@ TEST(Adam, ClipsAndDecays)
   EXPECT_DOUBLE_EQ(adam.step(q, {0.3, -0.4}, 2), 0.5);
   EXPECT_NEAR(q[0], 0.714282039668, 1e-9);
   EXPECT_NEAR(q[1], 1.873366297705, 1e-9);
+}
+
+// With other moments and an epsilon of the size of the gradient, by hand: the
+// first step is g / (|g| + epsilon), whatever the betas; the second is not.
+TEST(Adam, TakesItsMomentsFromTheParameters)
+{
+  AdamParameters p;
+  p.learning_rate = 0.1;
+  p.beta1         = 0.5;
+  p.beta2         = 0.75;
+  p.epsilon       = 1;
+  Adam                adam(p, {0});
+  std::vector<double> q = {0};
+  adam.step(q, {3}, 1);
+  EXPECT_NEAR(q[0], -0.1 * 3 / (3 + 1.), 1e-12);
+  adam.step(q, {-1}, 2);
+  // m = (0.25 * 3 - 0.5) / 0.75, v = (0.1875 * 9 + 0.25) / 0.4375
+  EXPECT_NEAR(q[0],
+              -0.075 - 0.1 * (0.25 / 0.75) /
+                         (std::sqrt((0.1875 * 9 + 0.25) / 0.4375) + 1),
+              1e-12);
 }

@@ -405,7 +405,7 @@ namespace Palpate
     history << "\n" << std::setprecision(16);
     log << std::endl
         << "  it        total     gradient         step  mean error    solves "
-           "   elapsed  remaining"
+           "   elapsed  remaining at most"
         << std::endl;
 
     double     last_value = 0;
@@ -435,7 +435,7 @@ namespace Palpate
           << std::setw(10) << function.solves() << std::fixed
           << std::setprecision(1) << std::setw(11) << seconds << "s";
       if (it.iteration > 0)
-        row << std::setw(10)
+        row << std::setw(18)
             << seconds / it.iteration *
                  (optimizer.maximum_iterations - it.iteration)
             << "s";
@@ -445,6 +445,7 @@ namespace Palpate
       log << row.str() << std::endl;
     };
 
+    const double    seconds_input = timer.wall_time();
     OptimizerResult result;
     result = minimize(function,
                       q0,
@@ -466,6 +467,7 @@ namespace Palpate
     std::vector<double> g;
     J.gradient(result.q, g);
     problem.watch_motion();
+    const double seconds_minimised = timer.wall_time();
 
     const double mean =
       geometric_mean(D,
@@ -480,16 +482,25 @@ namespace Palpate
       problem.warnings.push_back(
         "without loads only relative stiffness can be found");
     nlohmann::json summary;
-    summary["task"]          = "identify";
-    summary["objective"]     = problem.objective_json(J.parts());
-    summary["stop_reason"]   = result.stop_reason;
-    summary["iterations"]    = result.iterations;
-    summary["gradient_norm"] = result.gradient_norm;
-    summary["relative_gradient_norm"] =
-      result.first_gradient_norm > 0
-        ? result.gradient_norm / result.first_gradient_norm
-        : 0.;
-    summary["share_at_bound"]     = parameterization->share_at_bound(result.q);
+    summary["task"]                   = "identify";
+    summary["objective"]              = problem.objective_json(J.parts());
+    summary["stop_reason"]            = result.stop_reason;
+    summary["iterations"]             = result.iterations;
+    summary["gradient_norm"]          = result.gradient_norm;
+    summary["relative_gradient_norm"] = result.relative_gradient_norm();
+    summary["converged"]              = result.converged;
+    summary["still_falling"]          = result.still_falling();
+    summary["recent_fall"]            = result.recent_fall;
+    summary["share_at_bound"] = parameterization->share_at_bound(result.q);
+    // What is left of the minimisation beside the solves: the optimizer's
+    // models, objectives, the checkpoint.
+    const auto  &counts = problem.states().counts;
+    const double solves = counts.seconds_assembly + counts.seconds_setup +
+                          counts.seconds_forward + counts.seconds_adjoint +
+                          counts.seconds_incremental;
+    summary["seconds"]["input"] = seconds_input;
+    summary["seconds"]["optimizer"] =
+      seconds_minimised - seconds_input - solves;
     summary["seconds"]["elapsed"] = timer.wall_time();
     for (const auto &named : parameterization->named_values(result.q))
       if (named.unit == "Pa")
@@ -499,8 +510,7 @@ namespace Palpate
                                            {"unit", named.unit}};
     problem.write_results(directory, &J, summary);
 
-    const auto &counts = problem.states().counts;
-    log << std::endl << "stopped: " << result.stop_reason << std::endl;
+    log << std::endl << "stopped: " << result.how_it_stopped() << std::endl;
     for (const auto &named : parameterization->named_values(result.q))
       log << "  " << named.name << ": " << std::setprecision(10)
           << named.value * (named.unit == "Pa" ? scale : 1.) << " "
@@ -520,12 +530,14 @@ namespace Palpate
         << "  " << counts.forward << " forward, " << counts.adjoint
         << " adjoint, " << counts.incremental << " incremental solves, "
         << counts.linear_iterations << " linear iterations" << std::endl
-        << std::setprecision(3) << "  seconds: assembly "
-        << counts.seconds_assembly << ", set-up " << counts.seconds_setup
-        << ", forward " << counts.seconds_forward << ", adjoint "
-        << counts.seconds_adjoint << ", incremental "
-        << counts.seconds_incremental << ", all " << timer.wall_time()
-        << std::endl
+        << std::setprecision(3) << "  seconds: reading and checking "
+        << seconds_input << ", assembly " << counts.seconds_assembly
+        << ", set-up " << counts.seconds_setup << ", forward "
+        << counts.seconds_forward << ", adjoint " << counts.seconds_adjoint
+        << ", incremental " << counts.seconds_incremental << ", optimizer "
+        << summary["seconds"]["optimizer"].template get<double>()
+        << ", output (with images) " << timer.wall_time() - seconds_minimised
+        << ", all " << timer.wall_time() << std::endl
         << "results in " << directory << std::endl;
     return 0;
   }

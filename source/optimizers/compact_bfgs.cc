@@ -194,23 +194,4 @@ namespace Palpate
       add_columns<double>(n, Rs, &p[0], Bv.data());
     add_columns<float>(n, y, &p[m], Bv.data());
   }
-
-  void
-  BfgsModel::updateStorage(const ROL::Vector<double> &,
-                           const ROL::Vector<double> &gradient,
-                           const ROL::Vector<double> &gradient_before,
-                           const ROL::Vector<double> &step,
-                           const double,
-                           const int)
-  {
-    const auto         &s = WeightedVector::of(step);
-    std::vector<double> y = WeightedVector::of(gradient);
-    for (std::size_t i = 0; i < y.size(); ++i)
-      y[i] -= WeightedVector::of(gradient_before)[i];
-    if (bfgs.add(s, y))
-      {
-        const auto [ss, yy, sy] = bfgs.measure(s, y);
-        bfgs.start_from(bfgs.uniform(yy / sy), {});
-      }
-  }
 } // namespace Palpate

@@ -2,8 +2,10 @@
 #include <palpate/optimizers/proximal_bfgs.h>
 #include <palpate/optimizers/trust_region.h>
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
+#include <iomanip>
+#include <sstream>
 
 namespace Palpate
 {
@@ -27,7 +29,9 @@ namespace Palpate
                       "1e-4",
                       Patterns::Double(0),
                       "Stop when the projected gradient is this much smaller "
-                      "than the first.");
+                      "than the first; and, where the objective has fallen "
+                      "more than a hundred times, than those since then (or "
+                      "the next step would be below 0.001).");
     prm.declare_entry("Step tolerance",
                       "1e-10",
                       Patterns::Double(0),
@@ -105,52 +109,117 @@ namespace Palpate
         if (it.iteration == 0)
           result.first_gradient_norm = it.gradient_norm;
         // A rejected step is an iteration too: the value stays.
-        const bool moved     = (it.iteration == 0 || it.value < last_value);
+        const bool moved     = (past.empty() || it.value < past.back().value);
         result.iterations    = it.iteration;
         result.value         = it.value;
         result.gradient_norm = it.gradient_norm;
         result.q             = *it.q;
         callback(it);
-        function.accept(result.first_gradient_norm > 0
-                          ? it.gradient_norm / result.first_gradient_norm
-                          : 0.);
-        if (moved && it.iteration > 0)
-          small_steps =
-            (last_value - it.value < parameters.stagnation * std::abs(it.value)
-               ? small_steps + 1
-               : 0);
-        last_value        = it.value;
-        std::string &stop = result.stop_reason;
-        if (!std::isfinite(it.value) || !std::isfinite(it.gradient_norm))
-          stop = "the objective is not a number";
-        else if (it.gradient_norm <=
-                 parameters.gradient_tolerance * result.first_gradient_norm)
-          stop = "gradient tolerance reached";
-        else if (moved && it.iteration > 0 &&
-                 it.step_norm <= parameters.step_tolerance)
-          stop = "step tolerance reached";
-        else if (small_steps >= 3)
-          stop = "stagnation: the objective no longer falls";
-        else if (!moved && it.step_norm <= parameters.step_tolerance)
-          stop = "step tolerance reached: no shorter step lowers the objective";
-        else if (it.iteration >= parameters.maximum_iterations)
-          stop = "iteration limit";
-        else if (parameters.maximum_solves > 0 &&
-                 solves_so_far() >= parameters.maximum_solves)
-          stop = "budget of solves used up";
-        return stop.empty();
+        function.accept(result.relative_gradient_norm());
+        result.stop_reason = reason_to_stop(it, moved);
+        past.push_back(it);
+        const std::size_t window = result.recent_iterations + 1;
+        const auto       &before =
+          past[past.size() > window ? past.size() - window : 0];
+        result.recent_fall = before.value - it.value;
+        if (before.value != 0)
+          result.recent_fall /= std::abs(before.value);
+        return result.stop_reason.empty();
       }
 
     private:
+      /// @param moved whether a step was taken
+      std::string
+      reason_to_stop(const OptimizerIteration &it, const bool moved)
+      {
+        const bool first = past.empty();
+        if (moved && !first)
+          small_steps = (past.back().value - it.value <
+                             parameters.stagnation * std::abs(it.value)
+                           ? small_steps + 1
+                           : 0);
+        if (!std::isfinite(it.value) || !std::isfinite(it.gradient_norm))
+          return "the objective is not a number";
+        if (gradient_is_small(it, moved))
+          {
+            result.converged = true;
+            return "gradient tolerance reached";
+          }
+        if (moved && !first && it.step_norm <= parameters.step_tolerance)
+          return "step tolerance reached";
+        if (small_steps >= 3)
+          return "stagnation: the objective no longer falls";
+        if (!moved && it.step_norm <= parameters.step_tolerance)
+          return "step tolerance reached: no shorter step lowers the objective";
+        result.at_limit = true;
+        if (it.iteration >= parameters.maximum_iterations)
+          return "iteration limit";
+        if (parameters.maximum_solves > 0 &&
+            solves_so_far() >= parameters.maximum_solves)
+          return "budget of solves used up";
+        result.at_limit = false;
+        return "";
+      }
+
+      /// The first gradient is a measure only of points like the start: with a
+      /// thousandth of the stiffness it is 10^6 times what it is a little
+      /// beside the minimum. So where the objective has fallen a hundred times
+      /// and more, the largest gradient since then counts; or, as there may be
+      /// none if data are exact, how far the unknowns would still go: with the
+      /// curvature along the last step, less than a thousandth.
+      bool
+      gradient_is_small(const OptimizerIteration &it, const bool moved) const
+      {
+        const double tolerance = parameters.gradient_tolerance;
+        if (it.gradient_norm > tolerance * result.first_gradient_norm)
+          return false;
+        double largest = it.gradient_norm;
+        for (const auto &before : past)
+          if (it.value <= 0 || before.value <= 100 * it.value)
+            largest = std::max(largest, before.gradient_norm);
+        if (it.gradient_norm <= tolerance * largest || !moved || past.empty())
+          return true;
+        return it.step_norm * it.gradient_norm <=
+               1e-3 * (it.gradient_norm + past.back().gradient_norm);
+      }
+
       const OptimizerParameters                             &parameters;
       SmoothFunction                                        &function;
       const std::function<void(const OptimizerIteration &)> &callback;
       const std::function<unsigned long()>                  &solves_so_far;
       OptimizerResult                                       &result;
-      double       last_value  = std::numeric_limits<double>::max();
-      unsigned int small_steps = 0;
+      std::vector<OptimizerIteration> past; ///< their q are no longer there
+      unsigned int                    small_steps = 0;
     };
   } // namespace
+
+  double
+  OptimizerResult::relative_gradient_norm() const
+  {
+    return first_gradient_norm > 0 ? gradient_norm / first_gradient_norm : 0.;
+  }
+
+  bool
+  OptimizerResult::still_falling() const
+  {
+    return at_limit && recent_fall > 0 &&
+           (recent_fall > 1e-2 || relative_gradient_norm() > 0.1);
+  }
+
+  std::string
+  OptimizerResult::how_it_stopped() const
+  {
+    std::ostringstream text;
+    text << stop_reason;
+    if (converged || iterations == 0)
+      return text.str();
+    text << std::setprecision(2) << (still_falling() ? "; still falling" : "")
+         << "; the gradient is " << relative_gradient_norm()
+         << " of the first, the objective fell by " << 100 * recent_fall
+         << " % in the last " << std::min(iterations, recent_iterations)
+         << " iterations";
+    return text.str();
+  }
 
   OptimizerResult
   minimize(SmoothFunction                                        &function,
@@ -175,8 +244,7 @@ namespace Palpate
     const auto go_on = [&](const OptimizerIteration &it) {
       return status.go_on(it);
     };
-    const bool bfgs = parameters.method == "lbfgs";
-    if (bfgs && function.has_cheap_part())
+    if (parameters.method == "lbfgs")
       proximal_bfgs(function,
                     start,
                     lower,
@@ -186,17 +254,8 @@ namespace Palpate
                     parameters.model_iterations,
                     go_on);
     else
-      trust_region(function,
-                   start,
-                   lower,
-                   upper,
-                   space,
-                   bfgs
-                     ? ROL::makePtr<BfgsModel>(space, parameters.stored_pairs)
-                     : ROL::nullPtr,
-                   bfgs ? 20 : 50,
-                   -1,
-                   go_on);
+      trust_region(
+        function, start, lower, upper, space, ROL::nullPtr, 50, -1, go_on);
     if (result.stop_reason.empty())
       result.stop_reason = "the optimizer stopped by itself";
     return result;

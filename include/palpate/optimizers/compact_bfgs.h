@@ -114,34 +114,6 @@ namespace Palpate
       AssertThrow(false, dealii::ExcNotImplemented());
     }
   };
-
-  /// Pairs (s, y) of the last steps over theta W, theta = |y|^2/(y . s).
-  class BfgsModel : public HessianModel
-  {
-  public:
-    /// @param storage pairs to keep
-    BfgsModel(const std::shared_ptr<const VectorSpace> &space,
-              const unsigned int                        storage)
-      : bfgs(space, storage)
-    {}
-
-    void
-    updateStorage(const ROL::Vector<double> &x,
-                  const ROL::Vector<double> &gradient,
-                  const ROL::Vector<double> &gradient_before,
-                  const ROL::Vector<double> &step,
-                  const double               length,
-                  const int                  iteration) override;
-
-    void
-    applyB(ROL::Vector<double> &Bv, const ROL::Vector<double> &v) const override
-    {
-      bfgs.vmult(WeightedVector::of(v), WeightedVector::of(Bv));
-    }
-
-  private:
-    CompactBfgs bfgs;
-  };
 } // namespace Palpate
 
 #endif

@@ -93,13 +93,30 @@ namespace Palpate
     std::string         stop_reason;
     unsigned int        iterations = 0;
     double              value = 0, gradient_norm = 0, first_gradient_norm = 0;
+    bool                converged = false; ///< the gradient is small enough
+    bool                at_limit  = false; ///< of iterations or solves
+
+    /// Share of the objective that it lost in as many last iterations.
+    static constexpr unsigned int recent_iterations = 10;
+    double                        recent_fall       = 0;
+
+    /// Of the last gradient and the first; 0 if that is.
+    double
+    relative_gradient_norm() const;
+    /// Whether it was stopped on its way: by a limit, and the objective still
+    /// lost more than 1 % recently, or some while the gradient is more
+    /// than a tenth of the first.
+    bool
+    still_falling() const;
+    /// The reason; unless converged, with these numbers.
+    std::string
+    how_it_stopped() const;
   };
 
   /**
-   * Minimise within bounds. lbfgs: with a cheap part proximal_bfgs
-   * (proximal_bfgs.h), else a trust region (Lin-More, ROL) with a
-   * limited-memory BFGS model; newton cg: the same trust region with the
-   * function's own Hessian products.
+   * Minimise within bounds. lbfgs: proximal_bfgs (proximal_bfgs.h); newton
+   * cg: a trust region (Lin-More, ROL) with the function's own Hessian
+   * products.
    * @param weights of the inner product: q . r = sum w_i q_i r_i; gradients are
    * Riesz representatives with it, so that iterations do not grow with the
    * mesh.

@@ -14,8 +14,12 @@ namespace Palpate
    *
    * by trust_region(), until its projected gradient is 0.3 of the first. B are
    * the last BFGS pairs of f over CompactBfgs::by_unknown(theta), theta =
-   * |y|/|s| of the last one; c is there as it is, however bent, so that the
-   * number of steps is that of f. sigma is 0 until a step disappoints.
+   * |y|/|s| of the last one; c (if there is any) is there as it is, however
+   * bent, so that the number of steps is that of f. sigma is 0 until a step
+   * disappoints. Where f bends down along a step, the pair is damped (Powell
+   * 1978) so that B there falls to a fifth: steps grow. No unknown moves
+   * further than a reach, which is 2 at first, doubles where it held back a
+   * good step, and is cut where a trial value is far off or there is none.
    * @param stored_pairs of B
    * @param model_iterations of trust_region(), at most; if they are rejected,
    * 50
