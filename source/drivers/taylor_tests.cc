@@ -114,115 +114,32 @@ namespace Palpate
       return std::sqrt(Utilities::MPI::sum(sum, comm));
     }
 
-    /// |a - b - t c|
-    double
+    /// a - b - t c
+    std::vector<double>
     remainder(const std::vector<double> &a,
               const std::vector<double> &b,
               const double               t,
-              const std::vector<double> &c,
-              const MPI_Comm            &comm)
+              const std::vector<double> &c)
     {
       std::vector<double> r(a.size());
       for (std::size_t i = 0; i < a.size(); ++i)
         r[i] = a[i] - b[i] - t * c[i];
-      return norm(r, comm);
+      return r;
     }
 
-    /// A state, fields and directions to test around.
-    template <int dim>
-    struct Sample
+    /// This rank's entries.
+    std::vector<double>
+    owned(const Vector &v)
     {
-      Sample(const Context<dim>             &c,
-             const std::vector<std::string> &names,
-             const unsigned int              seed)
-        : D(c.discretization)
-        , base(c)
-      {
-        double volume = 0, length = 0;
-        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          {
-            const unsigned int *n = &D.cell_nodes[k * D.nodes_per_cell];
-            volume += D.volume[k];
-            length += D.node_position(n[0]).distance(D.node_position(n[1]));
-          }
-        const double mean_length = D.sum(length) / D.n_global_cells(),
-                     edge        = D.is_network()
-                                     ? mean_length
-                                     : std::pow(D.sum(volume) / D.n_global_cells() *
-                                           (dim == 3 ? 6 : 2),
-                                         1. / dim);
-        // No cell is turned inside out: edge nodes are twice as close.
-        const double size = 0.1 * edge / (D.degree * D.degree);
-        u                 = random_vector(D, seed, size);
-        v                 = random_vector(D, seed + 6, 5 * size);
-        du                = random_vector(D, seed + 1, size);
-        lambda            = random_vector(D, seed + 2, 1);
-        // One value for the body: terms with more need their field in c.
-        for (const auto &name : names)
-          if (!c.fields.has(name))
-            {
-              Field &f = fields[name];
-              f        = usual_place(name) == Place::body
-                           ? body_field(1000.)
-                           : Field(usual_place(name) == Place::vertices ? D.n_nodes()
-                                                                 : D.n_cells(),
-                            name == "poisson_ratio" ? 0.25 : 1000.);
-              f.place  = usual_place(name);
-            }
-        for (const auto &[name, field] : c.fields)
-          fields[name] = field;
-        for (const auto &[name, field] : fields)
-          {
-            const unsigned int n = field.n_components;
-            Field             &f = fields[name];
-            Field             &d = dfields[name];
-            d                    = f;
-            for (unsigned int i = 0; i < f.values.size(); ++i)
-              {
-                const unsigned long index =
-                  f.place == Place::cells
-                    ? static_cast<unsigned long>(D.cell_id[i / n]) * n + i % n
-                  : f.place == Place::vertices ? D.node_vertices[i][0]
-                                               : i;
-                // One has a range, all others are positive.
-                if (name == "poisson_ratio")
-                  {
-                    const double room = 0.3 * std::min(0.5 - f[i], 1 + f[i]);
-                    f[i] += room * random_number(seed + 3, index);
-                    d[i] = room * random_number(seed + 5, index);
-                    continue;
-                  }
-                f[i] *= std::exp(0.5 * random_number(seed + 3, index));
-                d[i] = f[i] * 0.5 * random_number(seed + 5, index);
-              }
-          }
-      }
+      return std::vector<double>(v.begin(), v.end());
+    }
 
-      /// Context at (u + t du, v + (rate t + r) du, fields + s dfields).
-      Context<dim>
-      at(const double t, const double s, const double r = 0)
-      {
-        const double rate = 20; // [1/s]
-        moved.u           = D.make_vector();
-        moved.v           = D.make_vector();
-        combine(moved.u, u, t, du);
-        combine(moved.v, v, rate * t + r, du);
-        moved_fields = fields;
-        for (const auto &[name, d] : dfields)
-          for (std::size_t i = 0; i < d.values.size(); ++i)
-            moved_fields[name][i] += s * d[i];
-        return {D, moved, moved_fields, base.snapshot, base.constrained, rate};
-      }
-
-      const Discretization<dim> &D;
-      const Context<dim>        &base;
-      Vector                     u, v, du, lambda;
-      Fields                     fields, dfields;
-
-    private:
-      State  moved;
-      Fields moved_fields;
-    };
+    /// Over all ranks.
+    Norm
+    norm_on(const MPI_Comm &comm)
+    {
+      return [comm](const std::vector<double> &v) { return norm(v, comm); };
+    }
   } // namespace
 
   template <int dim>
@@ -230,10 +147,11 @@ namespace Palpate
   verify_force(const std::string  &name,
                const Force<dim>   &force,
                const Context<dim> &c,
-               const unsigned int  seed)
+               const unsigned int  seed,
+               const TestPoint    &point)
   {
     const auto               &D = c.discretization;
-    Sample<dim>               x(c, force.field_names(), seed);
+    TaylorSample<dim>         x(c, force.field_names(), seed, point);
     std::vector<Verification> result;
     const auto add = [&](const std::string &what, const TaylorResult &r) {
       result.push_back({name, what, r});
@@ -255,9 +173,7 @@ namespace Palpate
     if (by_velocity || force.has_potential())
       add(by_velocity ? "dissipation by velocity" : "energy by state",
           taylor_test(
-            [&](const double t) {
-              return std::abs(potential(t) - e0 - t * slope);
-            },
+            [&](const double t) { return potential(t) - e0 - t * slope; },
             std::abs(e0),
             std::abs(slope)));
 
@@ -269,8 +185,9 @@ namespace Palpate
             Vector r = residual(t, 0);
             r -= h0;
             r.add(-t, Kdu);
-            return norm(r);
+            return owned(r);
           },
+          norm_on(D.comm),
           norm(h0),
           norm(Kdu)));
 
@@ -301,8 +218,9 @@ namespace Palpate
                 force.residual(x.at(0, 0, t), h);
                 h -= h0;
                 h.add(-t, Cdu);
-                return norm(h);
+                return owned(h);
               },
+              norm_on(D.comm),
               norm(h0),
               norm(Cdu)));
         force.velocity_vjp(x.at(0, 0), x.lambda, g);
@@ -347,8 +265,9 @@ namespace Palpate
                 Vector r = residual(0, t);
                 r -= h0;
                 r.add(-t, hq);
-                return norm(r);
+                return owned(r);
               },
+              norm_on(D.comm),
               norm(h0),
               norm(hq)));
         {
@@ -385,9 +304,8 @@ namespace Palpate
     const auto g0 = gradient(0);
     add("second derivatives",
         taylor_test(
-          [&](const double t) {
-            return remainder(gradient(t), g0, t, second, D.comm);
-          },
+          [&](const double t) { return remainder(gradient(t), g0, t, second); },
+          norm_on(D.comm),
           norm(g0, D.comm),
           norm(second, D.comm)));
     return result;
@@ -398,10 +316,11 @@ namespace Palpate
   verify_objective(const std::string    &name,
                    const Objective<dim> &objective,
                    const Context<dim>   &c,
-                   const unsigned int    seed)
+                   const unsigned int    seed,
+                   const TestPoint      &point)
   {
     const auto               &D = c.discretization;
-    Sample<dim>               x(c, objective.field_names(), seed);
+    TaylorSample<dim>         x(c, objective.field_names(), seed, point);
     std::vector<Verification> result;
 
     const auto gradient = [&](const double t) {
@@ -426,8 +345,7 @@ namespace Palpate
                       "value",
                       taylor_test(
                         [&](const double t) {
-                          return std::abs(objective.value(x.at(t, t)) - j0 -
-                                          t * slope);
+                          return objective.value(x.at(t, t)) - j0 - t * slope;
                         },
                         std::abs(j0),
                         std::abs(slope))});
@@ -438,14 +356,14 @@ namespace Palpate
     std::vector<double> second = flat(D, g_fields);
     second.insert(second.end(), g_state.begin(), g_state.end());
     const auto g0 = gradient(0);
-    result.push_back({name,
-                      "gradient",
-                      taylor_test(
-                        [&](const double t) {
-                          return remainder(gradient(t), g0, t, second, D.comm);
-                        },
-                        norm(g0, D.comm),
-                        norm(second, D.comm))});
+    result.push_back(
+      {name,
+       "gradient",
+       taylor_test(
+         [&](const double t) { return remainder(gradient(t), g0, t, second); },
+         norm_on(D.comm),
+         norm(g0, D.comm),
+         norm(second, D.comm))});
     if (objective.depends_on_state())
       return result;
     // What a term may write in place of the general positive Hessian; where it
@@ -517,14 +435,14 @@ namespace Palpate
       }
     const auto                f0 = values(q), df = flat(D, as_dual);
     std::vector<Verification> result;
-    result.push_back({name,
-                      "fields",
-                      taylor_test(
-                        [&](const double t) {
-                          return remainder(values(moved(t)), f0, t, df, D.comm);
-                        },
-                        norm(f0, D.comm),
-                        norm(df, D.comm))});
+    result.push_back(
+      {name,
+       "fields",
+       taylor_test(
+         [&](const double t) { return remainder(values(moved(t)), f0, t, df); },
+         norm_on(D.comm),
+         norm(f0, D.comm),
+         norm(df, D.comm))});
     Q g;
     p.vjp(q, weights, g);
     double a = 0;
@@ -567,8 +485,9 @@ namespace Palpate
                         [&](const double t) {
                           Q gt;
                           p.vjp(moved(t), weights, gt);
-                          return remainder(gt, g, t, second, D.comm);
+                          return remainder(gt, g, t, second);
                         },
+                        norm_on(D.comm),
                         norm(g, D.comm),
                         norm(second, D.comm))});
     return result;
@@ -608,14 +527,13 @@ namespace Palpate
     J.gradient(q, g);
     const double              slope = product(g, v);
     std::vector<Verification> result;
-    result.push_back({"reduced functional",
-                      "value",
-                      taylor_test(
-                        [&](const double t) {
-                          return std::abs(J.value(moved(t)) - j0 - t * slope);
-                        },
-                        std::abs(j0),
-                        std::abs(slope))});
+    result.push_back(
+      {"reduced functional",
+       "value",
+       taylor_test(
+         [&](const double t) { return J.value(moved(t)) - j0 - t * slope; },
+         std::abs(j0),
+         std::abs(slope))});
     if (J.has_direct_terms())
       {
         J.value(q);
@@ -637,8 +555,8 @@ namespace Palpate
                           "terms without solves",
                           taylor_test(
                             [&](const double t) {
-                              return std::abs(J.direct_value(moved(t), slopes) -
-                                              c0 - t * along);
+                              return J.direct_value(moved(t), slopes) - c0 -
+                                     t * along;
                             },
                             std::abs(c0),
                             std::abs(along))});
@@ -660,8 +578,9 @@ namespace Palpate
                         [&](const double t) {
                           Q gt;
                           J.gradient(moved(t), gt);
-                          return remainder(gt, g, t, Hv, comm);
+                          return remainder(gt, g, t, Hv);
                         },
+                        norm_on(comm),
                         norm(g, comm),
                         norm(Hv, comm))});
     const double difference = std::abs(product(w, Hv) - product(v, Hw));
@@ -689,11 +608,13 @@ namespace Palpate
   template std::vector<Verification> verify_force(const std::string &,          \
                                                   const Force<dim> &,           \
                                                   const Context<dim> &,         \
-                                                  const unsigned int);          \
+                                                  const unsigned int,           \
+                                                  const TestPoint &);           \
   template std::vector<Verification> verify_objective(const std::string &,      \
                                                       const Objective<dim> &,   \
                                                       const Context<dim> &,     \
-                                                      const unsigned int);      \
+                                                      const unsigned int,       \
+                                                      const TestPoint &);       \
   template std::vector<Verification> verify_parameterization(                   \
     const std::string &,                                                        \
     const Parameterization<dim> &,                                              \

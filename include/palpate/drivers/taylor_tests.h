@@ -2,6 +2,7 @@
 #define palpate_drivers_taylor_tests_h
 
 #include <palpate/core/taylor.h>
+#include <palpate/drivers/taylor_sample.h>
 #include <palpate/forces/force.h>
 #include <palpate/inverse/reduced_functional.h>
 
@@ -47,16 +48,18 @@ namespace Palpate
       const Fields              &d);
 
   /**
-   * All derivatives of a force at a random state of about 10 % strain and
-   * random fields: energy -> residual -> tangent (assembled and matrix-free),
-   * field derivative and its transpose, second derivatives. Collective.
+   * All derivatives of a force at a random state (by default of about 10 %
+   * strain) and random fields: energy -> residual -> tangent (assembled and
+   * matrix-free), field derivative and its transpose, second derivatives.
+   * Collective.
    */
   template <int dim>
   std::vector<Verification>
   verify_force(const std::string  &name,
                const Force<dim>   &force,
                const Context<dim> &context,
-               const unsigned int  seed);
+               const unsigned int  seed,
+               const TestPoint    &point = {});
 
   /// value -> gradients -> Hessian products, by state and by fields.
   template <int dim>
@@ -64,7 +67,8 @@ namespace Palpate
   verify_objective(const std::string    &name,
                    const Objective<dim> &objective,
                    const Context<dim>   &context,
-                   const unsigned int    seed);
+                   const unsigned int    seed,
+                   const TestPoint      &point = {});
 
   /// fields -> jvp, vjp against jvp, second_vjp. @p parameterization is bound.
   template <int dim>
