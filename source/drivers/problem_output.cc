@@ -120,6 +120,7 @@ namespace Palpate
         const Fields     &all  = states().context(0).fields;
         if (!all.has(name))
           return result;
+        result.exist     = true;
         result.stiffness = all[name];
         result.gradient  = Field(D.n_cells(), 0., dim);
         if (J && J->field_gradient().has(name))
@@ -143,6 +144,7 @@ namespace Palpate
       }
     if (!all.has("spring_stiffness"))
       return result;
+    result.exist     = true;
     result.stiffness = all["spring_stiffness"];
     result.gradient  = Field(D.n_cells(), 0., dim);
     if (!J)
@@ -561,7 +563,7 @@ namespace Palpate
     // common factor of the cell's springs.
     Field gradient(D.n_cells());
     for (unsigned int k = 0; J && k < D.n_owned_cells(); ++k)
-      if (springs.stiffness.values.empty())
+      if (!springs.exist)
         gradient[k] = J->field_gradient().has("stiffness")
                         ? alpha[k] * J->field_gradient()["stiffness"][k]
                         : 0.;
@@ -633,7 +635,7 @@ namespace Palpate
     arrays["observable"].is_integer = true;
     if (J)
       arrays["gradient"] = of_cells(gradient, {M});
-    if (!springs.stiffness.values.empty())
+    if (springs.exist)
       {
         arrays["spring_stiffness"] = of_cells(springs.stiffness, {M, dim});
         if (J)
@@ -739,7 +741,7 @@ namespace Palpate
                              "parameters.prm"})
       written.add(directory + "/" + name);
     write_pvd(directory, "solution", files, comm);
-    if (!springs.stiffness.values.empty())
+    if (springs.exist)
       {
         for (std::size_t s = 0; s < S; ++s)
           {

@@ -318,10 +318,12 @@ namespace Palpate
     /// Errors of the registered and the simulated motion at the landmarks.
     nlohmann::json
     landmark_errors() const;
-    /// Axial springs of all local cells, dim per cell; empty if the model has
-    /// none.
+    /// Axial springs of all local cells, dim per cell.
     struct Springs
     {
+      /// Whether the model has any: the same on all ranks, those without cells
+      /// included.
+      bool  exist = false;
       Field stiffness; ///< k [N/m]
       Field gradient;  ///< dJ/dlog k of owned cells
     };
