@@ -469,18 +469,17 @@ namespace Palpate
     problem.watch_motion();
     const double seconds_minimised = timer.wall_time();
 
+    problem.find_free_directions(J);
     const double mean =
       geometric_mean(D,
                      J.fields().has("stiffness") ? J.fields()["stiffness"]
                                                  : problem.stiffness);
-    if (!problem.scale_identified && pinned)
-      problem.reference_stiffness = mean;
     const double scale =
-      problem.scale_identified ? 1. : problem.reference_stiffness / mean;
+      problem.to_reference ? problem.reference_stiffness / mean : 1.;
+    if (problem.reference_stated && !problem.to_reference)
+      log << "note: Reference stiffness has no effect: the scale is not free"
+          << std::endl;
 
-    if (!problem.scale_identified)
-      problem.warnings.push_back(
-        "without loads only relative stiffness can be found");
     nlohmann::json summary;
     summary["task"]                   = "identify";
     summary["objective"]              = problem.objective_json(J.parts());
@@ -516,8 +515,8 @@ namespace Palpate
           << named.value * (named.unit == "Pa" ? scale : 1.) << " "
           << (named.unit == "Pa" ? problem.stiffness_unit() : named.unit)
           << std::endl;
-    if (!problem.scale_identified)
-      log << "  no load: " << problem.stiffness_key()
+    if (problem.to_reference)
+      log << "  " << problem.stiffness_key()
           << " is alpha_relative times the reference stiffness "
           << problem.reference_stiffness << " " << problem.stiffness_unit()
           << ", not a measurement" << std::endl;

@@ -7,6 +7,7 @@
 #include <palpate/mesh/read_case.h>
 #include <palpate/mesh/readers.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace Palpate
@@ -184,6 +185,15 @@ namespace Palpate
           if (constrained[i])
             load.local_element(i) = 0;
         scale_identified = load.l2_norm() > 0;
+        for (const auto &force : equilibrium->forces)
+          {
+            const auto names = force->field_names();
+            scale_open =
+              scale_open ||
+              (!scale_identified && force->tangent_depends_on().state &&
+               std::find(names.begin(), names.end(), "stiffness") ==
+                 names.end());
+          }
       }
     if (!scale_identified && stiffness_from_parameterization)
       {
@@ -351,7 +361,11 @@ namespace Palpate
     log << std::endl
         << "  linear solver: " << equilibrium->solver_description()
         << std::endl;
-    if (!scale_identified)
+    if (scale_open && parameterization)
+      log << "  no load at rest: whether the stiffness has a scale depends on "
+             "forces that come with the motion, and is found at the end"
+          << std::endl;
+    else if (!scale_identified)
       log << "  no load: only relative stiffness can be found; absolute values "
              "are relative to the reference stiffness "
           << reference_stiffness << " Pa" << std::endl;

@@ -557,8 +557,10 @@ namespace Palpate
       J && J->fields().has("stiffness") ? J->fields()["stiffness"] : stiffness;
     const std::vector<Vector> adjoints =
       J && !trajectory ? J->adjoints() : std::vector<Vector>();
-    Springs      springs = springs_of(J);
-    const double scale   = scale_identified ? 1. : stiffness_scale(alpha);
+    Springs springs = springs_of(J);
+    if (J)
+      find_free_directions(*J);
+    const double scale = to_reference ? stiffness_scale(alpha) : 1.;
     // dJ/dlog alpha; where springs have a stiffness of their own, that of a
     // common factor of the cell's springs.
     Field gradient(D.n_cells());
@@ -824,12 +826,14 @@ namespace Palpate
     else
       summary["residual_norm"] = norms;
     summary["scale_identified"] = scale_identified;
-    if (!scale_identified)
+    if (J)
+      summary["free_directions"] = free_directions;
+    if (to_reference)
       summary["reference_stiffness"] = {
         {"value_Pa", reference_stiffness},
         {"meaning",
-         "without loads only relative stiffness can be found; " +
-           stiffness_key() + " is alpha_relative times this " +
+         "only relative stiffness can be found; " + stiffness_key() +
+           " is alpha_relative times this " +
            (reference_stated ? "stated" : "assumed (initial)") +
            " value, not a measurement"}};
     if (!strain_statistics.is_null())

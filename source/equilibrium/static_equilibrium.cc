@@ -895,6 +895,16 @@ namespace Palpate
 
   template <int dim>
   void
+  StaticEquilibrium<dim>::add_balance(const unsigned int s, Vector &h) const
+  {
+    together(discretization.comm, [&]() {
+      for (const auto &force : forces)
+        force->residual(context(s), h);
+    });
+  }
+
+  template <int dim>
+  void
   StaticEquilibrium<dim>::field_jvp(const unsigned int s,
                                     const Fields      &direction,
                                     Vector            &dh) const

@@ -109,6 +109,7 @@ namespace Palpate
     Timer timer;
     kept.clear();
     last.reset();
+    samples.clear();
     body.fields        = fields;
     const auto initial = body.initial_state(parameters.step);
     try
@@ -134,6 +135,8 @@ namespace Palpate
         if (watches && (step == plan.n_steps ||
                         step % std::max(1u, plan.n_steps / 50) == 0))
           energies.add(body.energy(*past[0]).list());
+        if (step % std::max(1u, plan.n_steps / 8) == 0)
+          samples.push_back(past[0]);
         if (step == plan.n_steps)
           break;
         if (step > 0 && keeps_states && plan.keeps(step))
@@ -145,6 +148,7 @@ namespace Palpate
         catch (const SolverError &e)
           {
             kept.clear();
+            samples.clear();
             throw SolverError("step " + std::to_string(step + 1) + ": " +
                               e.what());
           }
@@ -234,6 +238,54 @@ namespace Palpate
   }
 
   template <int dim>
+  unsigned int
+  Trajectory<dim>::n_balances()
+  {
+    if (samples.empty())
+      {
+        const SolveCounts before = this->counts;
+        solve(Fields(body.fields));
+        this->counts = before;
+      }
+    return samples.size();
+  }
+
+  template <int dim>
+  void
+  Trajectory<dim>::add_balance_jvp(const unsigned int i,
+                                   const Fields      &direction,
+                                   Vector            &dh) const
+  {
+    const State       &state   = *samples[i];
+    const auto        &D       = body.discretization;
+    const Context<dim> context = body.context(state);
+    body.for_each_force([&](const Force<dim> &force) {
+      if (&force != &body.inertia)
+        force.field_jvp(context, direction, dh);
+    });
+    const std::string &mass_name = body.inertia.mass.field_name;
+    const char *const  rate_name = "damping_rate";
+    if (!direction.has(mass_name) && !direction.has(rate_name))
+      return;
+    // M (a + c v) = f, c the damping rate.
+    const Mass<dim> mass(D, true);
+    const Vector    m = mass.diagonal(body.mass_field());
+    if (direction.has(mass_name))
+      {
+        Vector a = D.make_vector();
+        body.force(state, a);
+        for (unsigned int j = 0; j < a.locally_owned_size(); ++j)
+          a.local_element(j) /= m.local_element(j);
+        a.update_ghost_values();
+        mass.vmult_add(direction[mass_name], a, dh);
+      }
+    if (direction.has(rate_name))
+      for (unsigned int j = 0; j < dh.locally_owned_size(); ++j)
+        dh.local_element(j) += direction[rate_name][0] * m.local_element(j) *
+                               state.v.local_element(j);
+  }
+
+  template <int dim>
   void
   Trajectory<dim>::count_solves()
   {
@@ -258,6 +310,7 @@ namespace Palpate
     body.fields = fields;
     kept.clear();
     last.reset();
+    samples.clear();
     started = true;
     set_states(states);
   }

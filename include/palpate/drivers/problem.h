@@ -6,6 +6,7 @@
 #include <palpate/geometry/point_location.h>
 #include <palpate/geometry/springs.h>
 #include <palpate/image/image.h>
+#include <palpate/inverse/free_directions.h>
 #include <palpate/inverse/reduced_functional.h>
 #include <palpate/mesh/quality.h>
 #include <palpate/output/vtu.h>
@@ -155,6 +156,14 @@ namespace Palpate
     void
     prescribe(const double time, Vector &u) const;
 
+    /**
+     * Ask the balance of forces at the states of J's point which changes of its
+     * unknowns change nothing: sets scale_identified and what follows, with a
+     * warning for each. Once: later calls do nothing. Collective.
+     */
+    void
+    find_free_directions(const ReducedFunctional<dim> &J);
+
     /// Lines for --dry-run and the log.
     void
     print_plan(const std::string &task) const;
@@ -240,12 +249,20 @@ namespace Palpate
     /// Where the stiffness comes from one; not bound yet.
     std::unique_ptr<Parameterization<dim>> parameterization;
     /// 1 for local cells with a free node: only their stiffness can be seen.
-    Field                    observable;
-    bool                     scale_identified    = true;
+    Field observable;
+    /// At first: there is a load at rest. After find_free_directions(): no
+    /// factor of any stiffness is free.
+    bool scale_identified = true;
+    /// No load at rest, but forces that may come with the motion (contact).
+    bool scale_open = false;
+    /// A factor common to all stiffness is free: results are given the
+    /// reference as their mean.
+    bool                     to_reference        = false;
     double                   reference_stiffness = 0;
     bool                     reference_stated    = false;
     std::vector<std::string> warnings;
     nlohmann::json           strain_statistics;
+    nlohmann::json           free_directions; ///< null: nobody has asked
 
   private:
     /// An array (N, dim) of a file, or the last of (T, N, dim).
@@ -301,7 +318,10 @@ namespace Palpate
       const std::string name =
         stiffness_key() == "alpha_k" ? "alpha" : stiffness_key();
       const std::string unit = data.mesh.is_network() ? "_N_per_m" : "_Pa";
-      return name + unit + (scale_identified ? "" : "_of_stated_reference");
+      return name + unit +
+             (to_reference       ? "_of_stated_reference"
+              : scale_identified ? ""
+                                 : "_not_identified");
     }
     /// Number of cells the solution turns inside out: a warning or an error.
     unsigned long

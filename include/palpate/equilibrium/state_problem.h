@@ -116,6 +116,34 @@ namespace Palpate
       refuse();
     }
 
+    /**
+     * @name The balance of forces at states that were found
+     * What the states are determined by: 0 = balance(i) on free DoFs at every
+     * one of them, in all rows. At fixed states a change of the fields that
+     * leaves all balances at 0 leaves the states as they are.
+     * @{
+     */
+    /// How many there are: snapshots, or some states along a motion.
+    /// Collective.
+    virtual unsigned int
+    n_balances()
+    {
+      return n_snapshots();
+    }
+    /// h += the balance [N], as far as it was solved. Collective.
+    virtual void
+    add_balance(const unsigned int i, Vector &h) const = 0;
+    /// dh += its derivative along a direction of the fields (ghosted).
+    /// Collective.
+    virtual void
+    add_balance_jvp(const unsigned int i,
+                    const Fields      &direction,
+                    Vector            &dh) const
+    {
+      field_jvp(i, direction, dh);
+    }
+    /// @}
+
     /// Go back to a solution found earlier.
     virtual void
     restore(const Fields &fields, const std::vector<Vector> &states) = 0;

@@ -88,6 +88,8 @@ namespace Palpate
                       const bool         transposed,
                       Vector            &x) override;
     void
+    add_balance(const unsigned int s, Vector &h) const override;
+    void
     field_jvp(const unsigned int s,
               const Fields      &direction,
               Vector            &dh) const override;

@@ -50,6 +50,22 @@ namespace Palpate
     add_gradient(const std::vector<Vector> &rhs,
                  std::vector<Vector>       &lambda,
                  FieldDuals                &g) override;
+    /**
+     * Some states along the motion, at each of which M a + h(u, v) = 0 gives
+     * the acceleration a (lumped masses do: scaling all masses of a part of the
+     * body changes M a in the same way). Runs the motion if restore() left it
+     * out; that counts as no solve.
+     */
+    unsigned int
+    n_balances() override;
+    /// Nothing: a is what balances.
+    void
+    add_balance(const unsigned int, Vector &) const override
+    {}
+    void
+    add_balance_jvp(const unsigned int i,
+                    const Fields      &direction,
+                    Vector            &dh) const override;
     void
     restore(const Fields &fields, const std::vector<Vector> &states) override;
     std::vector<Vector>
@@ -114,11 +130,13 @@ namespace Palpate
     /// Histories before steps, and the last state; empty without a run.
     std::map<unsigned int, History> kept;
     std::shared_ptr<const State>    last;
-    bool                            started = false;
-    const bool                      keeps_states;
-    bool                            watches = false;
-    EnergyWatch                     energies;
-    SolveCounts                     counted; ///< of the steps, so far
+    /// A few states of the last run, for n_balances().
+    std::vector<std::shared_ptr<const State>> samples;
+    bool                                      started = false;
+    const bool                                keeps_states;
+    bool                                      watches = false;
+    EnergyWatch                               energies;
+    SolveCounts                               counted; ///< of the steps, so far
   };
 } // namespace Palpate
 
