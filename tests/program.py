@@ -184,7 +184,10 @@ def command_line():
     done = call(str(path), "--dry-run")
     check(done.returncode == 2 and "Task" in done.stderr,
           "the printed parameters are read back (they have no task)")
+    # Every example with all entries written, as in its parameters.prm: a
+    # default is never refused.
     for prm in sorted((ROOT / "parameter_files").glob("*.prm")):
+        written = write("with_defaults.prm", f"include {path}\n" + prm.read_text())
         settings = []
         if prm.name in ("real_lung.prm", "partition.prm"):
             settings = [f"Case/File={pack('own.npz')[0]}"]
@@ -195,7 +198,7 @@ def command_line():
             continue  # reads what train_phantom.prm writes
         if prm.name in ("ct_pack.prm", "ct_pack_no_motion.prm"):
             continue  # reads the user's images: test images
-        run(prm, settings, options=["--dry-run"])
+        run(written, settings, options=["--dry-run"])
         check(True, f"{prm.name} parses and passes its checks (--dry-run)")
     check(not (OUT / "run").exists(), "--dry-run writes nothing")
 
@@ -2646,7 +2649,12 @@ def lung():
            1e3 * rows[0]["held_out_mean_error_m"]))
 
 
-try:
-    globals()[TEST]()
-finally:
-    subprocess.run(["rm", "-rf", str(OUT)])
+def main(tests):
+    try:
+        tests[TEST]()
+    finally:
+        subprocess.run(["rm", "-rf", str(OUT)])
+
+
+if __name__ == "__main__":
+    main(globals())

@@ -1,136 +1,160 @@
 #include <deal.II/base/utilities.h>
 
+#include <palpate/core/declared_parameters.h>
 #include <palpate/core/errors.h>
+#include <palpate/core/parameter_file.h>
 #include <palpate/core/parameters.h>
+#include <palpate/core/text.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
-#include <fstream>
-#include <sstream>
+#include <tuple>
 
 namespace Palpate
 {
   using namespace dealii;
+  using namespace Text;
 
   namespace
   {
-    /// On one line, of bounded length; binary data as question marks.
+    /// Errors of several entries on one line.
+    class WrongEntries
+    {
+    public:
+      /// @param file empty: none to be named
+      void
+      add(const std::string &file,
+          const std::string &where,
+          const std::string &message)
+      {
+        if (message.empty())
+          return;
+        ++n;
+        if (n == 1)
+          source = file;
+        if (n <= 8)
+          text += (n == 1 ? "" : "; ") +
+                  (n > 1 && file != source ? file + ": " : "") + where + ": " +
+                  message;
+      }
+
+      /// @throw InputError if there is one.
+      void
+      refuse() const
+      {
+        if (n == 0)
+          return;
+        const std::string all =
+          text + (n > 8 ? "; and " + std::to_string(n - 8) + " more" : "");
+        throw source.empty() ? InputError(all) : InputError(source, all);
+      }
+
+    private:
+      unsigned int n = 0;
+      std::string  source, text;
+    };
+
+    /// Give an entry a value. @return What is wrong with it.
     std::string
-    one_line(const std::string &raw)
+    set_value(ParameterHandler         &handler,
+              const DeclaredParameters &declared,
+              const std::string        &path,
+              const std::string        &value)
     {
-      std::string text, word;
-      for (std::istringstream in(raw); in >> word;)
-        text += (text.empty() ? "" : " ") + word;
-      const auto is_control = [](const unsigned char c) {
-        return c < 32 || c == 127;
-      };
-      if (std::any_of(text.begin(), text.end(), is_control))
-        for (char &c : text)
-          if (is_control(c) || static_cast<unsigned char>(c) > 127)
-            c = '?';
-      if (text.size() > 500)
-        text = text.substr(0, 500) + "...";
-      return text;
-    }
-
-    /// The middle part of a deal.II exception as one line.
-    std::string
-    one_line(const ExceptionBase &e)
-    {
-      std::ostringstream out;
-      e.print_info(out);
-      return one_line(out.str());
-    }
-
-    /// Without comment, and without leading, trailing and repeated blanks.
-    std::string
-    clean(const std::string &raw)
-    {
-      std::string        line = raw.substr(0, raw.find('#'));
-      std::istringstream in(line);
-      std::string        word, result;
-      while (in >> word)
-        result += (result.empty() ? "" : " ") + word;
-      return result;
-    }
-
-    std::string
-    joined(const std::vector<std::string> &path, const std::string &name)
-    {
-      std::string result;
-      for (const auto &p : path)
-        result += p + "/";
-      return result + name;
-    }
-
-    /// As ParameterHandler: keywords in lower or upper case.
-    bool
-    begins(const std::string &line, const std::string &word)
-    {
-      std::string upper = word;
-      for (char &c : upper)
-        c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-      return line.compare(0, word.size(), word) == 0 ||
-             line.compare(0, word.size(), upper) == 0;
-    }
-
-    void
-    check_includes_below(const std::string              &file,
-                         const std::vector<std::string> &parents)
-    {
-      // A file by another name ends here too.
-      if (parents.size() > 20 ||
-          std::find(parents.begin(), parents.end(), file) != parents.end())
-        throw InputError(file,
-                         "includes itself, or more than 20 files in each "
-                         "other, expected an end of the includes");
-      std::vector<std::string> path = parents;
-      path.push_back(file);
-      std::ifstream in(file);
-      for (std::string raw; std::getline(in, raw);)
+      const auto       &entry      = declared.entries().at(path);
+      const std::string impossible = unwritable(value);
+      if (!impossible.empty())
+        return path + " " + impossible;
+      std::string wrong;
+      for (const auto &section : entry.sections)
+        handler.enter_subsection(section);
+      try
         {
-          const std::string line = clean(raw);
-          if (begins(line, "include "))
-            check_includes_below(line.substr(8), path);
+          handler.set(entry.name, value);
         }
+      catch (const ExceptionBase &)
+        {
+          wrong = path + " = " + one_line(value) + ": " +
+                  declared.expected(path, value);
+        }
+      for (std::size_t i = 0; i < entry.sections.size(); ++i)
+        handler.leave_subsection();
+      return wrong;
     }
   } // namespace
 
-  /// ParameterHandler does not notice that a file includes itself.
-  /// @throw InputError if it does.
-
   void
-  check_includes(const std::string &file)
+  Parameters::parse_file(const DeclaredParameters &declared)
   {
-    check_includes_below(file, {});
+    const auto lines = read_parameter_file(filename, [&](const std::string &p) {
+      return declared.has_section(p);
+    });
+    WrongEntries wrong;
+    for (const ParameterLine &line : lines)
+      {
+        const std::string path  = parameter_path(line.sections, line.name),
+                          outer = parameter_path(line.sections, ""),
+                          where = "line " + std::to_string(line.number);
+        if (line.opens_section)
+          {
+            // What is in a section that is unknown is not looked at.
+            if (outer.empty() ||
+                declared.has_section(outer.substr(0, outer.size() - 1)))
+              wrong.add(line.file,
+                        where,
+                        declared.wrong_section(line.sections, line.name));
+            continue;
+          }
+        if (!outer.empty() &&
+            !declared.has_section(outer.substr(0, outer.size() - 1)))
+          continue;
+        std::string message = declared.wrong_name(line.sections, line.name);
+        if (message.empty())
+          message = set_value(handler, declared, path, line.value);
+        wrong.add(line.file, where, message);
+        written[path] = {line.file, line.number, line.value};
+      }
+    wrong.refuse();
   }
 
   void
-  Parameters::scan(const std::string &file)
+  Parameters::parse_overrides(const DeclaredParameters &declared)
   {
-    std::ifstream            in(file);
-    std::string              raw;
-    std::vector<std::string> where = path; // includes begin inside a section
-    for (int number = 1; std::getline(in, raw); ++number)
+    WrongEntries wrong;
+    for (const std::string &entry : overrides)
       {
-        const std::string line = clean(raw);
-        if (begins(line, "subsection "))
-          where.push_back(line.substr(11));
-        else if ((line == "end" || line == "END") && !where.empty())
-          where.pop_back();
-        else if (begins(line, "include "))
+        const std::string where  = "--set " + one_line(entry);
+        const auto        equals = entry.find('=');
+        if (equals == std::string::npos)
           {
-            const std::vector<std::string> outer = path;
-            path                                 = where;
-            scan(line.substr(8));
-            path = outer;
+            wrong.add("", where, "expected \"Section/Sub/Name=value\"");
+            continue;
           }
-        else if (begins(line, "set "))
-          user_set[joined(
-            where, Utilities::trim(line.substr(4, line.find('=') - 4)))] =
-            number;
+        std::vector<std::string> sections =
+          Utilities::split_string_list(entry.substr(0, equals), '/');
+        const std::string value = trim(entry.substr(equals + 1));
+        if (sections.empty() || sections.back().empty() ||
+            entry[trim(entry.substr(0, equals)).size() - 1] == '/')
+          {
+            wrong.add("", where, "names no entry");
+            continue;
+          }
+        const std::string name = sections.back();
+        sections.pop_back();
+        const std::string path = parameter_path(sections, name);
+        std::string       message;
+        for (std::size_t i = 0; i < sections.size() && message.empty(); ++i)
+          message =
+            declared.wrong_section({sections.begin(), sections.begin() + i},
+                                   sections[i]);
+        if (message.empty())
+          message = declared.wrong_name(sections, name);
+        if (message.empty())
+          message = set_value(handler, declared, path, value);
+        wrong.add("", where, message);
+        written[path] = {"", 0, value};
       }
+    wrong.refuse();
   }
 
   void
@@ -139,68 +163,12 @@ namespace Palpate
   {
     filename  = file;
     overrides = given;
-    {
-      std::ifstream in(file);
-      if (!in || in.peek() == std::ifstream::traits_type::eof())
-        throw InputError(file,
-                         "cannot be read or is empty, expected a parameter "
-                         "file (.prm)");
-    }
-    check_includes(file);
-    try
-      {
-        handler.parse_input(file);
-      }
-    catch (const ExceptionBase &e)
-      {
-        throw InputError(file, one_line(e));
-      }
-    scan(file);
-
-    for (const std::string &entry : overrides)
-      {
-        const std::string text   = one_line(entry); // for messages
-        const auto        equals = entry.find('=');
-        if (equals == std::string::npos)
-          throw InputError("--set " + text,
-                           "expected \"Section/Sub/Name=value\"");
-        std::vector<std::string> parts =
-          Utilities::split_string_list(entry.substr(0, equals), '/');
-        const std::string value = Utilities::trim(entry.substr(equals + 1));
-        if (parts.empty())
-          throw InputError("--set " + text, "names no entry");
-        const std::string name = parts.back();
-        parts.pop_back();
-        std::size_t entered = 0;
-        try
-          {
-            // ParameterHandler creates sections that do not exist: look first.
-            if (!handler.subsection_path_exists(parts))
-              throw InputError("--set " + text, "no such section");
-            for (const auto &p : parts)
-              {
-                handler.enter_subsection(p);
-                ++entered;
-              }
-            try
-              {
-                handler.get(name);
-              }
-            catch (const ExceptionBase &)
-              {
-                throw InputError("--set " + text,
-                                 "no such entry, see --print-parameters");
-              }
-            handler.set(name, value);
-          }
-        catch (const ExceptionBase &e)
-          {
-            throw InputError("--set " + text, one_line(e));
-          }
-        for (; entered > 0; --entered)
-          handler.leave_subsection();
-        user_set[joined(parts, name)] = 0;
-      }
+    const DeclaredParameters declared(handler);
+    parse_file(declared);
+    parse_overrides(declared);
+    for (auto &[path, line] : written)
+      line.is_default =
+        same_meaning(line.value, declared.entries().at(path).default_value);
   }
 
   void
@@ -220,7 +188,7 @@ namespace Palpate
   std::string
   Parameters::path_of(const std::string &name) const
   {
-    return joined(path, name);
+    return parameter_path(path, name);
   }
 
   std::string
@@ -330,17 +298,24 @@ namespace Palpate
   bool
   Parameters::is_set(const std::string &name) const
   {
-    return user_set.count(path_of(name)) > 0;
+    return written.count(path_of(name)) > 0;
+  }
+
+  bool
+  Parameters::is_changed(const std::string &name) const
+  {
+    const auto it = written.find(path_of(name));
+    return it != written.end() && !it->second.is_default;
   }
 
   void
   Parameters::fail(const std::string &name, const std::string &message) const
   {
-    const auto        it   = user_set.find(path_of(name));
-    const std::string line = (it != user_set.end() && it->second > 0
-                                ? "line " + std::to_string(it->second) + ": "
-                                : "");
-    throw InputError(filename,
+    const auto        it      = written.find(path_of(name));
+    const bool        in_file = (it != written.end() && it->second.number > 0);
+    const std::string line =
+      (in_file ? "line " + std::to_string(it->second.number) + ": " : "");
+    throw InputError(in_file ? it->second.file : filename,
                      line + path_of(name) + " = " +
                        one_line(handler.get(name)) + ": " + message);
   }
@@ -348,23 +323,48 @@ namespace Palpate
   void
   Parameters::refuse_unused(const std::string &task) const
   {
-    for (const auto &[name, line] : user_set)
-      if (used.count(name) == 0)
-        throw InputError(
-          filename,
-          (line > 0 ? "line " + std::to_string(line) + ": " : "--set ") + name +
-            " is set but has no effect with the chosen task (" + task +
-            ") and model, expected only entries that are used");
+    // In the order of the files' lines; those of --set last.
+    std::vector<std::pair<Written, std::string>> unused;
+    for (const auto &[name, line] : written)
+      if (used.count(name) == 0 && !line.is_default)
+        unused.emplace_back(line, name);
+    if (unused.empty())
+      return;
+    std::stable_sort(
+      unused.begin(), unused.end(), [&](const auto &a, const auto &b) {
+        const auto rank = [&](const Written &w) {
+          return w.number == 0 ? 2 : w.file == filename ? 0 : 1;
+        };
+        return std::make_tuple(rank(a.first), a.first.file, a.first.number) <
+               std::make_tuple(rank(b.first), b.first.file, b.first.number);
+      });
+    std::vector<std::string> parts;
+    for (const auto &[line, name] : unused)
+      parts.push_back((line.number == 0
+                         ? "--set "
+                         : (line.file != filename ? line.file + ": " : "") +
+                             "line " + std::to_string(line.number) + ": ") +
+                      name);
+    const std::size_t most = 40, n = parts.size();
+    if (n > most)
+      {
+        parts.resize(most);
+        parts.push_back(std::to_string(n - most) + " more");
+      }
+    throw InputError(filename,
+                     enumerate(parts) +
+                       (n == 1 ? " is set but has no effect"
+                               : " are set but have no effect") +
+                       " with the chosen task (" + task +
+                       ") and model, expected only entries that are used, or "
+                       "their defaults");
   }
 
   void
   Parameters::mark_section_used(const std::string &section)
   {
-    for (const auto &[name, line] : user_set)
-      {
-        (void)line;
-        if (name.compare(0, section.size() + 1, section + "/") == 0)
-          used.insert(name);
-      }
+    for (const auto &[name, line] : written)
+      if (name.compare(0, section.size() + 1, section + "/") == 0)
+        used.insert(name);
   }
 } // namespace Palpate

@@ -506,7 +506,8 @@ namespace Palpate
                       "",
                       Patterns::Anything(),
                       "Ids of the constrained surfaces, separated by commas; "
-                      "0: faces without an id. A face may have several.");
+                      "0: faces in no physical surface, all those of a pack. "
+                      "A face may have several.");
     prm.declare_entry("Prescribed values",
                       "registered",
                       Patterns::Selection("zero|registered|function"),

@@ -1,7 +1,10 @@
 #include <deal.II/base/mpi.h>
 #include <deal.II/base/revision.h>
 
+#include <palpate/core/declared_parameters.h>
 #include <palpate/core/errors.h>
+#include <palpate/core/parameter_file.h>
+#include <palpate/core/text.h>
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
@@ -94,16 +97,16 @@ namespace
   find_libraries(const std::string              &file,
                  const std::vector<std::string> &overrides)
   {
-    check_includes(file);
-    Parameters probe;
-    probe.handler.declare_entry("Additional shared libraries", "");
+    std::string list;
     try
       {
-        probe.handler.parse_input(file, "", true);
+        for (const ParameterLine &line : read_parameter_file(file))
+          if (line.sections.empty() && !line.opens_section &&
+              line.name == "Additional shared libraries")
+            list = line.value;
       }
-    catch (const dealii::ExceptionBase &)
+    catch (const InputError &)
       {} // reported by the real parse
-    std::string list = probe.handler.get("Additional shared libraries");
     for (const auto &o : overrides)
       if (dealii::Utilities::trim(o.substr(0, o.find('='))) ==
             "Additional shared libraries" &&
@@ -141,7 +144,8 @@ namespace
     visible.add_options()("help", "this text")(
       "set",
       po::value<std::vector<std::string>>()->composing(),
-      "\"Section/Sub/Name=value\": override an entry (may be repeated)")(
+      "\"Section/Sub/Name=value\": override an entry (may be repeated; "
+      "the last of an entry counts)")(
       "dry-run", "read and check everything, print the plan, solve nothing")(
       "resume",
       "identify, train, simulate: go on from the checkpoint in the output "
@@ -164,6 +168,21 @@ namespace
                     .run(),
                   given);
         po::notify(given);
+      }
+    catch (const po::unknown_option &e)
+      {
+        throw InputError("command line",
+                         "unknown option " +
+                           Text::one_line(e.get_option_name()) +
+                           Text::did_you_mean(e.get_option_name(),
+                                              {"--help",
+                                               "--set",
+                                               "--dry-run",
+                                               "--resume",
+                                               "--print-parameters",
+                                               "--list",
+                                               "--version"}) +
+                           " (see --help)");
       }
     catch (const po::error &e)
       {
@@ -212,7 +231,9 @@ namespace
         if (style != "prm" && style != "json" && style != "markdown")
           throw InputError("command line",
                            "--print-parameters " + style +
-                             ", expected prm, json or markdown");
+                             ", expected prm, json or markdown" +
+                             Text::did_you_mean(style,
+                                                {"prm", "json", "markdown"}));
         if (root && style == "markdown")
           {
             std::stringstream json;
@@ -221,11 +242,11 @@ namespace
             std::cout << "| Entry | Default | Meaning |\n|---|---|---|\n";
             print_markdown(std::cout, nlohmann::json::parse(json.str()), "");
           }
+        else if (root && style == "prm")
+          write_parameters(std::cout, parameters.handler);
         else if (root)
-          parameters.handler.print_parameters(
-            std::cout,
-            style == "prm" ? dealii::ParameterHandler::PRM
-                           : dealii::ParameterHandler::JSON);
+          parameters.handler.print_parameters(std::cout,
+                                              dealii::ParameterHandler::JSON);
         return 0;
       }
     if (!given.count("file"))

@@ -2,6 +2,7 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/core/parameter_file.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/image/image.h>
@@ -332,15 +333,16 @@ namespace Palpate
       // What turns these images into a case.
       std::ostringstream text;
       text << "set Task             = pack\nset Output directory = "
-           << directory << "/pack\n\nsubsection Case\n  set File        = "
-           << path("lung.msh")
+           << written_value(directory + "/pack")
+           << "\n\nsubsection Case\n  set File        = "
+           << written_value(path("lung.msh"))
            << "\n  set Length unit = mm\nend\n\nsubsection Images\n  set CT "
               "           = "
-           << images << "\n";
+           << written_value(images) << "\n";
       if (p.n_phases > 1)
-        text << "  set Displacements = " << from_first << "\n";
+        text << "  set Displacements = " << written_value(from_first) << "\n";
       text << "end\n\nsubsection Pack\n  set Output file = "
-           << directory + "/pack/case.npz\nend\n";
+           << written_value(directory + "/pack/case.npz") << "\nend\n";
       write_file(path("pack.prm"), text.str());
 
       nlohmann::json summary;

@@ -1,5 +1,6 @@
 #include <deal.II/base/timer.h>
 
+#include <palpate/core/declared_parameters.h>
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/core/version.h>
@@ -164,7 +165,7 @@ namespace Palpate
     run_on_root(comm, [&]() {
       write_file(directory + "/summary.json", summary.dump(2) + "\n");
       std::ostringstream text;
-      parameters.handler.print_parameters(text, ParameterHandler::PRM);
+      write_parameters(text, parameters.handler);
       write_file(directory + "/parameters.prm", text.str());
     });
     log << "  " << std::setprecision(3) << 100 * clipped

@@ -64,8 +64,7 @@ namespace Palpate
     if (Network::is_surface(shape) && !network)
       parameters.fail("Shape",
                       "expected Model/Type = edge springs for a surface");
-    if (!shape.empty() && parameters.is_set("File") &&
-        !parameters.get("File").empty())
+    if (!shape.empty() && parameters.is_changed("File"))
       parameters.fail("Shape", "expected either Case/File or Case/Shape");
     const bool parts = shape.empty() && is_partitioned(parameters.get("File"));
     if (parts && network)
@@ -544,15 +543,20 @@ namespace Palpate
     std::vector<unsigned int> steps;
     for (const double t : times)
       {
-        const double step = std::round(t / time->step);
-        if (!(t > 0) || !(t <= time->end * (1 + 1e-12)) ||
-            std::abs(step * time->step - t) > 1e-6 * time->step ||
-            (!steps.empty() && step <= steps.back()))
+        const double              step = std::round(t / time->step);
+        const Parameters::Section section(parameters, "Time");
+        std::ostringstream        text;
+        if (!steps.empty() && step <= steps.back())
           {
-            const Parameters::Section section(parameters, "Time");
-            std::ostringstream        text;
+            text << t << " comes after " << steps.back() * time->step
+                 << ", expected increasing times, each once";
+            parameters.fail("Snapshot times", text.str());
+          }
+        if (!(t > 0) || !(t <= time->end * (1 + 1e-12)) ||
+            std::abs(step * time->step - t) > 1e-6 * time->step)
+          {
             text << t << " is none of the times of the run, expected "
-                 << "increasing multiples of Step = " << time->step
+                 << "multiples of Step = " << time->step
                  << " up to End = " << time->end;
             parameters.fail("Snapshot times", text.str());
           }

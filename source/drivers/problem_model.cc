@@ -460,7 +460,7 @@ namespace Palpate
         for (const char *entry : {"Initial value", "Source", "Value"})
           if ((std::string(entry) == "Initial value") ==
                 (parameterization != nullptr) &&
-              parameters.is_set(entry))
+              parameters.is_changed(entry))
             parameters.fail(entry,
                             "has no effect beside Model/Spring stiffness, "
                             "which gives the springs; expected one of the two");

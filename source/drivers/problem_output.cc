@@ -1,3 +1,4 @@
+#include <palpate/core/declared_parameters.h>
 #include <palpate/core/files.h>
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
@@ -242,7 +243,7 @@ namespace Palpate
     parameters.handler.print_parameters(json, ParameterHandler::ShortJSON);
     summary["parameters"] = nlohmann::json::parse(json.str());
     write_file(directory + "/summary.json", summary.dump(2) + "\n");
-    parameters.handler.print_parameters(prm, ParameterHandler::PRM);
+    write_parameters(prm, parameters.handler);
     write_file(directory + "/parameters.prm", prm.str());
   }
 

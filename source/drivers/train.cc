@@ -2,6 +2,7 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/core/text.h>
 #include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/network_file.h>
 #include <palpate/drivers/problem.h>
@@ -85,13 +86,16 @@ namespace Palpate
         p.in_memory   = parameters.get_integer("Cases in memory");
         p.baselines   = parameters.get_list("Baselines");
         p.output_case = parameters.get("Output case");
+        const std::vector<std::string> known = {"mean value",
+                                                "linear law",
+                                                "smoothed linear law",
+                                                "per-case inversion"};
         for (const auto &name : p.baselines)
-          if (name != "mean value" && name != "linear law" &&
-              name != "smoothed linear law" && name != "per-case inversion")
+          if (std::find(known.begin(), known.end(), name) == known.end())
             parameters.fail("Baselines",
-                            "'" + name +
-                              "' is unknown, expected mean value, linear law, "
-                              "smoothed linear law, per-case inversion");
+                            "'" + name + "' is unknown, expected " +
+                              Text::enumerate(known, ", ") +
+                              Text::did_you_mean(name, known));
         if (!p.output_case.empty())
           {
             p.output_every = parameters.get_integer("Output every");
@@ -109,7 +113,7 @@ namespace Palpate
         {
           const Parameters::Section section(parameters, "Case");
           for (const char *name : {"File", "Shape"})
-            if (parameters.is_set(name) && !parameters.get(name).empty())
+            if (parameters.is_changed(name) && !parameters.get(name).empty())
               parameters.fail(name,
                               "has no effect with Task = train, expected "
                               "Cohort/Cases");
@@ -117,7 +121,7 @@ namespace Palpate
       {
         const Parameters::Section section(parameters, "Stiffness");
         for (const char *name : {"Source", "Value", "Values", "Function"})
-          if (parameters.is_set(name))
+          if (parameters.is_changed(name))
             parameters.fail(name,
                             "has no effect with Task = train: the network says "
                             "the stiffness");

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/text.h>
 #include <palpate/parameterizations/field_unknowns.h>
 
 #include <algorithm>
@@ -56,10 +57,9 @@ namespace Palpate
     const auto &allowed = spreads.at(usual_place(name));
     if (std::find(allowed.begin(), allowed.end(), spread) == allowed.end())
       {
-        std::string text;
-        for (const auto &s : allowed)
-          text += (text.empty() ? "" : ", ") + s;
-        throw std::invalid_argument("expected one of " + text + " for " + name);
+        throw std::invalid_argument("expected one of " +
+                                    Text::enumerate(allowed, ", ") + " for " +
+                                    name + Text::did_you_mean(spread, allowed));
       }
   }
 
@@ -75,17 +75,20 @@ namespace Palpate
       {
         if (item.empty())
           continue;
-        const auto  two = Utilities::split_string_list(item, ':');
-        const auto  it  = known.find(two[0]);
-        std::string names;
+        const auto               two = Utilities::split_string_list(item, ':');
+        const auto               it  = known.find(two[0]);
+        std::vector<std::string> names;
         for (const auto &k : known)
-          names += (names.empty() ? "" : ", ") + k.first;
+          names.push_back(k.first);
         if (two.size() != 2 || it == known.end())
           parameters.fail("More unknowns",
                           "'" + item +
                             "', expected \"name: spread, lower, upper\" with "
                             "a name of " +
-                            names);
+                            Text::enumerate(names, ", ") +
+                            (it == known.end()
+                               ? Text::did_you_mean(two[0], names)
+                               : ""));
         const auto words     = Utilities::split_string_list(two[1], ',');
         double     limits[2] = {it->second.lower, it->second.upper};
         for (unsigned int i = 1; i < words.size(); ++i)

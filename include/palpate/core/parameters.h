@@ -11,16 +11,14 @@
 
 namespace Palpate
 {
-  /// Refuse a parameter file that includes itself, directly or not.
-  /// @throw InputError
-  void
-  check_includes(const std::string &file);
+  class DeclaredParameters;
 
   /**
    * deal.II's ParameterHandler plus two things users need: it knows which
    * entries the user wrote (in the file or by --set) and which ones the program
-   * read, so that an entry the chosen task ignores can be refused by name; and
-   * its errors are one line that names file, line and key.
+   * read, so that entries the chosen task ignores can be refused by name; and
+   * its errors are one line that names file, line and key, says what was
+   * expected and what may have been meant.
    */
   class Parameters
   {
@@ -29,8 +27,10 @@ namespace Palpate
     dealii::ParameterHandler handler;
 
     /**
-     * Read a .prm file, then overrides "Section/Sub/Name=value".
-     * @throw InputError
+     * Read a .prm file, then overrides "Section/Sub/Name=value", of which the
+     * last of an entry counts.
+     * @throw InputError that lists all wrong entries of the file, or all wrong
+     * overrides.
      */
     void
     parse(const std::string &file, const std::vector<std::string> &given);
@@ -80,14 +80,20 @@ namespace Palpate
     bool
     is_set(const std::string &name) const;
 
+    /// True if the user wrote another value than the default: only then an
+    /// entry may be refused for having no effect.
+    bool
+    is_changed(const std::string &name) const;
+
     /// The exception for a value that cannot be: "FILE: Model/Poisson ratio =
     /// 0.6: MESSAGE".
     [[noreturn]] void
     fail(const std::string &name, const std::string &message) const;
 
     /**
-     * Refuse entries the user wrote and nobody read.
-     * @throw InputError naming the entry and why it is refused.
+     * Refuse entries that nobody read and that the user gave another value
+     * than their default.
+     * @throw InputError naming them all.
      */
     void
     refuse_unused(const std::string &task) const;
@@ -106,11 +112,22 @@ namespace Palpate
     path_of(const std::string &name) const;
 
     void
-    scan(const std::string &file);
+    parse_file(const DeclaredParameters &declared);
+    void
+    parse_overrides(const DeclaredParameters &declared);
 
-    std::vector<std::string>   path;
-    std::map<std::string, int> user_set; ///< path -> line (0: --set)
-    std::set<std::string>      used;
+    /// Where the user wrote the value of an entry.
+    struct Written
+    {
+      std::string  file;
+      unsigned int number; ///< of the line; 0: --set
+      std::string  value;
+      bool         is_default = false; ///< the value means that
+    };
+
+    std::vector<std::string>       path;
+    std::map<std::string, Written> written; ///< by path
+    std::set<std::string>          used;
   };
 } // namespace Palpate
 

@@ -46,7 +46,7 @@ namespace Palpate
     volume = 4 * nu / (1 - 2 * nu);
     if (!parameters.get("Volume ratio").empty())
       {
-        if (parameters.is_set("Poisson ratio"))
+        if (parameters.is_changed("Poisson ratio"))
           parameters.fail("Volume ratio",
                           "expected either Poisson ratio or Volume ratio");
         volume = parameters.get_double("Volume ratio");
