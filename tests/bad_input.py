@@ -290,7 +290,7 @@ row("bad_print_style", "`--print-parameters` of an unknown kind", 2,
 row("set_unknown_entry", "`--set` of an unknown entry", 2,
     ["--set Model/Colour=red"], args=["--set", "Model/Colour=red"])
 row("set_unknown_section", "`--set` in an unknown section", 2,
-    ["--set Colour/Hue=red", "no such section"],
+    ["--set Colour/Hue=red", "no such section Colour"],
     args=["--set", "Colour/Hue=red"])
 row("set_without_equals", "`--set` without =", 2,
     ["--set Model/Degree", "expected \"Section/Sub/Name=value\""],
@@ -299,7 +299,7 @@ row("set_bad_value", "`--set` with text for a number", 2,
     ["--set Stiffness/Value=soft"], args=["--set", "Stiffness/Value=soft"])
 row("set_ignored", "`--set` of an entry that is not used", 2,
     ["--set Optimizer/Method", "no effect"],
-    args=["--set", "Optimizer/Method=lbfgs"])
+    args=["--set", "Optimizer/Method=newton cg"])
 row("set_newline", "`--set` with a line break", 2,
     ["--set Model/Colour is=red"], args=["--set", "Model/Colour\nis=red"])
 row("library_missing", "a shared library that does not exist", 2,
@@ -314,18 +314,18 @@ row("prm_folder", "a folder as parameter file", 2, ["folder.prm"],
     command=["folder.prm"],
     setup=lambda r, d, run: os.mkdir(os.path.join(d, "folder.prm")))
 row("prm_empty", "empty parameter file", 2, ["case.prm", "empty"], text="")
-row("prm_garbage", "binary garbage as parameter file", 2, ["case.prm", "Line"],
+row("prm_garbage", "binary garbage as parameter file", 2, ["case.prm", "line 1: "],
     text=bytes((7 * i * i + 13 * i) % 256 for i in range(1, 4000)))
 row("prm_blank", "parameter file of comments only: no task", 2,
     ["case.prm", "Task", "expected forward, simulate, evaluate, identify, verify, pack, partition, train, predict or phantom"],
     text="# nothing\n\n")
 row("task_empty", "`Task` empty", 2,
     ["case.prm", "line 1", "Task", "expected forward"], entries={"Task": ""})
-row("task_unknown", "unknown `Task`", 2, ["case.prm", "Task", "dance"],
+row("task_unknown", "unknown `Task`", 2, ["case.prm: line 1: Task = dance: expected nothing or one of forward"],
     entries={"Task": "dance"})
-row("parameter_unknown", "unknown parameter", 2, ["case.prm", "Colour"],
+row("parameter_unknown", "unknown parameter", 2, ["case.prm: line 10: no such entry Model/Colour"],
     entries={"Model/Colour": "red"}, mpi=True)
-row("section_unknown", "unknown section", 2, ["case.prm", "Colours"],
+row("section_unknown", "unknown section", 2, ["case.prm: line 9: no such section Colours"],
     entries={"Colours/Hue": "red"})
 row("number_expected", "text for a number", 2,
     ["case.prm", "Value", "soft"], entries={"Stiffness/Value": "soft"})
@@ -338,12 +338,13 @@ row("corner_components", "two components for a corner in 3D", 2,
     ["case.prm", "Upper corner", "3"], base=SHAPE, pack=None,
     entries={"Case/Generated shape/Upper corner": "1, 1"})
 row("selection_unknown", "unknown selection", 2,
-    ["case.prm", "Type", "rubber"], entries={"Model/Type": "rubber"})
+    ["case.prm: line 10: Model/Type = rubber: expected one of", "sms"], entries={"Model/Type": "rubber"})
 row("length_unit", "unknown length unit", 2,
     ["case.prm", "Length unit", "inch"], entries={"Case/Length unit": "inch"})
-row("end_missing", "missing `end`", 2, ["case.prm", "subsection"],
+row("end_missing", "missing `end`", 2, ["case.prm: line 9: subsection Model has no 'end'"],
     text=prm(FORWARD) + "subsection Model\n")
-row("end_extra", "`end` too many", 2, ["case.prm", "Line"],
+row("end_extra", "`end` too many", 2,
+    ["case.prm: line 9: 'end' closes no subsection"],
     text=prm(FORWARD) + "end\n")
 row("include_missing", "an included file that does not exist", 2,
     ["case.prm", "nowhere.prm"], text="include nowhere.prm\n" + prm(FORWARD))
@@ -354,7 +355,7 @@ row("include_itself", "a parameter file that includes itself", 2,
 NO_EFFECT = "is set but has no effect"
 for name, wrong, path, value, more in (
         ("ignored_optimizer", "`Optimizer` entries with `Task = forward`",
-         "Optimizer/Method", "lbfgs", {}),
+         "Optimizer/Method", "newton cg", {}),
         ("ignored_density", "`Loads/Density` without gravity",
          "Loads/Density", "1100", {}),
         ("ignored_shape_entry", "an entry that the shape does not use",
@@ -371,15 +372,20 @@ for name, wrong, path, value, more in (
          "Objective/Displacement misfit/Norm", "L2", {}),
         ("ignored_stiffness", "`Stiffness` entries with `Task = identify`",
          "Stiffness/Value", "1000", {"base": IDENTIFY}),
+        ("ignored_several", "several entries without effect", None, None,
+         {"entries": {"Optimizer/Method": "newton cg", "Newton/Load steps": "2",
+                      "Evaluate/Seed": "1"},
+          "says": ["case.prm: line 10: Optimizer/Method and line 13: "
+                   "Newton/Load steps are set but have no effect"]}),
         ("ignored_upper_case", "an entry in upper case (`SET`)", None, None,
-         {"text": prm(FORWARD) + "SUBSECTION Optimizer\nSET Method = lbfgs\n"
+         {"text": prm(FORWARD) + "SUBSECTION Optimizer\nSET Method = newton cg\n"
           "END\n", "says": ["case.prm", "Optimizer/Method", NO_EFFECT]}),
         ("ignored_noise_seed", "`Noise seed` without noise",
          "Observation/Noise seed", "2", {}),
 ):
     more = dict(more)
     row(name, wrong, 2, more.pop("says", ["case.prm", path, NO_EFFECT]),
-        entries={path: value} if path else None, **more)
+        entries=more.pop("entries", {path: value} if path else None), **more)
 
 # Files.
 row("file_missing", "no such case pack", 2,
@@ -474,10 +480,10 @@ row("key_axes", "no `anisotropy_axes` where asked for", 2,
     ["case.npz", "'anisotropy_axes'", "Model/Frames = pack"],
     entries={"Model/Frames": "pack"})
 row("shape_points", "`mesh_points` of shape (N, 4)", 2,
-    ["case.npz", "'mesh_points'", "(27, 4)", "expected (N, 3)"],
+    ["case.npz", "'mesh_points'", "(27, 4)", "expected (N, 3) with N vertices"],
     pack=changed(mesh_points=lambda a: np.hstack([a, a[:, :1]])))
 row("shape_tetrahedra", "`tetrahedra` of shape (M, 8)", 2,
-    ["case.npz", "'tetrahedra'", "(48, 8)", "expected (M, 4)"],
+    ["case.npz", "'tetrahedra'", "(48, 8)", "expected (M, 4) with M cells"],
     pack=changed(tetrahedra=lambda a: np.hstack([a, a])))
 row("shape_no_cells", "`tetrahedra` of shape (0, 4)", 2,
     ["case.npz", "no cells"],
@@ -490,13 +496,13 @@ row("shape_boundary_nodes", "`boundary_nodes` one too long", 2,
     ["case.npz", "'boundary_nodes'", "(28,)", "N = 27"],
     pack=changed(boundary_nodes=lambda a: np.append(a, 0)))
 row("shape_displacement", "`displacement_field` of shape (N, 2)", 2,
-    ["case.npz", "'displacement_field'", "(27, 2)", "expected (N, 3)"],
+    ["case.npz", "'displacement_field'", "(27, 2)", "expected (N, 3) with N = 27 vertices"],
     pack=changed(displacement_field=lambda a: a[:, :2]))
 row("shape_steps", "`displacement_steps` without step axis", 2,
     ["case.npz", "'displacement_steps'", "(27, 3)", "expected (S, N, 3)"],
     pack=lambda: dict(good_pack(), displacement_steps=motion(box()[0])))
 row("shape_alpha", "`alpha_k` of shape (M, 1), though not used", 2,
-    ["case.npz", "'alpha_k'", "(48, 1)", "expected (M,)"],
+    ["case.npz", "'alpha_k'", "(48, 1)", "expected (M,) with M = 48 cells"],
     pack=changed(alpha_k=lambda a: a[:, None]))
 row("type_cells", "`tetrahedra` of real numbers", 2,
     ["case.npz", "'tetrahedra'", "integer type"],
@@ -786,6 +792,10 @@ def bad_trajectory(name, what, texts, entries, code=2, **more):
 bad_trajectory("times", "a snapshot between two steps",
                ["Time/Snapshot times", "0.015", "multiples of Step"],
                {"Time/Snapshot times": "0.015"})
+for order in ("0.1, 0.05", "0.05, 0.05"):
+    bad_trajectory("times_order_" + order[-1], "snapshot times %s" % order,
+                   ["Time/Snapshot times", "0.05 comes after " + order.split(",")[0],
+                    "increasing times"], {"Time/Snapshot times": order})
 bad_trajectory("times_outside", "a snapshot after the end of the run",
                ["Time/Snapshot times", "0.2", "up to End"],
                {"Time/Snapshot times": "0.1, 0.2"})
@@ -985,6 +995,16 @@ row("function_unreadable", "stiffness function that is no expression", 2,
 row("observation_zero", "zero observation with the relative misfit", 2,
     ["Objective/Displacement misfit", "zero at all free vertices"],
     pack=changed(displacement_field=lambda a: 0 * a), base=IDENTIFY, mpi=True)
+for relative in ("true", "false"):
+    for name, pack, entry in (
+            ("observation_weights", dict(observation_weight=np.zeros(27)), {}),
+            ("component_weights", {},
+             {"Objective/Displacement misfit/Component weights": "0, 0, 0"})):
+        row(name + "_zero_" + relative, "all %s 0, `Relative = %s`" % (
+            name.replace("_", " "), relative), 2,
+            ["case.prm: Objective/Displacement misfit", "all weights of free",
+             "observation_weight"], pack=changed(**pack), base=IDENTIFY,
+            entries=dict(entry, **{"Objective/Displacement misfit/Relative": relative}))
 row("bounds_crossed", "bounds crossed", 2,
     ["case.prm", "Parameterization/Upper bound", "above Lower bound = 3000"],
     base=IDENTIFY, entries={"Parameterization/Lower bound": "3000",

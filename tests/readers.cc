@@ -1169,6 +1169,17 @@ TEST(Gmsh, RefusesBadFiles)
   expect_error(file, {"element 1", "unknown node 5"});
   write_text(file, head + "4 0\n" + tail);
   expect_error(file, {"$Nodes", "ends early"});
+  // Numbers that overflow: of an element, a group, an entity, a node.
+  for (const char *wrong : {"3000000000 4 2 0 1 1 2 3 4",
+                            "1 4 2 -3000000000 1 1 2 3 4",
+                            "1 4 2 0 3000000000 1 2 3 4",
+                            "1 4 2 0 1 1 2 3 3000000000"})
+    {
+      write_text(file,
+                 head + "4 0 0 1\n" +
+                   replaced(tail, "1 4 2 0 1 1 2 3 4", wrong));
+      expect_error(file, {"$Elements", "3000000000", "2147483647"});
+    }
 
   for (const double version : {2.2, 4.1})
     for (const bool binary : {false, true})

@@ -92,13 +92,14 @@ namespace Palpate
           return array;
         };
         if (arrays.count("mesh_points") == 0)
-          fail("mesh_points", "missing, expected shape (N, 3) or (N, 2)");
+          fail("mesh_points",
+               "missing, expected shape (N, 3) or (N, 2) with N vertices");
         const NpyArray points = take("mesh_points");
         if (points.shape.size() != 2 || points.shape[1] != dim ||
             points.shape[0] == 0)
           fail("mesh_points",
                "shape " + points.shape_string() + ", expected (N, " +
-                 std::to_string(dim) + ")");
+                 std::to_string(dim) + ") with N vertices, at least 1");
         for (std::size_t i = 0; i < points.size(); ++i)
           if (!std::isfinite(points.values[i]))
             fail("mesh_points",
@@ -120,8 +121,8 @@ namespace Palpate
             }
         if (key.empty())
           fail("springs",
-               "missing, expected springs (M, 2), triangles (F, 3) or "
-               "tetrahedra (F, 4)");
+               "missing, expected springs (M, 2), triangles (M, 3) or "
+               "tetrahedra (M, 4), a row each");
         const std::size_t width = key == "springs"     ? 2
                                   : key == "triangles" ? 3
                                                        : 4;
@@ -130,7 +131,7 @@ namespace Palpate
             table.shape[0] == 0)
           fail(key,
                "shape " + table.shape_string() + ", expected (M, " +
-                 std::to_string(width) + ")");
+                 std::to_string(width) + ") with M " + key + ", at least 1");
         if (!table.is_integer)
           fail(key, "real numbers, expected an integer type");
         std::vector<std::vector<unsigned int>> cells(table.shape[0]);

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/text.h>
 #include <palpate/mesh/readers.h>
 #include <palpate/mesh/timestamps.h>
 
@@ -372,7 +373,7 @@ namespace Palpate
         fail(data.source,
              key,
              "shape " + array.shape_string() + ", expected (M, " +
-               std::to_string(width) + ")");
+               std::to_string(width) + ") with M cells, at least 1");
       if (!array.is_integer)
         fail(data.source, key, "real numbers, expected an integer type");
 
@@ -391,6 +392,23 @@ namespace Palpate
           data.mesh.cells[i / width][i % width] = static_cast<unsigned int>(v);
         }
     }
+    /// What the letters of a shape stand for: " with N = 8 vertices".
+    std::string
+    legend(const std::string &shape,
+           const std::size_t  N,
+           const std::size_t  M,
+           const std::string &cells)
+    {
+      std::vector<std::string> parts;
+      if (shape.find('N') != std::string::npos)
+        parts.push_back("N = " + std::to_string(N) + " vertices");
+      if (shape.find('M') != std::string::npos)
+        parts.push_back("M = " + std::to_string(M) + " " + cells);
+      if (shape.find('S') != std::string::npos)
+        parts.push_back("S steps, at least 1");
+      return (parts.empty() ? "" : " with ") + Text::enumerate(parts);
+    }
+
     /// Shapes and values of the arrays that are there.
     template <int dim>
     void
@@ -411,9 +429,11 @@ namespace Palpate
             fail(data.source,
                  known.key,
                  "shape " + array.shape_string() + ", expected " +
-                   known.shape_text + " with N = " + std::to_string(N) +
-                   " vertices and M = " + std::to_string(M) +
-                   (data.mesh.is_network() ? " springs" : " cells"));
+                   known.shape_text +
+                   legend(known.shape_text,
+                          N,
+                          M,
+                          data.mesh.is_network() ? "springs" : "cells"));
           // Only the index list may have no entries.
           if (array.size() == 0 && known.values != Values::indices)
             fail(data.source,
@@ -510,14 +530,18 @@ namespace Palpate
       std::vector<std::string> notes;
       const NpzArrays          arrays = read_pack_arrays(filename, notes);
       const NpyArray          &points =
-        required(filename, arrays, "mesh_points", "shape (N, 3) or (N, 2)");
+        required(filename,
+                 arrays,
+                 "mesh_points",
+                 "shape (N, 3) or (N, 2) with N vertices");
       if (fits(points.shape, {any_size, 3}))
         return 3;
       if (fits(points.shape, {any_size, 2}))
         return 2;
       fail(filename,
            "mesh_points",
-           "shape " + points.shape_string() + ", expected (N, 3) or (N, 2)");
+           "shape " + points.shape_string() +
+             ", expected (N, 3) or (N, 2) with N vertices, at least 1");
     }
 
 
@@ -565,11 +589,15 @@ namespace Palpate
 
       const std::string point_shape = "(N, " + std::to_string(dim) + ")";
       const NpyArray   &points =
-        required(filename, arrays, "mesh_points", "shape " + point_shape);
+        required(filename,
+                 arrays,
+                 "mesh_points",
+                 "shape " + point_shape + " with N vertices");
       if (!fits(points.shape, {any_size, dim}))
         fail(filename,
              "mesh_points",
-             "shape " + points.shape_string() + ", expected " + point_shape);
+             "shape " + points.shape_string() + ", expected " + point_shape +
+               " with N vertices, at least 1");
       if (points.size() == 0)
         fail(filename, "mesh_points", "no vertices, expected a mesh");
       check_values(filename, "mesh_points", points, Values::finite);
@@ -587,7 +615,8 @@ namespace Palpate
                  required(filename,
                           arrays,
                           cell_key,
-                          "shape (M, " + std::to_string(dim + 1) + ")"),
+                          "shape (M, " + std::to_string(dim + 1) +
+                            ") with M cells"),
                  data);
 
       const std::size_t N = data.mesh.vertices.size(),

@@ -174,17 +174,37 @@ namespace Palpate
         g.local_element(i) += factor * root_weight(c, i) * Md.local_element(i);
     }
 
+    /// @throw EntryError if no direction of any vertex counts. Collective.
+    void
+    check_weights(const Context<dim> &c) const
+    {
+      double sum = 0;
+      for (unsigned int i = 0; i < c.discretization.n_owned_nodes() * dim; ++i)
+        sum += root_weight(c, i);
+      if (!(c.discretization.sum(sum) > 0))
+        throw EntryError("Objective/Displacement misfit",
+                         "all weights of free vertices are 0 "
+                         "(observation_weight, Component weights, "
+                         "Observation/Held out fraction), expected some above "
+                         "0");
+    }
+
     /// What |d|^2 is multiplied by.
     double
     scale(const Context<dim> &c) const
     {
       if (!relative)
-        return 0.5;
+        {
+          check_weights(c);
+          return 0.5;
+        }
       Vector d  = ghosted_copy(c.snapshot.observed),
              Md = c.discretization.make_vector();
       weigh(c, d);
       apply_mass(c, d, Md);
       const double square = d * Md;
+      if (!(square > 0))
+        check_weights(c);
       if (!(square > 0))
         throw EntryError("Objective/Displacement misfit",
                          "the observed displacement is zero at all free "
