@@ -1,12 +1,13 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/core/input_files.h>
+#include <palpate/core/interruption.h>
 
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -31,13 +32,16 @@ namespace Palpate
       {
         const std::string reason = std::strerror(errno);
         std::remove(temporary.c_str());
-        throw ComputationError(filename + ": cannot be written: " + reason);
+        throw ComputationError(shown_name(filename) +
+                               ": cannot be written: " + reason);
       }
   }
 
   std::string
-  read_file(const std::string &filename)
+  read_file(const std::string &filename, const bool is_input)
   {
+    if (is_input)
+      note_input(filename);
     std::ifstream      in(filename, std::ios::binary);
     std::ostringstream out;
     if (in && in.peek() == std::ifstream::traits_type::eof())
@@ -47,32 +51,17 @@ namespace Palpate
     return out.str();
   }
 
-  void
-  create_output_directory(const std::string &directory)
+  std::string
+  shown_name(const std::string &filename)
   {
-    if (directory.empty())
-      throw EntryError("Output directory", "is empty, expected a folder");
-    std::error_code error;
-    std::filesystem::create_directories(directory, error);
-    const std::string probe =
-      directory + "/.palpate" + std::to_string(::getpid());
-    std::FILE *file = nullptr;
-    if (!error)
-      file = std::fopen(probe.c_str(), "wb");
-    if (file == nullptr)
-      throw InputError(directory,
-                       "cannot be written to (Output directory): " +
-                         (error ? error.message()
-                                : std::string(std::strerror(errno))));
-    std::fclose(file);
-    std::remove(probe.c_str());
-    // What an earlier run left must not look like this one's.
-    for (const char *name : {"solution.pvd",
-                             "result.npz",
-                             "summary.json",
-                             "history.csv",
-                             "parameters.prm"})
-      std::remove((directory + "/" + name).c_str());
+    std::string name = filename;
+    for (const std::string part : {"/.palpate/results", "/checkpoint/results"})
+      if (const auto at = name.rfind(part + "/"); at != std::string::npos)
+        name.erase(at, part.size());
+    // A folder of its own beside a file that an entry names.
+    if (const auto at = name.rfind(".palpate-"); at != std::string::npos)
+      name.erase(at, name.find('/', at) - at + 1);
+    return name;
   }
 
   namespace
@@ -114,6 +103,8 @@ namespace Palpate
         dealii::Utilities::MPI::broadcast(comm, message, rank);
       if (c == 2)
         throw InputError(m);
+      if (c > 128)
+        throw Interrupted(m, c);
       throw ComputationError(m);
     }
   } // namespace

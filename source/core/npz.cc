@@ -1,6 +1,8 @@
 #include <deal.II/base/exceptions.h>
 
 #include <palpate/core/errors.h>
+#include <palpate/core/files.h>
+#include <palpate/core/input_files.h>
 #include <palpate/core/npz.h>
 
 #include <unistd.h>
@@ -665,6 +667,28 @@ namespace Palpate
 
 
 
+    /// Of names, shapes and values: how they are packed does not matter.
+    std::uint64_t
+    checksum_of(const NpzArrays &arrays)
+    {
+      std::uint64_t sum = 1;
+      for (const auto &[name, array] : arrays)
+        {
+          sum = Palpate::checksum_of(name.data(), name.size(), sum);
+          sum =
+            Palpate::checksum_of(array.shape.data(),
+                                 array.shape.size() * sizeof(array.shape[0]),
+                                 sum);
+          sum =
+            Palpate::checksum_of(array.values.data(),
+                                 array.values.size() * sizeof(array.values[0]),
+                                 sum);
+        }
+      return sum;
+    }
+
+
+
     /// Read back what was written; an empty message means it is all there.
     std::string
     check_archive(const std::string              &temporary,
@@ -786,6 +810,7 @@ namespace Palpate
             not_numeric[key] = e.what();
           }
       }
+    note_input(filename, checksum_of(arrays));
     return arrays;
   }
 
@@ -822,7 +847,8 @@ namespace Palpate
     if (!message.empty())
       {
         std::remove(temporary.c_str());
-        throw ComputationError(filename + ": cannot write: " + message);
+        throw ComputationError(shown_name(filename) +
+                               ": cannot write: " + message);
       }
   }
 } // namespace Palpate

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/input_files.h>
 #include <palpate/core/parameter_file.h>
 #include <palpate/core/text.h>
 
@@ -199,6 +200,7 @@ namespace Palpate
       if (files.empty() && text.empty())
         throw InputError(name, "is empty, expected a parameter file (.prm)");
       files.push_back(name);
+      note_input(name, 0, files[0]);
       File file;
       file.name                          = name;
       const std::vector<std::string> raw = split_lines(text);

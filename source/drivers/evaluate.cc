@@ -1,6 +1,6 @@
 #include <deal.II/base/timer.h>
 
-#include <palpate/core/files.h>
+#include <palpate/core/outputs.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/drivers/taylor_tests.h>
@@ -20,8 +20,7 @@ namespace Palpate
                const MPI_Comm           &comm,
                const ConditionalOStream &log)
   {
-    Timer             timer;
-    const std::string directory = parameters.get("Output directory");
+    Timer        timer;
     Problem<dim> problem(parameters, comm, log, true, false, options.dry_run);
     bool         wants_hessian;
     unsigned int seed = 1;
@@ -37,10 +36,11 @@ namespace Palpate
     }
     parameters.refuse_unused("evaluate");
     problem.print_plan("evaluate");
+    Outputs outputs(parameters, {names_of_results()}, comm, log);
     if (options.dry_run)
       return 0;
-    run_on_root(comm, [&]() { create_output_directory(directory); });
-    problem.check_zero_energy_modes(directory);
+    outputs.probe();
+    problem.check_zero_energy_modes(outputs.directory());
 
     const auto &D = *problem.discretization;
     // At the given field as it is: springs with a stiffness of their own, else
@@ -87,11 +87,13 @@ namespace Palpate
     summary["task"]        = "evaluate";
     summary["objective"]   = problem.objective_json(J.parts());
     summary["stop_reason"] = "evaluated";
-    problem.write_results(directory, &J, summary, more);
+    outputs.begin();
+    problem.write_results(outputs.folder(), &J, summary, more);
+    outputs.commit();
     for (const auto &[name, value] : summary["objective"].items())
       log << "  " << name << " = " << std::setprecision(10)
           << value.template get<double>() << std::endl;
-    log << "results in " << directory << " (" << std::setprecision(3)
+    log << "results in " << outputs.directory() << " (" << std::setprecision(3)
         << timer.wall_time() << " s)" << std::endl;
     return 0;
   }

@@ -1,6 +1,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/drivers/evaluation_log.h>
+#include <palpate/drivers/fingerprint.h>
 
 #include <unistd.h>
 
@@ -52,23 +53,24 @@ namespace Palpate
     return out.str();
   }
 
-  EvaluationLog::EvaluationLog(const std::string  &directory,
-                               const std::uint64_t fingerprint,
-                               const bool          resume,
-                               const MPI_Comm     &comm)
+  EvaluationLog::EvaluationLog(const std::string    &directory,
+                               const nlohmann::json &fingerprint,
+                               const bool            resume,
+                               const MPI_Comm       &comm)
     : directory(directory)
     , comm(comm)
   {
-    if (!resume)
-      run_on_root(comm, [&]() {
-        std::filesystem::remove_all(directory);
-        create_output_directory(directory);
-      });
     const std::string name = file_name("evaluations");
     const std::string mark = directory + "/fingerprint";
-    if (!resume)
-      run_on_root(comm,
-                  [&]() { write_file(mark, std::to_string(fingerprint)); });
+    run_on_root(comm, [&]() {
+      if (!resume)
+        {
+          std::filesystem::create_directories(directory);
+          write_file(mark, fingerprint.dump(1) + "\n");
+        }
+      else if (std::filesystem::exists(mark))
+        check_fingerprint(mark, directory, fingerprint);
+    });
     std::size_t              good = 0; // bytes of whole records
     std::vector<std::size_t> ends;
     if (resume)
@@ -80,12 +82,7 @@ namespace Palpate
                              std::to_string(
                                Utilities::MPI::n_mpi_processes(comm)) +
                              " rank(s), expected one to resume");
-        if (read_file(mark) != std::to_string(fingerprint))
-          throw InputError(directory,
-                           "does not belong to this run: the case or a "
-                           "parameter is another one, expected those of the "
-                           "interrupted run");
-        const std::string text = read_file(name);
+        const std::string text = read_file(name, false);
         while (good + sizeof(Header) <= text.size())
           {
             Header h;
@@ -202,7 +199,7 @@ namespace Palpate
     if (n_records == 0)
       return {};
     const std::string text =
-      read_file(file_name("warm_start_" + std::to_string(n_records)));
+      read_file(file_name("warm_start_" + std::to_string(n_records)), false);
     std::uint64_t       sum = 0;
     std::vector<double> v(text.size() / sizeof(double));
     if (!v.empty())

@@ -1,6 +1,6 @@
 #include <deal.II/base/timer.h>
 
-#include <palpate/core/files.h>
+#include <palpate/core/outputs.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 
@@ -17,29 +17,31 @@ namespace Palpate
               const MPI_Comm           &comm,
               const ConditionalOStream &log)
   {
-    Timer             timer;
-    const std::string directory = parameters.get("Output directory");
+    Timer        timer;
     Problem<dim> problem(parameters, comm, log, false, false, options.dry_run);
     parameters.refuse_unused("forward");
     problem.scale_identified = true; // the stiffness is given
     problem.print_plan("forward");
+    Outputs outputs(parameters, {names_of_results()}, comm, log);
     if (options.dry_run)
       return 0;
-    run_on_root(comm, [&]() { create_output_directory(directory); });
-    problem.check_zero_energy_modes(directory);
+    outputs.probe();
+    problem.check_zero_energy_modes(outputs.directory());
     nlohmann::json summary;
     summary["seconds"]["input"] = timer.wall_time();
     problem.equilibrium->solve(problem.initial_fields());
     summary["task"]        = "forward";
     summary["stop_reason"] = "solved";
-    problem.write_results(directory, nullptr, summary);
+    outputs.begin();
+    problem.write_results(outputs.folder(), nullptr, summary);
+    outputs.commit();
     log << "  solved in " << problem.equilibrium->counts.linear_iterations
         << " linear iterations; volume mean of the displacement [m]:";
     for (const double v : summary["displacement"]["volume_mean_m"]
                             .template get<std::vector<double>>())
       log << " " << std::setprecision(6) << v;
     log << std::endl
-        << "results in " << directory << " (" << std::setprecision(3)
+        << "results in " << outputs.directory() << " (" << std::setprecision(3)
         << timer.wall_time() << " s)" << std::endl;
     return 0;
   }

@@ -2,6 +2,8 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/core/interruption.h>
+#include <palpate/core/outputs.h>
 #include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
@@ -92,6 +94,7 @@ namespace Palpate
           }
         else
           {
+            Interruption::check(log.communicator());
             try
               {
                 result           = J.value(q);
@@ -220,6 +223,15 @@ namespace Palpate
         problem.states().counts = latest.counts;
       }
 
+      /// The state that the log ends with, after an interruption in a solve.
+      void
+      go_back()
+      {
+        live = true;
+        if (log.size() > 0)
+          J.restore(log.warm_start());
+      }
+
     private:
       struct Evaluated
       {
@@ -277,8 +289,7 @@ namespace Palpate
                const MPI_Comm           &comm,
                const ConditionalOStream &log)
   {
-    Timer             timer;
-    const std::string directory = parameters.get("Output directory");
+    Timer        timer;
     Problem<dim> problem(parameters, comm, log, true, true, options.dry_run);
     const auto  &D = *problem.discretization;
 
@@ -357,22 +368,22 @@ namespace Palpate
             << " cells was moved to the bounds or to the value of its region"
             << std::endl;
     }
+    Outputs::Plan plan{names_of_results()};
+    plan.names.push_back("history.csv");
+    plan.has_checkpoint = true;
+    Outputs outputs(parameters, plan, comm, log);
     if (options.dry_run)
       return 0;
-    // What a refused --resume finds there must stay.
-    const auto create = [&]() {
-      run_on_root(comm, [&]() { create_output_directory(directory); });
-    };
-    if (!options.resume)
-      create();
-    problem.check_zero_energy_modes(directory);
+    outputs.probe(options.resume);
+    problem.check_zero_energy_modes(outputs.directory());
+    outputs.begin(options.resume);
 
     ReducedFunctional<dim> J(problem.states(),
                              *parameterization,
                              problem.terms,
                              problem.fixed_fields,
                              comm);
-    EvaluationLog          evaluations(directory + "/checkpoint",
+    EvaluationLog          evaluations(outputs.checkpoint(),
                               problem.fingerprint(
                                 {"Optimizer/Maximum iterations",
                                           "Optimizer/Gradient tolerance",
@@ -381,8 +392,6 @@ namespace Palpate
                                           "Optimizer/Maximum solves"}),
                               options.resume,
                               comm);
-    if (options.resume)
-      create();
     if (options.resume)
       log << "resuming: " << evaluations.size()
           << " evaluations are replayed from the checkpoint" << std::endl;
@@ -408,8 +417,15 @@ namespace Palpate
            "   elapsed  remaining at most"
         << std::endl;
 
-    double     last_value = 0;
-    const auto callback   = [&](const OptimizerIteration &it) {
+    double          last_value = 0;
+    OptimizerResult best; // so far
+    const auto      callback = [&](const OptimizerIteration &it) {
+      if (it.iteration == 0)
+        best.first_gradient_norm = it.gradient_norm;
+      best.q                = *it.q;
+      best.value            = it.value;
+      best.gradient_norm    = it.gradient_norm;
+      best.iterations       = it.iteration;
       const Metrics m       = function.metrics_of(it.value);
       const double  seconds = timer.wall_time();
       history << it.iteration;
@@ -424,9 +440,7 @@ namespace Palpate
       for (const auto &named : parameterization->named_values(*it.q))
         history << "," << named.value;
       history << "\n";
-      run_on_root(comm, [&]() {
-        write_file(directory + "/history.csv", history.str());
-      });
+      run_on_root(comm, [&]() { outputs.grow("history.csv", history.str()); });
       std::ostringstream row;
       row << std::setw(4) << it.iteration << std::scientific
           << std::setprecision(5) << std::setw(13) << it.value << std::setw(13)
@@ -447,15 +461,29 @@ namespace Palpate
 
     const double    seconds_input = timer.wall_time();
     OptimizerResult result;
-    result = minimize(function,
-                      q0,
-                      lower,
-                      upper,
-                      parameterization->weights(),
-                      optimizer,
-                      comm,
-                      callback,
-                      [&]() { return function.solves(); });
+    int             interrupted = 0; // exit code of an interruption
+    try
+      {
+        result = minimize(function,
+                          q0,
+                          lower,
+                          upper,
+                          parameterization->weights(),
+                          optimizer,
+                          comm,
+                          callback,
+                          [&]() { return function.solves(); });
+      }
+    catch (const Interrupted &e)
+      {
+        if (best.q.empty())
+          throw;
+        Interruption::acknowledge();
+        interrupted        = e.exit_code;
+        result             = best;
+        result.stop_reason = "interrupted";
+        function.go_back();
+      }
     if (result.stop_reason == "the objective is not a number")
       throw ComputationError(parameters.filename +
                              ": the objective became not a number at "
@@ -507,7 +535,8 @@ namespace Palpate
       else
         summary["unknowns"][named.name] = {{"value", named.value},
                                            {"unit", named.unit}};
-    problem.write_results(directory, &J, summary);
+    problem.write_results(outputs.folder(), &J, summary);
+    outputs.commit();
 
     log << std::endl << "stopped: " << result.how_it_stopped() << std::endl;
     for (const auto &named : parameterization->named_values(result.q))
@@ -537,7 +566,12 @@ namespace Palpate
         << summary["seconds"]["optimizer"].template get<double>()
         << ", output (with images) " << timer.wall_time() - seconds_minimised
         << ", all " << timer.wall_time() << std::endl
-        << "results in " << directory << std::endl;
+        << "results in " << outputs.directory() << std::endl;
+    if (interrupted != 0)
+      throw Interrupted(interrupted - 128,
+                        "the best iterate so far, " +
+                          std::to_string(result.iterations) + ", is in " +
+                          outputs.directory() + "; --resume goes on");
     return 0;
   }
 

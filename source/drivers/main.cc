@@ -5,6 +5,8 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/parameter_file.h>
 #include <palpate/core/text.h>
+#include <palpate/core/input_files.h>
+#include <palpate/core/interruption.h>
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
@@ -84,6 +86,8 @@ namespace
                          std::string("cannot be loaded (Additional shared "
                                      "libraries): ") +
                            dlerror());
+      else if (!name.empty())
+        note_input(name);
     if (!duplicate_terms().empty())
       throw InputError(list,
                        "registers '" + duplicate_terms()[0] +
@@ -254,7 +258,8 @@ namespace
                        "no parameter file, expected palpate FILE.prm [options] "
                        "(see --help)");
     parameters.parse(given["file"].as<std::string>(), overrides);
-    parameters.get("Additional shared libraries");
+    for (const char *name : {"Additional shared libraries", "Output directory"})
+      parameters.get(name);
     const std::string task = parameters.get("Task");
     if (task.empty())
       parameters.fail("Task",
@@ -334,6 +339,8 @@ main(int argc, char **argv)
   const MPI_Comm                           comm = MPI_COMM_WORLD;
   std::string                              message;
   int                                      code = 0;
+  Palpate::Interruption::install(
+    dealii::Utilities::MPI::this_mpi_process(comm) == 0);
   try
     {
       return start(argc, argv, comm);
@@ -366,7 +373,8 @@ main(int argc, char **argv)
     }
   const bool all = all_failed(comm);
   if (!all || dealii::Utilities::MPI::this_mpi_process(comm) == 0)
-    std::cerr << "palpate: error: " << message << std::endl;
+    std::cerr << (code > 128 ? "palpate: " : "palpate: error: ") << message
+              << std::endl;
   if (!all)
     MPI_Abort(comm, code);
   return code;

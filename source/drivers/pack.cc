@@ -2,6 +2,7 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/core/outputs.h>
 #include <palpate/drivers/landmarks.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
@@ -13,7 +14,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <iomanip>
 #include <sstream>
 
@@ -523,8 +523,7 @@ namespace Palpate
            const ConditionalOStream &log)
   {
     Timer                timer;
-    const std::string    directory = parameters.get("Output directory");
-    const auto           images    = read_image_parameters(parameters);
+    const auto           images = read_image_parameters(parameters);
     const PackParameters pack =
       read_pack_parameters(parameters, !images.ct.empty());
     QualityReport<3>  quality;
@@ -547,23 +546,25 @@ namespace Palpate
         << describe(quality) << std::endl
         << "  " << images.ct.size() << " CT volume(s), " << S
         << " displacement field(s)" << std::endl;
+    Outputs::Plan plan;
+    plan.names = {"summary.json", "parameters.prm"};
+    plan.files = {{"Pack/Output file", pack.file}};
+    Outputs outputs(parameters, plan, comm, log);
+    if (!options.dry_run)
+      outputs.probe();
+    nlohmann::json summary;
+    NpzArrays      arrays;
     run_on_root(comm, [&]() {
-      nlohmann::json summary;
-      const auto     phases = carry(mesh, images, landmarks, summary, log);
-      const auto     hu     = sample_hu(mesh, images, phases, summary, log);
-      if (options.dry_run)
-        return;
-      const auto      folder = std::filesystem::path(pack.file).parent_path();
-      std::error_code error;
-      if (!folder.empty())
-        std::filesystem::create_directories(folder, error);
-      if (error)
-        throw InputError(pack.file,
-                         "its folder cannot be made (Pack/Output file): " +
-                           error.message());
-      create_output_directory(directory);
-      write_npz(pack.file,
-                make_pack(data, quality, pack, phases, hu, summary, log));
+      const auto phases = carry(mesh, images, landmarks, summary, log);
+      const auto hu     = sample_hu(mesh, images, phases, summary, log);
+      if (!options.dry_run)
+        arrays = make_pack(data, quality, pack, phases, hu, summary, log);
+    });
+    if (options.dry_run)
+      return 0;
+    outputs.begin();
+    run_on_root(comm, [&]() {
+      write_npz(outputs.staged_file("Pack/Output file"), arrays);
       summary["task"]        = "pack";
       summary["stop_reason"] = "packed";
       summary["case"]        = data.source;
@@ -572,10 +573,9 @@ namespace Palpate
                                 {"snapshots", S},
                                 {"ct_volumes", images.ct.size()}};
       summary["seconds"]     = {{"elapsed", timer.wall_time()}};
-      write_summary(directory, parameters, summary, comm);
+      write_summary(outputs.folder(), parameters, summary, comm);
     });
-    if (options.dry_run)
-      return 0;
+    outputs.commit();
     log << "case pack in " << pack.file << " (" << std::setprecision(3)
         << timer.wall_time() << " s)" << std::endl;
     return 0;

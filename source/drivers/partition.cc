@@ -1,7 +1,7 @@
 #include <deal.II/base/timer.h>
 
 #include <palpate/core/errors.h>
-#include <palpate/core/files.h>
+#include <palpate/core/outputs.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/mesh/partitioned_pack.h>
@@ -20,8 +20,7 @@ namespace Palpate
                 const MPI_Comm           &comm,
                 const ConditionalOStream &log)
   {
-    Timer             timer;
-    const std::string directory = parameters.get("Output directory");
+    Timer timer;
     if (Utilities::MPI::n_mpi_processes(comm) > 1)
       parameters.fail("Task",
                       "partition holds a whole case, expected one rank");
@@ -41,11 +40,19 @@ namespace Palpate
     log << "task partition on " << data.source << std::endl
         << describe(quality) << std::endl
         << "  into " << n_parts << " parts" << std::endl;
+    Outputs::Plan plan;
+    plan.series = {"part_[0-9]*.npz"};
+    plan.names  = {"case.json",
+                   "part_[0-9]*.npz",
+                   "summary.json",
+                   "parameters.prm"};
+    Outputs outputs(parameters, plan, comm, log);
     if (options.dry_run)
       return 0;
-    create_output_directory(directory);
+    outputs.probe();
+    outputs.begin();
     const auto sizes =
-      write_partitioned_pack(directory, data, quality, n_parts);
+      write_partitioned_pack(outputs.folder(), data, quality, n_parts);
     nlohmann::json summary;
     std::size_t    smallest = sizes[0][0], largest = 0, all = 0;
     for (const auto &[mine, with_neighbors] : sizes)
@@ -63,11 +70,12 @@ namespace Palpate
                               {"cells", data.mesh.cells.size()},
                               {"parts", n_parts}};
     summary["seconds"]     = {{"elapsed", timer.wall_time()}};
-    write_summary(directory, parameters, summary, comm);
+    write_summary(outputs.folder(), parameters, summary, comm);
+    outputs.commit();
     log << "  " << smallest << " to " << largest << " cells each, "
         << all / n_parts << " on average with those that touch them"
         << std::endl
-        << "partitioned pack in " << directory << "/case.json ("
+        << "partitioned pack in " << outputs.directory() << "/case.json ("
         << timer.wall_time() << " s)" << std::endl;
     return 0;
   }

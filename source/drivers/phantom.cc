@@ -3,6 +3,8 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/core/parameter_file.h>
+#include <palpate/core/interruption.h>
+#include <palpate/core/outputs.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/image/image.h>
@@ -14,7 +16,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <iomanip>
 #include <sstream>
 
@@ -68,28 +69,6 @@ namespace Palpate
       d.neighborhood_slope  = between("Neighborhood slope", -5, 5, "");
       d.neighborhood_radius = between("Neighborhood radius", 1e-3, 0.05, " m");
       return p;
-    }
-
-    /// Remove what a phantom writes from a directory.
-    void
-    remove_phantom(const std::string &directory)
-    {
-      for (const auto &entry : std::filesystem::directory_iterator(directory))
-        {
-          const std::string name = entry.path().filename().string();
-          for (const char *begin : {"ct_",
-                                    "from_first_",
-                                    "chained_",
-                                    "landmarks_",
-                                    "lung_labels.nii",
-                                    "stiffness.nii",
-                                    "lung.msh",
-                                    "truth.npz",
-                                    "fine.npz",
-                                    "pack.prm"})
-            if (name.compare(0, std::string(begin).size(), begin) == 0)
-              std::filesystem::remove(entry.path());
-        }
     }
 
     /// A grid of cubes around the chest.
@@ -246,27 +225,38 @@ namespace Palpate
     log << "task phantom: " << p.n_phases << " phase(s) of " << grid.size[0]
         << " x " << grid.size[1] << " x " << grid.size[2] << " voxels"
         << std::endl;
+    Outputs::Plan plan;
+    plan.series = {"ct_[0-9]*.nii.gz",
+                   "from_first_[0-9]*.nii.gz",
+                   "chained_[0-9]*.nii.gz",
+                   "landmarks_[0-9]*.csv",
+                   "fine.npz"};
+    plan.names  = plan.series;
+    for (const char *name : {"lung_labels.nii.gz",
+                             "stiffness.nii.gz",
+                             "lung.msh",
+                             "truth.npz",
+                             "pack.prm",
+                             "summary.json",
+                             "parameters.prm"})
+      plan.names.push_back(name);
+    Outputs outputs(parameters, plan, comm, log);
     if (options.dry_run)
       return 0;
 
+    outputs.probe();
+    outputs.begin();
     run_on_root(comm, [&]() {
-      create_output_directory(directory);
-      remove_phantom(directory);
-      // Whole or not at all.
-      struct Guard
-      {
-        std::string directory;
-        ~Guard()
-        {
-          if (!directory.empty())
-            remove_phantom(directory);
-        }
-      } guard{directory};
       const LungPhantom                phantom(p.description);
       std::vector<LungPhantom::Breath> breaths;
       for (unsigned int k = 0; k < p.n_phases; ++k)
         breaths.push_back(phantom.phase(k, p.n_phases));
       const auto path = [&](const std::string &name) {
+        Interruption::check_here();
+        return outputs.folder() + "/" + name;
+      };
+      // Where it will be.
+      const auto named = [&](const std::string &name) {
         return directory + "/" + name;
       };
 
@@ -277,14 +267,14 @@ namespace Palpate
           write_nifti(
             path(ct),
             scan(phantom, p, grid, breaths[k], 1000 * p.description.seed + k));
-          images += (k == 0 ? "" : ", ") + path(ct);
+          images += (k == 0 ? "" : ", ") + named(ct);
           if (k == 0)
             continue;
           const std::string field = "from_first_" + two_digits(k) + ".nii.gz";
           write_nifti(path(field), motion(grid, breaths[0], breaths[k]));
           write_nifti(path("chained_" + two_digits(k) + ".nii.gz"),
                       motion(grid, breaths[k - 1], breaths[k]));
-          from_first += (k == 1 ? "" : ", ") + path(field);
+          from_first += (k == 1 ? "" : ", ") + named(field);
         }
       write_nifti(path("lung_labels.nii.gz"),
                   filled(grid, 1, [&](const double i, double j, double k) {
@@ -299,7 +289,7 @@ namespace Palpate
                   }));
 
       CaseData<3> exact;
-      exact.source       = path("truth.npz");
+      exact.source       = named("truth.npz");
       exact.mesh         = phantom.mesh(p.mesh_size);
       const auto quality = check_and_repair(exact, true);
       write_gmsh(path("lung.msh"), exact.mesh, 1e-3);
@@ -308,7 +298,7 @@ namespace Palpate
       if (p.fine_mesh_size > 0)
         {
           CaseData<3> fine;
-          fine.source     = path("fine.npz");
+          fine.source     = named("fine.npz");
           fine.mesh       = phantom.mesh(p.fine_mesh_size);
           const auto also = check_and_repair(fine, true);
           write_npz(path("fine.npz"),
@@ -335,7 +325,7 @@ namespace Palpate
       text << "set Task             = pack\nset Output directory = "
            << written_value(directory + "/pack")
            << "\n\nsubsection Case\n  set File        = "
-           << written_value(path("lung.msh"))
+           << written_value(named("lung.msh"))
            << "\n  set Length unit = mm\nend\n\nsubsection Images\n  set CT "
               "           = "
            << written_value(images) << "\n";
@@ -354,9 +344,9 @@ namespace Palpate
                                 {"cells", exact.mesh.cells.size()}};
       summary["volume"]      = quality.volume;
       summary["seconds"]     = {{"elapsed", timer.wall_time()}};
-      write_summary(directory, parameters, summary, comm);
-      guard.directory.clear();
+      write_summary(outputs.folder(), parameters, summary, comm);
     });
+    outputs.commit();
     log << "4D CT in " << directory << " (" << std::setprecision(3)
         << timer.wall_time() << " s); make its case with\n  palpate "
         << directory << "/pack.prm" << std::endl;

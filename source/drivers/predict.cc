@@ -3,6 +3,7 @@
 #include <palpate/core/declared_parameters.h>
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/core/outputs.h>
 #include <palpate/core/version.h>
 #include <palpate/drivers/network_file.h>
 #include <palpate/drivers/problem.h>
@@ -23,9 +24,8 @@ namespace Palpate
               const MPI_Comm           &comm,
               const ConditionalOStream &log)
   {
-    Timer             timer;
-    const std::string directory = parameters.get("Output directory");
-    NetworkFile       network;
+    Timer       timer;
+    NetworkFile network;
     {
       const Parameters::Section section(parameters, "Network");
       const std::string         file = parameters.get("File");
@@ -55,8 +55,12 @@ namespace Palpate
                        "Task = predict");
     log << "task predict on " << data.source << std::endl
         << describe(quality) << std::endl;
+    auto names = names_of_results();
+    names.push_back("case.npz");
+    Outputs outputs(parameters, {names}, comm, log);
     if (options.dry_run)
       return 0;
+    outputs.probe();
 
     const Discretization<3> D(data.mesh, 1, comm);
     Fields                  inputs;
@@ -97,8 +101,9 @@ namespace Palpate
     const auto        relative_all = D.gather_cells(relative);
     const std::size_t M            = alpha_all.size();
 
+    outputs.begin();
+    const std::string &directory = outputs.folder();
     run_on_root(comm, [&]() {
-      create_output_directory(directory);
       NpzArrays arrays;
       arrays["alpha_k"]        = NpyArray({M}, alpha_all);
       arrays["alpha_relative"] = NpyArray({M}, relative_all);
@@ -168,6 +173,7 @@ namespace Palpate
       write_parameters(text, parameters.handler);
       write_file(directory + "/parameters.prm", text.str());
     });
+    outputs.commit();
     log << "  " << std::setprecision(3) << 100 * clipped
         << " % of the cells are clipped to the bounds, " << 100 * outside
         << " % have HU outside those of the training" << std::endl;
@@ -177,8 +183,8 @@ namespace Palpate
       log << "  trained on displacements only: alpha_k is relative times a "
              "reference stiffness, not a measurement"
           << std::endl;
-    log << "results in " << directory << " (" << timer.wall_time() << " s)"
-        << std::endl;
+    log << "results in " << outputs.directory() << " (" << timer.wall_time()
+        << " s)" << std::endl;
     return 0;
   }
 } // namespace Palpate

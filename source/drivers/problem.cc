@@ -1,5 +1,6 @@
 #include <palpate/core/errors.h>
 #include <palpate/drivers/evaluation_log.h>
+#include <palpate/drivers/fingerprint.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/equilibrium/together.h>
 #include <palpate/mesh/distributed_mesh.h>
@@ -387,24 +388,10 @@ namespace Palpate
   template struct SerialDisplacement<2>;
   template struct SerialDisplacement<3>;
   template <int dim>
-  std::uint64_t
+  nlohmann::json
   Problem<dim>::fingerprint(const std::vector<std::string> &but) const
   {
-    std::ostringstream text;
-    parameters.handler.print_parameters(text, ParameterHandler::JSON);
-    auto json = nlohmann::json::parse(text.str());
-    json.erase("Output directory");
-    json.erase("Verbosity");
-    for (const auto &entry : but)
-      {
-        const auto slash = entry.find('/');
-        json[entry.substr(0, slash)].erase(entry.substr(slash + 1));
-      }
-    std::uint64_t hash = EvaluationLog::checksum(json.dump());
-    for (const auto &x : field_points)
-      hash =
-        EvaluationLog::checksum(std::vector<double>(x.begin_raw(), x.end_raw()),
-                                hash);
+    std::uint64_t hash = 0;
     // Sums over vertices and cells, as these are spread over the ranks.
     const auto   &D   = *discretization;
     std::uint64_t sum = 0;
@@ -466,7 +453,9 @@ namespace Palpate
     hash ^= Utilities::MPI::sum(sum, comm);
     if (prescribe_registered) // the times may follow Time/End
       hash = EvaluationLog::checksum(snapshot_times, hash);
-    return hash;
+    auto result    = fingerprint_of(parameters, but, comm);
+    result["case"] = hash;
+    return result;
   }
 
   template <int dim>

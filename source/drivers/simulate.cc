@@ -2,6 +2,8 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/core/interruption.h>
+#include <palpate/core/outputs.h>
 #include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
@@ -319,8 +321,7 @@ namespace Palpate
                const MPI_Comm           &comm,
                const ConditionalOStream &log)
   {
-    Timer             timer;
-    const std::string directory = parameters.get("Output directory");
+    Timer        timer;
     Problem<dim> problem(parameters, comm, log, false, false, options.dry_run);
     const TimeParameters &time = *problem.time;
     parameters.refuse_unused("simulate");
@@ -343,12 +344,17 @@ namespace Palpate
     integrator->start(body, time, *past[0]);
     if (!integrator->note.empty())
       log << "  " << integrator->note << std::endl;
+    Outputs::Plan plan{names_of_results()};
+    plan.names.push_back("energies.csv");
+    plan.has_checkpoint = true;
+    Outputs outputs(parameters, plan, comm, log);
     if (options.dry_run)
       return 0;
 
-    if (!options.resume)
-      run_on_root(comm, [&]() { create_output_directory(directory); });
-    std::vector<std::string> names = {"kinetic", "elastic"};
+    outputs.probe(options.resume);
+    outputs.begin(options.resume);
+    const std::string       &directory = outputs.folder();
+    std::vector<std::string> names     = {"kinetic", "elastic"};
     for (const auto &load : body.energy(*past[0]).loads)
       {
         names.push_back(load.first); // as a column
@@ -356,7 +362,7 @@ namespace Palpate
       }
     MotionOutput<dim> output(problem, directory, names);
     // The outputs are a checkpoint, with what the next step looks back at.
-    EvaluationLog      checkpoint(directory + "/checkpoint",
+    EvaluationLog      checkpoint(outputs.checkpoint(),
                              problem.fingerprint({"Time/End"}),
                              options.resume,
                              comm);
@@ -373,8 +379,6 @@ namespace Palpate
                              std::to_string(checkpoint.question(n_known - 1) *
                                             time.step) +
                              " s that the checkpoint has come to");
-        // Only now: what a refused --resume finds there must stay.
-        run_on_root(comm, [&]() { create_output_directory(directory); });
       }
     log << std::endl
         << "      time [s]   kinetic [J]   elastic [J]     loads [J]     "
@@ -448,12 +452,22 @@ namespace Palpate
     nlohmann::json summary;
     summary["stop_reason"] = "end of time";
     std::string failure;
+    int         interrupted = 0; // exit code of an interruption
     for (unsigned int step = first + 1; step <= n; ++step)
       {
         const double lost = integrator->lost;
         try
           {
+            Interruption::check(comm);
             integrator->advance(past);
+          }
+        catch (const Interrupted &e)
+          {
+            // The outputs so far are the result.
+            Interruption::acknowledge();
+            interrupted            = e.exit_code;
+            summary["stop_reason"] = "interrupted";
+            break;
           }
         catch (const SolverError &e)
           {
@@ -517,9 +531,20 @@ namespace Palpate
     summary["warnings"] = problem.warnings;
     run_on_root(comm,
                 [&]() { write_summary(directory, parameters, summary, comm); });
+    // Good results of an earlier run are worth more than half a motion.
+    if (!failure.empty() && outputs.holds_results())
+      throw SolverError(failure + "; the results in " + outputs.directory() +
+                        " are left as they were");
+    outputs.commit();
     if (!failure.empty())
-      throw SolverError(failure + "; the last good state is in " + directory);
-    log << "results in " << directory << " (" << std::setprecision(3)
+      throw SolverError(failure + "; the last good state is in " +
+                        outputs.directory());
+    if (interrupted != 0)
+      throw Interrupted(interrupted - 128,
+                        "the motion up to " + std::to_string(last.time) +
+                          " s is in " + outputs.directory() +
+                          "; --resume goes on");
+    log << "results in " << outputs.directory() << " (" << std::setprecision(3)
         << timer.wall_time() << " s)" << std::endl;
     return 0;
   }

@@ -4,6 +4,9 @@
 #include <palpate/core/files.h>
 #include <palpate/core/text.h>
 #include <palpate/drivers/evaluation_log.h>
+#include <palpate/core/interruption.h>
+#include <palpate/core/outputs.h>
+#include <palpate/drivers/fingerprint.h>
 #include <palpate/drivers/network_file.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
@@ -380,7 +383,6 @@ namespace Palpate
         , my_group(p.ranks_per_case > 0 ? rank / p.ranks_per_case : 0)
         , group_root(Utilities::MPI::this_mpi_process(group) == 0)
         , log(log)
-        , directory(parameters.get("Output directory"))
         , cohort(parameters, all_files(p), group, log, p.in_memory)
       {}
 
@@ -430,6 +432,8 @@ namespace Palpate
                             "the loads give the scale already, expected "
                             "nothing");
           }
+        outputs =
+          std::make_unique<Outputs>(parameters, output_plan(), world, log);
       }
 
       void
@@ -460,21 +464,16 @@ namespace Palpate
           if (options.resume && !std::filesystem::exists(checkpoint_file()))
             throw InputError(checkpoint_file(),
                              "does not exist, nothing to resume");
-          if (!options.resume)
-            {
-              create_output_directory(directory);
-              std::filesystem::remove_all(directory + "/checkpoint");
-              // Models of an earlier run must not look like this one's.
-              for (const char *name : {"network",
-                                       "mean_value",
-                                       "linear_law",
-                                       "smoothed_linear_law"})
-                for (const char *ending : {".json", ".npz"})
-                  std::filesystem::remove(directory + "/" + name + ending);
-              std::filesystem::remove(directory + "/training.csv");
-            }
-          std::filesystem::create_directories(directory + "/checkpoint");
         });
+        outputs->probe(options.resume);
+        outputs->begin(options.resume);
+        if (!options.resume)
+          {
+            const auto now = fingerprint();
+            run_on_root(world, [&]() {
+              write_file(fingerprint_file(), now.dump(1) + "\n");
+            });
+          }
         csv << "model,epoch,case,role";
         for (const auto &name : columns)
           csv << "," << name;
@@ -483,9 +482,7 @@ namespace Palpate
             << std::setprecision(16);
         if (options.resume)
           resume(models);
-        for (Model &m : models)
-          if (!m.done)
-            train(m, models);
+        int            interrupted = train_all(models);
         nlohmann::json summary;
         for (const Model &m : models)
           summary["models"].push_back(
@@ -497,8 +494,16 @@ namespace Palpate
              {"validation_loss", number(m.validation_loss)},
              {"validation_mean_error_m", number(m.validation_error)},
              {"stop_reason", m.stop_reason}});
-        if (uses_inversion())
-          summary["models"].push_back(invert());
+        if (uses_inversion() && interrupted == 0)
+          try
+            {
+              summary["models"].push_back(invert());
+            }
+          catch (const Interrupted &e)
+            {
+              Interruption::acknowledge();
+              interrupted = e.exit_code;
+            }
         log << std::endl
             << "  model                    training   validation  mean error "
                "of validation [mm]"
@@ -520,8 +525,9 @@ namespace Palpate
             put(m["validation_mean_error_m"], 1e3);
             log << row.str() << std::endl;
           }
-        summary["task"]             = "train";
-        summary["stop_reason"]      = models[0].stop_reason;
+        summary["task"] = "train";
+        summary["stop_reason"] =
+          interrupted != 0 ? "interrupted" : models[0].stop_reason;
         summary["HU_range"]         = {hu_low, hu_high};
         summary["scale_identified"] = identified;
         summary["cases"]            = p.cases;
@@ -543,13 +549,77 @@ namespace Palpate
                 << " Pa over the cohort, not a measurement" << std::endl;
           }
         run_on_root(world, [&]() {
-          write_summary(directory, parameters, summary, world);
+          write_summary(outputs->folder(), parameters, summary, world);
         });
-        log << "network in " << directory << "/network.json ("
+        outputs->commit();
+        if (interrupted != 0)
+          throw Interrupted(interrupted - 128,
+                            "the best network so far, of epoch " +
+                              std::to_string(models[0].best_epoch) +
+                              ", is in " + outputs->directory() +
+                              "; --resume goes on");
+        log << "network in " << outputs->directory() << "/network.json ("
             << std::setprecision(4) << timer.wall_time() << " s)" << std::endl;
       }
 
     private:
+      static Outputs::Plan
+      output_plan()
+      {
+        Outputs::Plan plan;
+        for (const char *name :
+             {"network", "mean_value", "linear_law", "smoothed_linear_law"})
+          for (const char *ending : {".json", ".npz"})
+            plan.names.push_back(std::string(name) + ending);
+        for (const auto &name : names_of_results())
+          plan.names.push_back("epoch_[0-9]*/" + name);
+        for (const char *name :
+             {"training.csv", "summary.json", "parameters.prm"})
+          plan.names.push_back(name);
+        plan.has_checkpoint = true;
+        return plan;
+      }
+
+      /// One after the other; what is trained when the run is told to stop
+      /// keeps its best epoch, and later ones are dropped. @return the exit
+      /// code of an interruption, or 0
+      int
+      train_all(std::vector<Model> &models)
+      {
+        for (std::size_t i = 0; i < models.size(); ++i)
+          if (!models[i].done)
+            try
+              {
+                train(models[i], models);
+              }
+            catch (const Interrupted &e)
+              {
+                const bool has_epoch = models[i].best_epoch > 0;
+                if (i == 0 && !has_epoch)
+                  throw; // there is no network yet
+                Interruption::acknowledge();
+                models[i].stop_reason = "interrupted";
+                if (has_epoch)
+                  save(models[i], identified ? 1. : scale(models[i]), true);
+                models.resize(has_epoch ? i + 1 : i);
+                run_on_root(world, [&]() {
+                  write_file(outputs->folder() + "/training.csv",
+                             finished_rows);
+                });
+                return e.exit_code;
+              }
+            catch (const ComputationError &)
+              {
+                // Half a training is worth less than the results of a whole
+                // one.
+                if (failed_in_solve && kept_epoch > 0 &&
+                    !outputs->holds_results())
+                  outputs->commit();
+                throw;
+              }
+        return 0;
+      }
+
       static std::vector<std::string>
       all_files(const TrainingParameters &p)
       {
@@ -618,6 +688,8 @@ namespace Palpate
         for (const auto &m : Utilities::MPI::all_gather(world, message))
           if (!m.empty())
             {
+              if (code > 128)
+                throw Interrupted(code - 128);
               if (code == 2)
                 throw InputError(m);
               throw ComputationError(m);
@@ -628,6 +700,9 @@ namespace Palpate
       std::string
       kept_model() const
       {
+        if (outputs->holds_results())
+          return "; the results in " + outputs->directory() +
+                 " are left as they were";
         return kept_epoch == 0 ? "; there is no model yet"
                                : "; the model of epoch " +
                                    std::to_string(kept_epoch) + " is kept";
@@ -641,7 +716,8 @@ namespace Palpate
                const unsigned int               epoch)
       {
         std::vector<double> mine;
-        std::string         current;
+        Interruption::check(world);
+        failed_in_solve = true;
         together("epoch " + std::to_string(epoch), [&]() {
           for (const unsigned int i : cases)
             if (owner(i) == my_group)
@@ -675,6 +751,7 @@ namespace Palpate
                   }
               }
         });
+        failed_in_solve = false;
         std::map<unsigned int, Outcome> found;
         for (const auto &part : Utilities::MPI::all_gather(world, mine))
           for (std::size_t at = 0; at < part.size();)
@@ -865,8 +942,9 @@ namespace Palpate
                 << "s";
             log << row.str() << std::endl;
             write_output(m, epoch);
+            finished_rows = csv.str();
             run_on_root(world, [&]() {
-              write_file(directory + "/training.csv", csv.str());
+              write_file(outputs->folder() + "/training.csv", finished_rows);
             });
             checkpoint(m, models, q, adam, epoch, best, since);
           }
@@ -936,8 +1014,9 @@ namespace Palpate
               ? "relative stiffness, stated reference: geometric mean " +
                   std::to_string(p.reference) + " Pa over the cohort"
               : std::string("relative stiffness; the scale is an assumption");
-        run_on_root(world,
-                    [&]() { write_network(directory + "/" + name, file); });
+        run_on_root(world, [&]() {
+          write_network(outputs->folder() + "/" + name, file);
+        });
       }
 
       void
@@ -947,7 +1026,7 @@ namespace Palpate
             epoch % p.output_every != 0)
           return;
         const std::string folder =
-          directory + "/epoch_" + Utilities::int_to_string(epoch, 4);
+          outputs->folder() + "/epoch_" + Utilities::int_to_string(epoch, 4);
         for (unsigned int i = 0; i < cohort.entries.size(); ++i)
           if (cohort.entries[i].file == p.output_case)
             {
@@ -955,8 +1034,9 @@ namespace Palpate
                 if (owner(i) != my_group)
                   return;
                 auto &e = cohort.get(i);
-                run_on_root(cohort.comm,
-                            [&]() { create_output_directory(folder); });
+                run_on_root(cohort.comm, [&]() {
+                  std::filesystem::create_directories(folder);
+                });
                 nlohmann::json summary;
                 summary["task"]        = "train";
                 summary["epoch"]       = epoch;
@@ -972,30 +1052,28 @@ namespace Palpate
             }
       }
 
-      std::uint64_t
+      /// Collective.
+      nlohmann::json
       fingerprint() const
       {
-        std::ostringstream text;
-        parameters.handler.print_parameters(text, ParameterHandler::JSON);
-        auto json = nlohmann::json::parse(text.str());
-        json.erase("Output directory");
-        json.erase("Verbosity");
+        std::vector<std::string> but = {"Training/Patience"};
         // More epochs: for one model only, so that models compare.
         if (p.adam.schedule != "cosine" &&
             p.baselines.size() == (uses_inversion() ? 1 : 0))
-          json["Training"].erase("Epochs");
-        json["Training"].erase("Patience");
-        std::string all =
-          json.dump() + std::to_string(Utilities::MPI::n_mpi_processes(world));
-        for (const auto &e : cohort.entries)
-          all += e.file + std::to_string(std::filesystem::file_size(e.file));
-        return EvaluationLog::checksum(all);
+          but.push_back("Training/Epochs");
+        return fingerprint_of(parameters, but, world);
+      }
+
+      std::string
+      fingerprint_file() const
+      {
+        return outputs->checkpoint() + "/fingerprint";
       }
 
       std::string
       checkpoint_file() const
       {
-        return directory + "/checkpoint/training.npz";
+        return outputs->checkpoint() + "/training.npz";
       }
 
       /// Everything a restart needs, in one file that is replaced at once.
@@ -1049,8 +1127,6 @@ namespace Palpate
              m.training_error,
              finite(m.validation_loss),
              finite(m.validation_error)});
-        const std::uint64_t print = fingerprint();
-        put("fingerprint", {double(print >> 32), double(print & 0xffffffffu)});
         for (unsigned int i = 0; i < cohort.entries.size(); ++i)
           {
             const auto mine = owner(i) == my_group ? cohort.warm_start(i) : Q();
@@ -1110,12 +1186,10 @@ namespace Palpate
       resume(std::vector<Model> &models)
       {
         restart = std::make_unique<NpzArrays>(read_npz(checkpoint_file()));
-        const std::uint64_t print = fingerprint();
-        const auto         &kept  = at("fingerprint");
-        if (kept != Q{double(print >> 32), double(print & 0xffffffffu)})
-          throw InputError(checkpoint_file(),
-                           "belongs to other parameters, cases or ranks, "
-                           "expected those of the interrupted run");
+        const auto now = fingerprint();
+        run_on_root(world, [&]() {
+          check_fingerprint(fingerprint_file(), outputs->checkpoint(), now);
+        });
         const auto &numbers = at("numbers", 7);
         for (unsigned int i = 0; i < models.size(); ++i)
           {
@@ -1135,12 +1209,14 @@ namespace Palpate
           }
         if (restart->count("reference"))
           reference = at("reference", 1)[0];
-        std::istringstream lines(read_file(directory + "/training.csv"));
-        std::string        line;
+        std::istringstream lines(
+          read_file(outputs->existing("training.csv"), false));
+        std::string line;
         csv.str("");
         for (std::size_t i = 0; i < numbers[6] && std::getline(lines, line);
              ++i)
           csv << line << "\n";
+        finished_rows = csv.str();
         log << "resuming " << models[numbers[0]].name << " after epoch "
             << numbers[1] << std::endl;
       }
@@ -1253,14 +1329,15 @@ namespace Palpate
       const unsigned int         rank, n_groups, my_group;
       const bool                 group_root;
       const ConditionalOStream  &log;
-      const std::string          directory;
       Cohort                     cohort;
+      std::unique_ptr<Outputs>   outputs; ///< since all cases are read
       Timer                      timer;
       double                     hu_low = 0, hu_high = 0, reference = 0;
       unsigned int               kept_epoch = 0; ///< of the model being trained
-      bool                       identified = false;
+      bool                       identified = false, failed_in_solve = false;
       std::vector<std::string>   columns;
       std::ostringstream         csv;
+      std::string                finished_rows; ///< up to the last checkpoint
       std::unique_ptr<NpzArrays> restart;
     };
   } // namespace

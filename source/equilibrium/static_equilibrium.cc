@@ -1,6 +1,7 @@
 #include <deal.II/base/timer.h>
 
 #include <palpate/core/errors.h>
+#include <palpate/core/interruption.h>
 #include <palpate/equilibrium/norm.h>
 #include <palpate/equilibrium/static_equilibrium.h>
 #include <palpate/equilibrium/together.h>
@@ -446,6 +447,7 @@ namespace Palpate
     const std::vector<double>         &tolerances,
     const bool                         transposed)
   {
+    Interruption::check(discretization.comm);
     if (!sys.kept)
       return sys.solver.solve(x, b, tolerances, transposed);
     std::vector<Vector> start;
@@ -705,6 +707,7 @@ namespace Palpate
         residual_history.clear();
         for (unsigned int it = 0;; ++it)
           {
+            Interruption::check(discretization.comm);
             residual(c, h);
             const double norm = norm_of(h);
             residual_norms[s] = norm;

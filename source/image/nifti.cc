@@ -1,4 +1,6 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/files.h>
+#include <palpate/core/input_files.h>
 #include <palpate/image/image.h>
 
 #include <nifti2_io.h>
@@ -182,6 +184,9 @@ namespace Palpate
     if (!header)
       throw InputError(filename, "is no NIfTI file, expected .nii or .nii.gz");
     const nifti_image &h = *header;
+    for (const char *name : {h.fname, h.iname})
+      if (name != nullptr)
+        note_input(name);
 
     // Trailing dimensions of one entry say nothing.
     std::vector<std::int64_t> n(h.dim + 1, h.dim + 1 + h.ndim);
@@ -300,7 +305,7 @@ namespace Palpate
     if (!good || std::rename(temporary.c_str(), filename.c_str()) != 0)
       {
         std::remove(temporary.c_str());
-        throw ComputationError(filename + ": cannot be written");
+        throw ComputationError(shown_name(filename) + ": cannot be written");
       }
   }
 } // namespace Palpate

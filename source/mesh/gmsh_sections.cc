@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/input_files.h>
 #include <palpate/mesh/gmsh_sections.h>
 
 #include <algorithm>
@@ -367,6 +368,7 @@ namespace Palpate
       std::ifstream in(filename, std::ios::binary);
       if (!in)
         throw InputError(filename, "cannot be read, expected a Gmsh mesh");
+      note_input(filename);
       const std::string text{std::istreambuf_iterator<char>(in),
                              std::istreambuf_iterator<char>()};
       const std::string header = "$MeshFormat";

@@ -231,11 +231,6 @@ namespace Palpate
     const auto           part_of_cell = partition_cells(data.mesh, n_parts);
     const MeshParts<dim> parts(data.mesh, part_of_cell, n_parts);
     const std::string    index = directory + "/case.json";
-    std::remove(index.c_str());
-    for (unsigned int p = n_parts; // of an earlier run with more parts
-         std::remove((directory + "/" + part_name(p)).c_str()) == 0;
-         ++p)
-      ;
     std::vector<std::array<std::size_t, 2>> sizes;
     std::vector<std::string>                checksums;
     for (unsigned int p = 0; p < n_parts; ++p)
@@ -280,7 +275,7 @@ namespace Palpate
         arrays["boundary_ids"]   = integers(ids);
         write_npz(directory + "/" + part_name(p), arrays, false);
         checksums.push_back(
-          checksum(read_file(directory + "/" + part_name(p))));
+          checksum(read_file(directory + "/" + part_name(p), false)));
         sizes.push_back({{mine, mesh.cells.size()}});
       }
     nlohmann::json json = {{"format", format},

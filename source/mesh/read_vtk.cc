@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/input_files.h>
 #include <palpate/mesh/readers.h>
 
 #include <boost/property_tree/ptree.hpp>
@@ -1068,6 +1069,7 @@ namespace Palpate
       std::ifstream in(filename, std::ios::binary);
       if (!in)
         throw InputError(filename, "cannot be read, expected a VTK file");
+      note_input(filename);
       std::string text{std::istreambuf_iterator<char>(in),
                        std::istreambuf_iterator<char>()};
       if (text.empty())

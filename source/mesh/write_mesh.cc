@@ -48,7 +48,7 @@ namespace Palpate
           }
         gmsh::write(temporary);
         // It says nothing of a full disk.
-        const std::string written = read_file(temporary);
+        const std::string written = read_file(temporary, false);
         failed = written.find("$EndElements") == std::string::npos;
       }
     catch (const std::exception &)
@@ -58,7 +58,7 @@ namespace Palpate
     if (failed || std::rename(temporary.c_str(), filename.c_str()) != 0)
       {
         std::remove(temporary.c_str());
-        throw ComputationError(filename + ": cannot be written");
+        throw ComputationError(shown_name(filename) + ": cannot be written");
       }
   }
 } // namespace Palpate

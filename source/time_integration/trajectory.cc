@@ -1,6 +1,7 @@
 #include <deal.II/base/timer.h>
 
 #include <palpate/core/errors.h>
+#include <palpate/core/interruption.h>
 #include <palpate/time_integration/trajectory.h>
 
 #include <algorithm>
@@ -141,6 +142,7 @@ namespace Palpate
           break;
         if (step > 0 && keeps_states && plan.keeps(step))
           kept[step] = past;
+        Interruption::check(body.discretization.comm);
         try
           {
             integrator->advance(past);
@@ -204,6 +206,7 @@ namespace Palpate
          History past = kept.at(from);
          for (unsigned int step = from; step < to; ++step)
            {
+             Interruption::check(body.discretization.comm);
              integrator->advance(past);
              if (all || step + 1 == to)
                kept[step + 1] = past;
@@ -211,6 +214,7 @@ namespace Palpate
        },
        [&](const unsigned int step) {
          const History &past = kept.at(step);
+         Interruption::check(body.discretization.comm);
          integrator->reverse(past, *next, duals, g);
          next = past[0];
          // What was the newest is done with.

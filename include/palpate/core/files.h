@@ -15,17 +15,15 @@ namespace Palpate
   void
   write_file(const std::string &filename, const std::string &content);
 
-  /// The content of a file. @throw InputError if it cannot be read.
+  /// The content of a file. @param is_input whether it is something the user
+  /// gave (note_input()). @throw InputError if it cannot be read.
   std::string
-  read_file(const std::string &filename);
+  read_file(const std::string &filename, const bool is_input = true);
 
-  /**
-   * Create a folder (and its parents), check that it can be written, and remove
-   * the result files of an earlier run from it.
-   * @throw InputError if not.
-   */
-  void
-  create_output_directory(const std::string &directory);
+  /// What messages call a file that waits for the end of its run (see Outputs):
+  /// the name it will have then.
+  std::string
+  shown_name(const std::string &filename);
 
   /**
    * Run @p work on rank 0; if it throws one of our errors, every rank throws

@@ -3,6 +3,8 @@
 
 #include <deal.II/base/mpi.h>
 
+#include <nlohmann/json.hpp>
+
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -25,11 +27,12 @@ namespace Palpate
     /// @param fingerprint of everything the answers depend on; a checkpoint
     /// with another one is refused.
     /// @param resume read what is there; otherwise start anew.
-    /// @throw InputError if there is nothing to resume or it does not fit.
-    EvaluationLog(const std::string  &directory,
-                  const std::uint64_t fingerprint,
-                  const bool          resume,
-                  const MPI_Comm     &comm);
+    /// @throw InputError if there is nothing to resume or it does not fit; it
+    /// says what differs.
+    EvaluationLog(const std::string    &directory,
+                  const nlohmann::json &fingerprint,
+                  const bool            resume,
+                  const MPI_Comm       &comm);
     ~EvaluationLog();
 
     struct Record
@@ -52,6 +55,11 @@ namespace Palpate
     std::vector<double>
     warm_start() const;
 
+    const MPI_Comm &
+    communicator() const
+    {
+      return comm;
+    }
     std::size_t
     n_replayed() const
     {

@@ -203,7 +203,7 @@ namespace Palpate
 
     /// A checksum of the case and of all parameters but where output goes and
     /// these, "Section/Entry": a checkpoint with another one is of another run.
-    std::uint64_t
+    nlohmann::json
     fingerprint(const std::vector<std::string> &but) const;
 
     Parameters                             &parameters;
