@@ -1435,8 +1435,8 @@ end
         settings += ["Time/Substeps=40"] if "verlet" in integrator else []
         whole, s, whole_out = run(slide, settings, ranks, name="whole")
         for rows in (2, 12) if ranks == 1 else (7,):
-            out, killed = interrupt(slide, settings, ranks, "energies.csv",
-                                    rows)
+            out, killed = interrupt(slide, settings, ranks,
+                                    "checkpoint/results/energies.csv", rows)
             again, t, _ = run(slide, settings, ranks, options=["--resume"],
                               name="cut")
             check(killed or rows > 2, "killed before its end")
@@ -1649,11 +1649,11 @@ end
     # What breaks leaves its last good state.
     done = run(flight, ["Initial state/Velocity=-80*x; 0; 0",
                         "Initial state/Displacement=",
-                        "Time/Integrator=velocity verlet"], code=1)
+                        "Time/Integrator=velocity verlet"], code=1, name="broken")
     check(done.stderr.count("\n") == 1 and "inverted" in done.stderr and
           "step" in done.stderr, "one line: " + done.stderr.strip())
-    r = np.load(OUT / "run/result.npz")
-    s = json.loads((OUT / "run/summary.json").read_text())
+    r = np.load(OUT / "broken/result.npz")
+    s = json.loads((OUT / "broken/summary.json").read_text())
     check(0 < r["time"][-1] < 0.1 and r["time"][-1] == s["time_s"] and
           np.isfinite(r["displacement"]).all(), "the last good state is there")
 
@@ -2374,11 +2374,11 @@ end
         "    set Minor radius = 2\n", "").replace("12, 5", "2, 2, 2"),
         "imex solves for springs")
     # A charge that comes to a vertex on the way: the last good state stays.
-    out = OUT / "run"
+    out = OUT / "meeting"
     done = run(write("meeting.prm", text.replace(
         "set Mass = pack", "set Mass = pack\n  set Charge = pack\n"
         "  set External charges = 1e-6: t - 0.5, 0, 0").replace(
-        "set End = 60", "set End = 1")), code=1)
+        "set End = 60", "set End = 1")), code=1, name="meeting")
     check("step 5, at 0.500000 s: vertex 0 is at the place of external charge 0"
           in done.stderr and len(done.stderr.splitlines()) == 1,
           done.stderr.strip())
