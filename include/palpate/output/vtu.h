@@ -9,7 +9,8 @@
 
 namespace Palpate
 {
-  /// What is written of one moment; plain vectors and fields with names.
+  /// What is written of one moment; plain vectors and fields with names, which
+  /// get their units: see name_with_unit().
   template <int dim>
   struct VtuData
   {
@@ -18,15 +19,16 @@ namespace Palpate
     std::vector<std::pair<std::string, std::vector<double>>> nodal_scalars;
     /// One number per owned cell.
     std::vector<std::pair<std::string, std::vector<double>>> cell;
-    /// A vector per local cell (written constant over the cell's points).
+    /// A vector per local cell.
     std::vector<std::pair<std::string, std::vector<dealii::Tensor<1, dim>>>>
       cell_vectors;
   };
 
   /**
    * Write directory/name.vtu (one rank) or directory/name.pvtu with a piece per
-   * rank; the springs of a network are lines. Collective. @return the file that
-   * holds it all.
+   * rank: vectors and nodal numbers at the vertices, the rest in the cells; the
+   * springs of a network are lines. Collective. @return the file that holds it
+   * all.
    */
   template <int dim>
   std::string
