@@ -469,7 +469,7 @@ namespace Palpate
     prm.declare_entry("File",
                       "",
                       Patterns::Anything(),
-                      "predict: network.json of a training.");
+                      "predict: network.json or network.npz of a training.");
     prm.declare_entry("Reference stiffness",
                       "",
                       Patterns::Anything(),

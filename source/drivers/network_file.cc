@@ -5,6 +5,7 @@
 #include <palpate/drivers/network_file.h>
 
 #include <cmath>
+#include <filesystem>
 
 namespace Palpate
 {
@@ -30,6 +31,31 @@ namespace Palpate
               {"W_nei2", {F}, 3 * F, F},
               {"W_self2", {F}, 4 * F, F},
               {"b2", {}, 5 * F, 1}};
+    }
+
+    /// What network.json says, from network.npz: all but the weights is in its
+    /// "description", JSON in UTF-8, one number a byte. @throw InputError
+    nlohmann::json
+    json_of_npz(const std::string &filename)
+    {
+      const NpzArrays arrays = read_npz(filename);
+      const auto      text   = arrays.find("description");
+      if (text == arrays.end())
+        throw InputError(filename,
+                         "key 'description' is missing, expected network.npz "
+                         "(or network.json) of a training");
+      std::string bytes;
+      for (const double c : text->second.values)
+        bytes.push_back(static_cast<char>(
+          static_cast<unsigned char>(c >= 0 && c < 256 ? c : 0)));
+      nlohmann::json json = nlohmann::json::parse(bytes);
+      for (const auto &[name, array] : arrays)
+        if (name != "description" && json.is_object())
+          json["weights"][name] =
+            array.shape.empty() && (name == "a" || name == "b")
+              ? nlohmann::json(array.values[0])
+              : nlohmann::json(array.values);
+      return json;
     }
   } // namespace
 
@@ -67,8 +93,18 @@ namespace Palpate
     json["scale_identified"] = network.scale_identified;
     json["training"]         = network.training;
     if (d.linear_map == "learned")
-      json["weights"]["linear"] =
-        std::vector<double>(network.q.end() - 2, network.q.end());
+      {
+        const std::vector<double> linear(network.q.end() - 2, network.q.end());
+        json["weights"]["linear"] = linear;
+        arrays["linear"]          = NpyArray({2}, linear);
+      }
+    nlohmann::json without_weights = json;
+    without_weights.erase("weights");
+    const std::string         text = without_weights.dump();
+    std::vector<std::int64_t> bytes;
+    for (const char c : text)
+      bytes.push_back(static_cast<unsigned char>(c));
+    arrays["description"] = NpyArray::integers({bytes.size()}, bytes);
     write_npz(name + ".npz", arrays);
     write_file(name + ".json", json.dump(1) + "\n");
   }
@@ -79,12 +115,15 @@ namespace Palpate
     nlohmann::json json;
     try
       {
-        json = nlohmann::json::parse(read_file(filename));
+        json = std::filesystem::path(filename).extension() == ".npz"
+                 ? json_of_npz(filename)
+                 : nlohmann::json::parse(read_file(filename));
       }
     catch (const nlohmann::json::exception &)
       {
         throw InputError(
-          filename, "is no JSON file, expected network.json of a training");
+          filename,
+          "is no JSON file, expected network.json or network.npz of a training");
       }
     if (!json.is_object() || !json.contains("format") ||
         json["format"] != format)

@@ -294,7 +294,10 @@ namespace Palpate
           nlohmann::json entry = {{"file", images.ct[k]},
                                   {"orientation", ct.orientation},
                                   {"vertices_outside", outside}};
-          log << "  CT " << k << " (" << ct.orientation << "): HU";
+          entry["phase"]       = k; // 0 is the mesh's
+          log << "  CT " << k << " of phase " << k
+              << (k == 0 ? " (the mesh's), " : ", ") << ct.orientation
+              << ": HU";
           for (const int share : {1, 25, 50, 75, 99})
             {
               const double value = percentile(steps[k], share / 100.);
@@ -307,6 +310,11 @@ namespace Palpate
           log << std::endl;
           summary["ct"].push_back(entry);
         }
+      if (images.ct.size() > 1 && images.ct.size() < phases.size())
+        log << "  as many CT volumes as displacements: they are taken as those "
+               "of phases 0 to "
+            << phases.size() - 2 << ", phase " << phases.size() - 1
+            << " has none" << std::endl;
       return steps;
     }
 

@@ -30,7 +30,8 @@ namespace Palpate
       const Parameters::Section section(parameters, "Network");
       const std::string         file = parameters.get("File");
       if (file.empty())
-        parameters.fail("File", "expected network.json of a training");
+        parameters.fail("File",
+                        "expected network.json or network.npz of a training");
       network = read_network(file);
     }
     std::unique_ptr<Image> grid;
