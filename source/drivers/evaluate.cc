@@ -1,17 +1,79 @@
 #include <deal.II/base/timer.h>
 
 #include <palpate/core/outputs.h>
+#include <palpate/drivers/evaluated_unknowns.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/drivers/taylor_tests.h>
-#include <palpate/parameterizations/log_linear.h>
-#include <palpate/parameterizations/per_spring.h>
+#include <palpate/parameterizations/lame_parameters.h>
 
+#include <cmath>
 #include <iomanip>
 
 namespace Palpate
 {
   using namespace dealii;
+
+  namespace
+  {
+    /// The fields to evaluate at: those given, or those that Parameterization
+    /// starts with. Collective.
+    template <int dim>
+    Fields
+    fields_to_evaluate_at(const Problem<dim> &problem)
+    {
+      Fields fields = problem.initial_fields();
+      if (!problem.parameterization)
+        return fields;
+      auto &parameterization = *problem.parameterization;
+      parameterization.bind(*problem.discretization, fields);
+      Fields start;
+      parameterization.apply(parameterization.initial(), start);
+      double moved = 0;
+      for (const auto &[name, field] : start)
+        {
+          for (unsigned int k = 0; name == "stiffness" &&
+                                   k < problem.discretization->n_owned_cells();
+               ++k)
+            moved += std::abs(field[k] - problem.stiffness[k]) >
+                     1e-9 * problem.stiffness[k];
+          fields[name] = field;
+        }
+      moved = problem.discretization->sum(moved);
+      if (moved > 0)
+        problem.log << "note: Parameterization starts with another stiffness "
+                       "than its Initial value in "
+                    << moved << " cells (bounds, or what it is made of)"
+                    << std::endl;
+      return fields;
+    }
+
+    /// The product of the Hessian with a random direction of log alpha.
+    template <int dim>
+    void
+    add_hessian_product(ReducedFunctional<dim>    &J,
+                        const Discretization<dim> &D,
+                        const std::vector<double> &q,
+                        const unsigned int         per_cell,
+                        const unsigned int         seed,
+                        NpzArrays                 &arrays)
+    {
+      std::vector<double> v(q.size(), 0.), Hv;
+      Field               direction(D.n_cells()), result(D.n_cells());
+      for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
+        direction[k] = random_number(seed, D.cell_id[k]);
+      // log alpha of a cell moves all its springs; other unknowns come after.
+      const unsigned int n = D.n_owned_cells() * per_cell;
+      for (unsigned int i = 0; i < n; ++i)
+        v[i] = direction[i / per_cell];
+      J.hessian(q, v, false, Hv);
+      for (unsigned int i = 0; i < n; ++i)
+        result[i / per_cell] += Hv[i];
+      const std::vector<std::size_t> shape = {D.n_global_cells()};
+      arrays["hessian_direction"] = NpyArray(shape, D.gather_cells(direction));
+      arrays["hessian_product"]   = NpyArray(shape, D.gather_cells(result));
+    }
+  } // namespace
 
   template <int dim>
   int
@@ -20,10 +82,15 @@ namespace Palpate
                const MPI_Comm           &comm,
                const ConditionalOStream &log)
   {
-    Timer        timer;
-    Problem<dim> problem(parameters, comm, log, true, false, options.dry_run);
-    bool         wants_hessian;
-    unsigned int seed = 1;
+    Timer             timer;
+    Problem<dim>      problem(parameters,
+                         comm,
+                         log,
+                         true,
+                         stiffness_is_of_parameterization(parameters),
+                         options.dry_run);
+    bool              wants_hessian;
+    unsigned int      seed = 1;
     {
       const Parameters::Section section(parameters, "Evaluate");
       wants_hessian = parameters.get_bool("Hessian product");
@@ -31,6 +98,11 @@ namespace Palpate
         parameters.fail("Hessian product",
                         "expected false: a motion in time has no second "
                         "derivatives");
+      if (wants_hessian &&
+          dynamic_cast<LameParameters<dim> *>(problem.more_unknowns.get()))
+        parameters.fail("Hessian product",
+                        "is one by the stiffness, expected false with Lame's "
+                        "parameters among More unknowns");
       if (wants_hessian)
         seed = parameters.get_integer("Seed");
     }
@@ -42,21 +114,10 @@ namespace Palpate
     outputs.probe();
     problem.check_zero_energy_modes(outputs.directory());
 
-    const auto &D = *problem.discretization;
-    // At the given field as it is: springs with a stiffness of their own, else
-    // cells.
-    std::unique_ptr<Parameterization<dim>> unknowns;
-    const auto without_bounds = [&](auto parameterization) {
-      parameterization->limits.lower = 1e-300;
-      parameterization->limits.upper = 1e300;
-      unknowns                       = std::move(parameterization);
-    };
-    const bool per_spring = problem.fixed_fields.has("spring_stiffness");
-    if (per_spring)
-      without_bounds(std::make_unique<PerSpring<dim>>());
-    else
-      without_bounds(std::make_unique<LogLinear<dim>>(false, false, true));
-    unknowns->bind(D, problem.initial_fields());
+    const auto  &D     = *problem.discretization;
+    const Fields start = fields_to_evaluate_at(problem);
+    const auto   unknowns =
+      evaluated_unknowns<dim>(D, start, std::move(problem.more_unknowns));
     ReducedFunctional<dim> J(
       problem.states(), *unknowns, problem.terms, problem.fixed_fields, comm);
     const auto          q = unknowns->initial();
@@ -66,22 +127,8 @@ namespace Palpate
 
     NpzArrays more;
     if (wants_hessian)
-      {
-        std::vector<double> v(q.size()), Hv;
-        Field               direction(D.n_cells()), result(D.n_cells());
-        // log alpha of a cell moves all its springs.
-        const unsigned int n = per_spring ? dim : 1;
-        for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-          direction[k] = random_number(seed, D.cell_id[k]);
-        for (unsigned int i = 0; i < v.size(); ++i)
-          v[i] = direction[i / n];
-        J.hessian(q, v, false, Hv);
-        for (unsigned int i = 0; i < v.size(); ++i)
-          result[i / n] += Hv[i];
-        const std::vector<std::size_t> shape = {D.n_global_cells()};
-        more["hessian_direction"] = NpyArray(shape, D.gather_cells(direction));
-        more["hessian_product"]   = NpyArray(shape, D.gather_cells(result));
-      }
+      add_hessian_product(
+        J, D, q, start.has("spring_stiffness") ? dim : 1, seed, more);
     problem.watch_motion();
     nlohmann::json summary;
     summary["task"]        = "evaluate";

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/drivers/evaluated_unknowns.h>
 #include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/fingerprint.h>
 #include <palpate/drivers/problem.h>
@@ -82,6 +83,8 @@ namespace Palpate
       parse_objective();
     if (stiffness_from_parameterization)
       read_parameterization();
+    if (task == "evaluate")
+      more_unknowns = read_more_unknowns<dim>(parameters);
     if (!time || time->uses_equilibrium)
       {
         const Parameters::Section section(parameters, "Linear solver");
@@ -234,11 +237,12 @@ namespace Palpate
 
   template <int dim>
   std::pair<double, double>
-  Problem<dim>::mean_errors() const
+  Problem<dim>::mean_errors(const std::size_t first,
+                            const std::size_t last) const
   {
     const auto         &D = *discretization;
     std::vector<double> sums(4, 0.);
-    for (std::size_t s = 0; s < snapshots.size(); ++s)
+    for (std::size_t s = first; s < last; ++s)
       if (snapshots[s].has_observation())
         {
           const auto &u = states().context(s).state.u;

@@ -3,6 +3,7 @@
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/forces/charges/field_at_points.h>
+#include <palpate/drivers/transposed_axes.h>
 #include <palpate/parameterizations/field_unknowns.h>
 #include <palpate/parameterizations/lame_parameters.h>
 
@@ -69,7 +70,9 @@ namespace Palpate
         for (std::size_t s = 0; s < snapshots.size(); ++s)
           snapshots[s].frames = pack_frames<dim>(data, D, time ? 0 : s);
       });
-    else
+    if (frames_kind == "pack" && !time)
+      refuse_transposed_axes(data.source, D, snapshots);
+    if (frames_kind == "coordinate axes")
       for (auto &s : snapshots)
         s.frames = frames;
     if (time)
@@ -433,6 +436,8 @@ namespace Palpate
     std::vector<std::string> unknown;
     if (parameterization)
       unknown = parameterization->field_names();
+    else if (more_unknowns)
+      unknown = more_unknowns->field_names();
     Fields all = initial_fields();
     for (const auto &force : equilibrium->forces)
       force->add_fields(*discretization, snapshots, data, unknown, all);

@@ -2,13 +2,13 @@
 #include <palpate/core/files.h>
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/drivers/result_fields.h>
 #include <palpate/forces/springs/edge_springs.h>
 #include <palpate/geometry/stretch.h>
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
 #include <palpate/output/operators.h>
 #include <palpate/output/vtu.h>
-#include <palpate/sampling/rasterize.h>
 
 #include <algorithm>
 #include <cmath>
@@ -21,58 +21,6 @@ namespace Palpate
 
   namespace
   {
-    std::string
-    displacement_image(const std::size_t s, const std::size_t n)
-    {
-      return n == 1
-               ? "displacement.nii.gz"
-               : "displacement_" + Utilities::int_to_string(s, 2) + ".nii.gz";
-    }
-
-    /// Displacement [mm] of the voxels in the mesh and, from its nearest point,
-    /// of those within two voxels of it, so that it can be interpolated up to
-    /// the surface; 0 elsewhere.
-    Image
-    raster_displacement(const SerialDisplacement<3>     &u,
-                        const std::vector<unsigned int> &cell_of_voxel,
-                        const Image                     &grid,
-                        const bool                       lps)
-    {
-      const std::array<std::size_t, 3> stride = {
-        {1, grid.size[0], std::size_t(grid.size[0]) * grid.size[1]}};
-      std::vector<char> near(cell_of_voxel.size());
-      for (std::size_t v = 0; v < near.size(); ++v)
-        near[v] = (cell_of_voxel[v] != no_cell);
-      // A box around every voxel inside, direction by direction.
-      for (unsigned int d = 0; d < 3; ++d)
-        {
-          const std::vector<char> before = near;
-          for (std::size_t v = 0; v < near.size(); ++v)
-            if (before[v])
-              {
-                const std::size_t at = v / stride[d] % grid.size[d];
-                for (std::size_t i = at < 2 ? 0 : at - 2;
-                     i < std::min<std::size_t>(at + 3, grid.size[d]);
-                     ++i)
-                  near[v + i * stride[d] - at * stride[d]] = 1;
-              }
-        }
-      Image image        = grid;
-      image.n_components = 3;
-      image.values.assign(3 * grid.n_voxels(), 0);
-      const PointLocation<3> locator(*u.mesh);
-      for (std::size_t v = 0; v < near.size(); ++v)
-        if (near[v])
-          {
-            const auto here = u.value(locator.locate(grid.world(
-              v % grid.size[0], v / stride[1] % grid.size[1], v / stride[2])));
-            for (unsigned int d = 0; d < 3; ++d)
-              image.values[d * grid.n_voxels() + v] =
-                (lps && d < 2 ? -1e3 : 1e3) * here[d];
-          }
-      return image;
-    }
-
     /// Removes files unless told to keep them.
     class CleanUp
     {
@@ -284,56 +232,6 @@ namespace Palpate
           }
       }
     return result;
-  }
-
-  template <int dim>
-  void
-  Problem<dim>::write_images(const std::string &directory,
-                             const Field       &alpha,
-                             const Field       &alpha_relative)
-  {
-    const auto                 &D = *discretization;
-    const auto                 &u = states().context(0).state.u;
-    Field                       strain(D.n_cells()), jacobian(D.n_cells());
-    std::vector<Tensor<1, dim>> values;
-    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-      {
-        D.gather(u, k, values);
-        const Tensor<2, dim> F = D.deformation_gradient(values, k, 0);
-        jacobian[k]            = determinant(F);
-        strain[k]              = largest_strain<dim>(principal_stretches(F));
-      }
-    std::vector<std::pair<std::string, std::vector<double>>> all;
-    const auto add = [&](const std::string &name, const Field &field) {
-      all.emplace_back(name,
-                       D.gather_cells(field, Discretization<dim>::To::root));
-    };
-    add(stiffness_name(), alpha);
-    add("observable", observable);
-    add("alpha_relative", alpha_relative);
-    add("largest_principal_strain", strain);
-    add("jacobian", jacobian);
-    std::vector<SerialDisplacement<dim>> displacements;
-    const auto whole = std::make_shared<const SerialMesh<dim>>(
-      whole_mesh(data.mesh, comm, true));
-    for (std::size_t s = 0; s < snapshots.size(); ++s)
-      displacements.push_back(
-        serial_displacement(states().context(s).state.u, whole));
-    run_on_root(comm, [&]() {
-      if constexpr (dim == 3)
-        {
-          const auto cells = rasterize_cells(*whole, *raster_grid);
-          for (std::size_t s = 0; s < displacements.size(); ++s)
-            write_nifti(directory + "/" +
-                          displacement_image(s, displacements.size()),
-                        raster_displacement(
-                          displacements[s], cells, *raster_grid, raster_lps));
-          for (const auto &[name, field] : all)
-            write_nifti(
-              directory + "/" + name + ".nii.gz",
-              rasterize(cells, field, *raster_grid, raster_background));
-        }
-    });
   }
 
   template <int dim>
@@ -580,17 +478,6 @@ namespace Palpate
     const std::size_t N = data.mesh.n_all_vertices(), M = D.n_global_cells(),
                       S = snapshots.size();
 
-    // Geometric mean of alpha over every label.
-    std::map<int, std::pair<double, double>> labels;
-    for (const int label : D.labels)
-      labels[label] = {0., 0.};
-    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-      {
-        auto &[volume, sum] = labels[D.label(k)];
-        volume += D.volume[k];
-        sum += D.volume[k] * std::log(alpha[k]);
-      }
-
     // Relative and absolute stiffness.
     const double mean   = geometric_mean(D, alpha);
     Field        scaled = alpha, relative = alpha;
@@ -601,9 +488,7 @@ namespace Palpate
         relative[k] = alpha[k] / mean;
         scaled[k] *= scale;
       }
-    for (const auto &[label, sums] : labels)
-      summary[stiffness_title() + "_mean_by_label"][std::to_string(label)] =
-        scale * std::exp(D.sum(sums.second) / D.sum(sums.first));
+    add_mean_by_label(D, scaled, stiffness_title(), summary);
     // Rank 0, which writes them, gets their values.
     const auto root     = Discretization<dim>::To::root;
     const auto of_cells = [&](const Field                    &field,
@@ -631,7 +516,17 @@ namespace Palpate
     if (!adjoints.empty())
       arrays["adjoint"] =
         stacked([&](const std::size_t s) { return adjoints[s]; });
-    arrays[stiffness_key()]    = of_cells(scaled, {M});
+    arrays[stiffness_key()] = of_cells(scaled, {M});
+    Field young =
+      stiffness_key() == "youngs_modulus" ? alpha : youngs_modulus();
+    for (double &E : young.values)
+      E *= scale;
+    const bool has_young = !young.values.empty();
+    if (has_young)
+      {
+        arrays["youngs_modulus"] = of_cells(young, {M});
+        add_mean_by_label(D, young, "youngs_modulus_Pa", summary);
+      }
     arrays["alpha_relative"]   = of_cells(relative, {M});
     arrays["scale_identified"] = NpyArray::integers({}, {scale_identified});
     arrays["observable"]       = of_cells(observable, {M});
@@ -653,34 +548,8 @@ namespace Palpate
     else
       arrays["residual_norm"] =
         S > 1 ? NpyArray({S}, norms) : NpyArray({}, norms);
-    // Other fields that were sought.
     if (J)
-      for (const auto &[name, field] : J->fields())
-        if (name != "stiffness" && name != "spring_stiffness")
-          {
-            Vector nodal = D.make_vector();
-            if (field.place == Place::nodes)
-              std::copy(field.values.begin(),
-                        field.values.begin() + D.n_owned_nodes() * dim,
-                        nodal.begin());
-            nodal.update_ghost_values();
-            if (field.place == Place::cells)
-              arrays[name] = of_cells(field, {M});
-            else if (field.place == Place::vertices)
-              {
-                arrays[name].shape  = {N};
-                arrays[name].values = D.gather_vertices(field, root);
-              }
-            else if (field.place == Place::nodes)
-              {
-                arrays[name].shape  = {N, dim};
-                arrays[name].values = D.gather_vertices(nodal, root);
-              }
-            else
-              arrays[name] = field.values.size() == 1
-                               ? NpyArray({}, field.values)
-                               : NpyArray({field.values.size()}, field.values);
-          }
+      add_other_fields(D, *J, arrays, summary);
 
     // ParaView.
     std::vector<std::pair<double, std::string>> files;
@@ -706,6 +575,8 @@ namespace Palpate
                                                       D.n_owned_cells()));
         };
         add(stiffness_name(), scaled);
+        if (has_young && stiffness_key() != "youngs_modulus")
+          add(with_unit("youngs_modulus"), young);
         add("alpha_relative", relative);
         add("observable", observable);
         Field label(D.n_cells());
@@ -774,15 +645,15 @@ namespace Palpate
       }
     if (raster_grid)
       {
-        for (const std::string &name : {stiffness_name(),
-                                        std::string("observable"),
-                                        std::string("alpha_relative"),
-                                        std::string("largest_principal_strain"),
-                                        std::string("jacobian")})
-          written.add(directory + "/" + name + ".nii.gz");
-        for (std::size_t s = 0; s < S; ++s)
-          written.add(directory + "/" + displacement_image(s, S));
-        write_images(directory, scaled, relative);
+        std::vector<std::pair<std::string, Field>> maps = {
+          {stiffness_name(), scaled},
+          {"observable", observable},
+          {"alpha_relative", relative}};
+        if (has_young && stiffness_key() != "youngs_modulus")
+          maps.emplace_back(with_unit("youngs_modulus"), young);
+        for (const auto &file : image_files(maps))
+          written.add(directory + "/" + file);
+        write_images(directory, maps);
       }
     if (!landmarks.empty())
       summary["landmarks"] = landmark_errors();
@@ -850,32 +721,8 @@ namespace Palpate
     summary["inverted_cells"] = n_inverted;
     if (n_negative >= 0)
       summary["negative_modes"] = n_negative;
-    // Volume mean of the displacement: a number to compare with others.
-    std::vector<double> mean_u(dim, 0.), lowest(dim, 1e300),
-      highest(dim, -1e300);
-    const auto                 &u0 = states().context(0).state.u;
-    std::vector<Tensor<1, dim>> u;
-    for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
-      {
-        D.gather(u0, k, u);
-        for (unsigned int a = 0; a < D.nodes_per_cell; ++a)
-          for (unsigned int d = 0; d < dim; ++d)
-            {
-              mean_u[d] += D.volume[k] * D.mean_shape[a] * u[a][d];
-              lowest[d]  = std::min(lowest[d], u[a][d]);
-              highest[d] = std::max(highest[d], u[a][d]);
-            }
-      }
-    for (unsigned int d = 0; d < dim; ++d)
-      {
-        // Of a network: the mean over the springs.
-        mean_u[d]  = D.sum(mean_u[d]) / (D.is_network() ? M : quality.volume);
-        lowest[d]  = Utilities::MPI::min(lowest[d], comm);
-        highest[d] = Utilities::MPI::max(highest[d], comm);
-      }
-    summary["displacement"] = {{"volume_mean_m", mean_u},
-                               {"lowest_m", lowest},
-                               {"highest_m", highest}};
+    summary["timestamps"]   = timestamps_json();
+    summary["displacement"] = summary["timestamps"][0]["displacement"];
     summary["warnings"]     = warnings;
     run_on_root(comm, [&]() { write_npz(directory + "/result.npz", arrays); });
     run_on_root(comm,

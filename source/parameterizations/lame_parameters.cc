@@ -185,6 +185,26 @@ namespace Palpate
   }
 
   template <int dim>
+  FieldDuals
+  LameParameters<dim>::by_unknowns(const Parameterization<dim> &p,
+                                   const Q                     &q,
+                                   const FieldDuals            &duals)
+  {
+    const auto *lame = dynamic_cast<const LameParameters<dim> *>(&p);
+    if (!lame)
+      return duals;
+    const Fields     fields = lame->at(q);
+    const FieldDuals all    = lame->pull_back(fields, duals);
+    Fields           found;
+    for (const auto &name : lame->inner->field_names())
+      found[name] = fields[name];
+    FieldDuals result(found);
+    for (const auto &[name, field] : found)
+      result[name] = all[name];
+    return result;
+  }
+
+  template <int dim>
   void
   LameParameters<dim>::vjp(const Q &q, const FieldDuals &duals, Q &g) const
   {

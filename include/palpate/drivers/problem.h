@@ -139,10 +139,15 @@ namespace Palpate
     void
     add_inputs(const Parameterization<dim> &p, Fields &all) const;
 
-    /// Mean |u - u_obs| over free observed vertices and snapshots [m]: used in
-    /// the misfit, and held out.
+    /// Mean |u - u_obs| over free observed vertices and snapshots (from first
+    /// to before last) [m]: used in the misfit, and held out.
     std::pair<double, double>
-    mean_errors() const;
+    mean_errors(const std::size_t first, const std::size_t last) const;
+    std::pair<double, double>
+    mean_errors() const
+    {
+      return mean_errors(0, snapshots.size());
+    }
 
     /// A nodal vector on the whole mesh, which is given, on every rank.
     /// Collective.
@@ -248,6 +253,9 @@ namespace Palpate
     std::vector<WeightedTerm<dim>>         terms;
     /// Where the stiffness comes from one; not bound yet.
     std::unique_ptr<Parameterization<dim>> parameterization;
+    /// evaluate: other fields to derive by, null if there are none; not bound
+    /// yet.
+    std::unique_ptr<Parameterization<dim>> more_unknowns;
     /// 1 for local cells with a free node: only their stiffness can be seen.
     Field observable;
     /// At first: there is a load at rest. After find_free_directions(): no
@@ -317,11 +325,7 @@ namespace Palpate
     {
       const std::string name =
         stiffness_key() == "alpha_k" ? "alpha" : stiffness_key();
-      const std::string unit = data.mesh.is_network() ? "_N_per_m" : "_Pa";
-      return name + unit +
-             (to_reference       ? "_of_stated_reference"
-              : scale_identified ? ""
-                                 : "_not_identified");
+      return with_unit(name);
     }
     /// Number of cells the solution turns inside out: a warning or an error.
     unsigned long
@@ -329,12 +333,33 @@ namespace Palpate
     /// Negative modes of the solution (a warning); -1: linear, or not known.
     long
     check_stability();
-    /// Stiffness, largest principal strain and det F as images on the raster
-    /// grid, if there is one. @param alpha scaled
+    /// Stiffness, and per snapshot the motion, its largest principal strain and
+    /// det F, as images on the raster grid, if there is one. @param stiffnesses
+    /// fields with the names of their files
     void
-    write_images(const std::string &directory,
-                 const Field       &alpha,
-                 const Field       &alpha_relative);
+    write_images(const std::string                                &directory,
+                 const std::vector<std::pair<std::string, Field>> &stiffnesses);
+    /// The files of write_images().
+    std::vector<std::string>
+    image_files(
+      const std::vector<std::pair<std::string, Field>> &stiffnesses) const;
+    /// Of every snapshot: motion, strain, det F and error.
+    nlohmann::json
+    timestamps_json() const;
+    /// Young's modulus [Pa] of the law at small strain; empty if the material
+    /// has none, or is not isotropic. Collective.
+    Field
+    youngs_modulus() const;
+    /// Name of a modulus with its unit in pictures and images.
+    std::string
+    with_unit(const std::string &name) const
+    {
+      const std::string unit = data.mesh.is_network() ? "_N_per_m" : "_Pa";
+      return name + unit +
+             (to_reference       ? "_of_stated_reference"
+              : scale_identified ? ""
+                                 : "_not_identified");
+    }
     /// Errors of the registered and the simulated motion at the landmarks.
     nlohmann::json
     landmark_errors() const;

@@ -27,6 +27,13 @@ namespace Palpate
     static bool
     is_needed(const Parameterization<dim> &p);
 
+    /// Derivatives by the fields that @p p finds, of those by the fields it
+    /// sets: by lambda or mu in the place of E and nu if it is one of these.
+    static FieldDuals
+    by_unknowns(const Parameterization<dim> &p,
+                const Q                     &q,
+                const FieldDuals            &duals);
+
     void
     parse_parameters(Parameters &) override
     {}
