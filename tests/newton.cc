@@ -249,7 +249,7 @@ TEST(Newton, DirectSolverKnowsIndefiniteTangents)
       std::vector<std::unique_ptr<Force<3>>> forces;
       forces.push_back(make_term<Force<3>>("neo-hookean"));
       forces.push_back(
-        make_term<Force<3>>("gravity", {{"Gravity", "9.81, 0, 0"}}));
+        make_term<Force<3>>("gravity", {{"Gravity", "14, 0, 0"}}));
       StaticEquilibrium<3> eq(x.D,
                               x.constrained,
                               x.snapshots,
@@ -263,8 +263,8 @@ TEST(Newton, DirectSolverKnowsIndefiniteTangents)
       u[direct] = x.D.gather_vertices(eq.context(0).state.u);
     }
   EXPECT_LT(distance(u[0], u[1]), 1e-7);
-  EXPECT_LE(count[0], count[1] + 2) << "direct, and " << count[1];
-  EXPECT_LT(count[0], 12u);
+  EXPECT_LE(count[0], count[1] + 3) << "direct, and " << count[1];
+  EXPECT_LT(count[0], 14u);
 }
 
 // The published tangent of springs takes more steps to the same state.
