@@ -82,15 +82,15 @@ namespace Palpate
                const MPI_Comm           &comm,
                const ConditionalOStream &log)
   {
-    Timer             timer;
-    Problem<dim>      problem(parameters,
+    Timer        timer;
+    Problem<dim> problem(parameters,
                          comm,
                          log,
                          true,
                          stiffness_is_of_parameterization(parameters),
                          options.dry_run);
-    bool              wants_hessian;
-    unsigned int      seed = 1;
+    bool         wants_hessian;
+    unsigned int seed = 1;
     {
       const Parameters::Section section(parameters, "Evaluate");
       wants_hessian = parameters.get_bool("Hessian product");

@@ -3,10 +3,10 @@
 
 #include <palpate/core/declared_parameters.h>
 #include <palpate/core/errors.h>
-#include <palpate/core/parameter_file.h>
-#include <palpate/core/text.h>
 #include <palpate/core/input_files.h>
 #include <palpate/core/interruption.h>
+#include <palpate/core/parameter_file.h>
+#include <palpate/core/text.h>
 #include <palpate/core/version.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
@@ -74,6 +74,18 @@ namespace
         else if (child.is_object())
           print_markdown(out, child, path + name + "/");
       }
+  }
+
+  /// All entries with their defaults and descriptions. Of what deal.II prints
+  /// only the first value is read: version 9.6 goes on after its JSON.
+  nlohmann::ordered_json
+  described_entries(dealii::ParameterHandler &handler)
+  {
+    std::stringstream text;
+    handler.print_parameters(text, dealii::ParameterHandler::JSON);
+    nlohmann::ordered_json entries;
+    text >> entries;
+    return entries;
   }
 
   void
@@ -238,19 +250,18 @@ namespace
                              ", expected prm, json or markdown" +
                              Text::did_you_mean(style,
                                                 {"prm", "json", "markdown"}));
-        if (root && style == "markdown")
-          {
-            std::stringstream json;
-            parameters.handler.print_parameters(json,
-                                                dealii::ParameterHandler::JSON);
-            std::cout << "| Entry | Default | Meaning |\n|---|---|---|\n";
-            print_markdown(std::cout, nlohmann::json::parse(json.str()), "");
-          }
-        else if (root && style == "prm")
+        if (root && style == "prm")
           write_parameters(std::cout, parameters.handler);
+        else if (root && style == "json")
+          std::cout << described_entries(parameters.handler).dump(4) << "\n";
         else if (root)
-          parameters.handler.print_parameters(std::cout,
-                                              dealii::ParameterHandler::JSON);
+          {
+            std::cout << "| Entry | Default | Meaning |\n|---|---|---|\n";
+            print_markdown(std::cout,
+                           nlohmann::json(
+                             described_entries(parameters.handler)),
+                           "");
+          }
         return 0;
       }
     if (!given.count("file"))

@@ -2,9 +2,9 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
-#include <palpate/core/parameter_file.h>
 #include <palpate/core/interruption.h>
 #include <palpate/core/outputs.h>
+#include <palpate/core/parameter_file.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/image/image.h>

@@ -2,8 +2,8 @@
 #include <palpate/core/files.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
-#include <palpate/forces/charges/field_at_points.h>
 #include <palpate/drivers/transposed_axes.h>
+#include <palpate/forces/charges/field_at_points.h>
 #include <palpate/parameterizations/field_unknowns.h>
 #include <palpate/parameterizations/lame_parameters.h>
 

@@ -2,10 +2,10 @@
 
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
-#include <palpate/core/text.h>
-#include <palpate/drivers/evaluation_log.h>
 #include <palpate/core/interruption.h>
 #include <palpate/core/outputs.h>
+#include <palpate/core/text.h>
+#include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/fingerprint.h>
 #include <palpate/drivers/network_file.h>
 #include <palpate/drivers/problem.h>
