@@ -30,6 +30,7 @@ import zipfile
 
 import numpy as np
 
+import forked
 import nifti
 
 TIMEOUT = 30  # seconds, per run
@@ -1531,11 +1532,9 @@ def checkpoint_disk(r, d):
 
 # -------------------------------------------------------------------- running
 
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1",
-                   OMPI_ALLOW_RUN_AS_ROOT="1",
-                   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-                   OMPI_MCA_rmaps_base_oversubscribe="1",
+ENVIRONMENT = dict(OMP_NUM_THREADS="1",
                    OMPI_MCA_hwloc_base_binding_policy="none",
+                   PRTE_MCA_hwloc_default_binding_policy="none",
                    OMPI_MCA_mpi_yield_when_idle="1")
 
 
@@ -1543,9 +1542,8 @@ class Runner:
     def __init__(self, palpate, mpirun=None, ranks=1):
         self.command = [os.path.abspath(palpate)]
         if mpirun:
-            self.command = [mpirun, "--quiet", "--oversubscribe", "-n",
-                            str(ranks)] + self.command
-        self.environment = dict(ENVIRONMENT)
+            self.command = [mpirun, "-np", str(ranks)] + self.command
+        self.environment = dict(os.environ, **ENVIRONMENT)
         if not mpirun:  # a single process needs no daemon
             self.environment["OMPI_MCA_ess_singleton_isolated"] = "1"
 
@@ -1731,6 +1729,7 @@ def main():
     if not options.palpate:
         parser.error("expected the program")
     palpate, mpirun, only = options.palpate, options.mpirun, options.names
+    forked.start_server()
 
     work = [(r.name, lambda r=r: run_row(r, Runner(palpate), False))
             for r in ROWS]

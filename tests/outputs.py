@@ -66,7 +66,7 @@ def prm(path, entries):
 def palpate(file, *options, ranks=1):
     command = [PALPATE, str(file), *options]
     if ranks > 1:
-        command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+        command = [MPIRUN, "-np", str(ranks)] + command
     return subprocess.run(command, cwd=WORK, text=True, capture_output=True,
                           timeout=100)
 
@@ -227,7 +227,7 @@ def interrupt(file, out, signal_, ready, ranks=1):
     """Send a signal to the run when ready(out); the process and its texts."""
     command = [PALPATE, str(file), "--set", f"Output directory={out}"]
     if ranks > 1:
-        command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+        command = [MPIRUN, "-np", str(ranks)] + command
     process = subprocess.Popen(command, cwd=WORK, text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     limit = time.time() + 60

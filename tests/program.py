@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
+import forked
 import nifti
 
 PALPATE, MPIRUN, TEST = sys.argv[1:4]
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-os.environ.setdefault("OMPI_MCA_rmaps_base_oversubscribe", "1")
 OUT = Path(tempfile.mkdtemp(prefix="palpate-test-"))
 LUNG = SHARED / "data/lungs/lung_case002.npz"
 
@@ -49,7 +49,7 @@ def run(prm, settings=(), ranks=1, options=(), name="run", timeout=500, code=0):
         command += ["--set", s]
     command += options
     if ranks > 1:
-        command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+        command = [MPIRUN, "-np", str(ranks)] + command
     done = subprocess.run(command, cwd=ROOT, timeout=timeout, text=True,
                           capture_output=True)
     if done.returncode != code:
@@ -163,7 +163,7 @@ def pack(name, steps=1, n=3, seed=1):
 
 def command_line():
     def call(*arguments):
-        return subprocess.run([PALPATE, *arguments], text=True,
+        return subprocess.run([forked.PROGRAM or PALPATE, *arguments], text=True,
                               capture_output=True, timeout=60, cwd=ROOT)
     done = call("--version")
     check(done.returncode == 0 and all(
@@ -240,25 +240,27 @@ def ranks():
     """1, 2 and 3 ranks: the same numbers to 1e-10 (tolerance 1e-13)."""
     path, arrays = pack("case.npz", steps=2, n=4)
     prm = write("evaluate.prm", EVALUATE % path)
-    for extra in ([], ["Linear solver/Type=direct", "Model/Degree=2"],
-                  ["Model/Type=sms finite strain", "Newton/Relative tolerance=1e-12",
-                   "Boundary conditions/Prescribed scale=0.2"]):
-        results = [run(prm, extra, ranks=n, name=f"ranks{n}") for n in (1, 2, 3)]
-        for n in (1, 2):
+    for extra, more in (
+            ([], (2, 3)), (["Linear solver/Type=direct", "Model/Degree=2"], (3,)),
+            (["Model/Type=sms finite strain", "Newton/Relative tolerance=1e-12",
+              "Boundary conditions/Prescribed scale=0.2"], (3,))):
+        one = run(prm, extra, name="one")
+        for n in more:
+            several = run(prm, extra, ranks=n)
             for key in ("displacement", "adjoint", "gradient", "hessian_product"):
-                d = relative(results[n][0][key], results[0][0][key])
-                check(d < 1e-10, f"{extra} {key} on {n + 1} ranks: {d:.1e}")
-            close(results[n][1]["objective"]["total"],
-                  results[0][1]["objective"]["total"], 1e-10, "objective")
-        check(results[0][0]["displacement"].shape == (2, 125, 3),
+                d = relative(several[0][key], one[0][key])
+                check(d < 1e-10, f"{extra} {key} on {n} ranks: {d:.1e}")
+            close(several[1]["objective"]["total"],
+                  one[1]["objective"]["total"], 1e-10, "objective")
+        check(one[0]["displacement"].shape == (2, 125, 3),
               "two snapshots, input numbering")
     springs = ["Model/Type=intersection springs", "Model/Shear springs=true",
                "Model/Frames=coordinate axes",
                "Model/Volume term=true", "Newton/Relative tolerance=1e-12",
                "Boundary conditions/Prescribed scale=0.2",
                "Model/Write operators=true"]
-    results = [run(prm, springs, ranks=n, name=f"springs{n}") for n in (1, 2, 3)]
-    operators = [dict(np.load(r[2] / "operators_0001.npz")) for r in results]
+    one, three = (run(prm, springs, ranks=n, name=f"springs{n}") for n in (1, 3))
+    operators = [dict(np.load(r[2] / "operators_0001.npz")) for r in (one, three)]
     B = np.zeros(operators[0]["B_shape"])
     A0 = np.zeros(operators[0]["A0_shape"])
     for matrix, name in ((B, "B"), (A0, "A0")):
@@ -271,16 +273,15 @@ def ranks():
     spring = (A0 @ arrays["mesh_points"].ravel()).reshape(384, 3, 3)
     check(np.abs(spring - operators[0]["L0"][..., None] * np.eye(3)).max() < 1e-12,
           "springs at rest lie along the axes")
-    for n in (1, 2):
-        for key, value in operators[0].items():
-            check(np.allclose(operators[n][key], value, rtol=1e-13, atol=1e-13),
-                  f"operators on {n + 1} ranks: {key}")
-        for key in ("displacement", "gradient", "hessian_product",
-                    "spring_stiffness", "gradient_spring"):
-            d = relative(results[n][0][key], results[0][0][key])
-            check(d < 1e-10, f"springs, {key} on {n + 1} ranks: {d:.1e}")
-        check(results[n][1]["negative_modes"] == 0, "the springs are stable")
-    result = results[0][0]
+    for key, value in operators[0].items():
+        check(np.allclose(operators[1][key], value, rtol=1e-13, atol=1e-13),
+              f"operators on 3 ranks: {key}")
+    for key in ("displacement", "gradient", "hessian_product",
+                "spring_stiffness", "gradient_spring"):
+        d = relative(three[0][key], one[0][key])
+        check(d < 1e-10, f"springs, {key} on 3 ranks: {d:.1e}")
+    check(three[1]["negative_modes"] == 0, "the springs are stable")
+    result = one[0]
     check(result["gradient_spring"].shape == (384, 3) and
           relative(result["gradient_spring"].sum(1), result["gradient"]) < 1e-12,
           "the gradient by springs sums to that by cells")
@@ -308,10 +309,9 @@ def ranks():
     prm = write("identify.prm", IDENTIFY.format(
         file=path, weight=0.1, optimizer="set Maximum iterations = 5")
         + "subsection Linear solver\n  set Relative tolerance = 1e-13\nend\n")
-    results = [run(prm, ranks=n, name=f"identify{n}")[0] for n in (1, 2, 3)]
-    for n in (1, 2):
-        d = np.abs(np.log(results[n]["alpha_k"] / results[0]["alpha_k"])).max()
-        check(d < 1e-6, f"identify on {n + 1} ranks: log alpha differs by {d:.1e}")
+    one, two = (run(prm, ranks=n, name=f"identify{n}")[0] for n in (1, 2))
+    d = np.abs(np.log(two["alpha_k"] / one["alpha_k"])).max()
+    check(d < 1e-6, f"identify on 2 ranks: log alpha differs by {d:.1e}")
     # Central differences of the program's own objective.
     alpha = arrays["alpha_k"]
     direction = np.cos(np.arange(len(alpha)))
@@ -342,7 +342,7 @@ def partition():
 
     def cut(case, n, name, code=0, ranks=1):
         out = OUT / name
-        command = ([MPIRUN, "--quiet", "-np", str(ranks)] if ranks > 1 else []) + [
+        command = ([MPIRUN, "-np", str(ranks)] if ranks > 1 else []) + [
             PALPATE, str(write(name + ".prm", f"""
 set Task = partition
 set Output directory = {out}
@@ -407,7 +407,7 @@ end
                    "Model/Shear springs=true", "Newton/Relative tolerance=1e-12",
                    "Boundary conditions/Prescribed scale=0.2"]):
         whole = run(prm, extra, name="whole")
-        for n in (1, 2, 3, 5) if "Noise" in extra[0] else (2, 5):
+        for n in (1, 2, 5) if "Noise" in extra[0] else (5,):
             result = run(prm, extra + [f"Case/File={parts}"], ranks=n, name="run")
             for key in whole[0].files:
                 if key == "residual_norm":
@@ -459,7 +459,7 @@ end
 """
     label = ["Case/Label function=if(z < 0.09, 1, 2)"]
     whole = run(write("motion.prm", motion % shape), label, name="whole")[0]
-    for n in (1, 2, 4):
+    for n in (1, 4):
         result = run(write("motion.prm", motion % file(box)), label, ranks=n)[0]
         check(np.array_equal(result["tetrahedra"], whole["tetrahedra"]) and
               np.array_equal(result["mesh_points"], whole["mesh_points"]),
@@ -519,11 +519,11 @@ def interrupt(prm, settings, ranks, file, rows):
     """kill -9 a run in OUT/cut once its file has more lines than these."""
     out = OUT / "cut"
     subprocess.run(["rm", "-rf", str(out)])
-    command = [PALPATE, str(prm), "--set", f"Output directory={out}"]
+    command = [forked.PROGRAM or PALPATE, str(prm), "--set", f"Output directory={out}"]
     for setting in settings:
         command += ["--set", setting]
     if ranks > 1:
-        command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+        command = [MPIRUN, "-np", str(ranks)] + command
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True,
                                stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
@@ -551,15 +551,15 @@ def resume():
     prm = write("identify.prm", IDENTIFY.format(
         file=path, weight=0.05, optimizer="set Maximum iterations = 12\n"
         "  set Gradient tolerance = 1e-12"))
-    # The fourth ends on its budget of solves.
+    # The third ends on its budget of solves.
     # The last has an outer function, whose slopes are not in the log.
     ratio = ["Objective/Displacement misfit/Power=0.5",
              "Objective/Stiffness log total variation/Enters as=factor",
              "Objective/Stiffness log total variation/Power=0.5",
              "Objective/Stiffness log total variation/Weight=1"]
-    for method, ranks_, budget, more in (
-            ("lbfgs", 1, 0, []), ("lbfgs", 2, 0, []), ("newton cg", 1, 0, []),
-            ("lbfgs", 1, 30, []), ("lbfgs", 2, 0, ratio)):
+    for method, ranks_, budget, more, cuts in (
+            ("lbfgs", 1, 0, [], (1, 9)), ("newton cg", 1, 0, [], (1, 9)),
+            ("lbfgs", 1, 30, [], (4,)), ("lbfgs", 2, 0, ratio, (1, 4))):
         settings = [f"Optimizer/Method={method}"] + more
         if budget:
             settings.append(f"Optimizer/Maximum solves={budget}")
@@ -567,7 +567,7 @@ def resume():
                                         name="whole")
         if budget:
             check("budget" in summary["stop_reason"], summary["stop_reason"])
-        for rows in (1, 4, 9):
+        for rows in cuts:
             out, killed = interrupt(prm, settings, ranks_, "history.csv", rows)
             done, after, _ = run(prm, settings, ranks=ranks_,
                                  options=["--resume"], name="cut")
@@ -604,7 +604,7 @@ def images():
                              f"Pack/Output file={out}/case.npz"]:
             command += ["--set", s]
         if ranks > 1:
-            command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+            command = [MPIRUN, "-np", str(ranks)] + command
         done = subprocess.run(command, text=True, capture_output=True, cwd=ROOT,
                               timeout=100)
         if done.returncode != 0:
@@ -727,11 +727,11 @@ def images():
         truth = (3 * (position[:, 0] + 10) / 4 - 900)[tets].mean(1)
         check(relative(got["hu_tetra_steps"][s, :, 0], truth) < 1e-6,
               f"CT of phase {s} at the positions of that phase")
-    # The same bytes from 1, 2, 3 ranks; the pack can be identified.
+    # The same bytes from 1 and 3 ranks; the pack can be identified.
     settings = ["Images/Displacements=" + fields[0], f"Images/CT={ct}"]
-    packs = [make(settings, ranks=n, name=f"pack{n}")[1] for n in (1, 2, 3)]
-    check(all(p.read_bytes() == packs[0].read_bytes() for p in packs),
-          "the same pack from 1, 2 and 3 ranks, byte for byte")
+    packs = [make(settings, ranks=n, name=f"pack{n}")[1] for n in (1, 3)]
+    check(packs[1].read_bytes() == packs[0].read_bytes(),
+          "the same pack from 1 and 3 ranks, byte for byte")
     prm = write("use.prm", f"""
 set Task = identify
 subsection Case
@@ -781,7 +781,7 @@ def phantom():
     def program(prm, settings=(), ranks=1):
         command = [PALPATE, str(prm)] + [w for s in settings for w in ("--set", s)]
         if ranks > 1:
-            command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+            command = [MPIRUN, "-np", str(ranks)] + command
         done = subprocess.run(command, text=True, capture_output=True, cwd=ROOT,
                               timeout=100)
         if done.returncode != 0:
@@ -948,7 +948,7 @@ def network():
         command = [PALPATE, str(prm)] + [w for s in settings for w in
                                          (("--set", s) if "=" in s else (s,))]
         if ranks > 1:
-            command = [MPIRUN, "--quiet", "-np", str(ranks)] + command
+            command = [MPIRUN, "-np", str(ranks)] + command
         done = subprocess.run(command, text=True, capture_output=True, cwd=ROOT,
                               timeout=200)
         if done.returncode != code:
@@ -1009,9 +1009,8 @@ end
     check(len({tuple(o) for o in orders}) > 1 and
           all(sorted(o) == sorted(files[:3]) for o in orders), "cases are shuffled")
     # Ranks of a case, groups of ranks, memory: the same numbers.
-    for ranks in (2, 3):
-        other = train(f"ranks{ranks}", ranks=ranks)[0]
-        check(relative(other, total) < 1e-8, f"{ranks} ranks: the same losses")
+    other = train("ranks", ranks=3)[0]
+    check(relative(other, total) < 1e-8, "3 ranks: the same losses")
     other = train("memory", "Training/Cases in memory=1")[0]
     check(relative(other, total) < 1e-12, "one case in memory: the same losses")
     batch = train("batch", "Training/Cases per update=2")[0]
@@ -1180,17 +1179,14 @@ def stretched():
     # Same mesh, no noise: a test of the whole chain, no result.
     data = write("data.prm", (ROOT / "parameter_files/spring_identify_data.prm")
                  .read_text().replace("8, 8, 32", "4, 4, 16"))
-    for ranks_ in (1, 2):
-        _, summary, _ = run(ROOT / "parameter_files/spring_identify.prm",
-                            [f"Observation/Computed by={data}",
-                             "Observation/Noise=0",
-                             "Optimizer/Gradient tolerance=1e-8"],
-                            ranks=ranks_)
-        for label, alpha in (("1", 1000), ("2", 4000), ("3", 2000)):
-            close(summary["alpha_Pa"][f"label {label}"] / alpha, 1, 1e-5,
-                  f"{ranks_} rank(s): region {label}")
-        check(summary["solves"]["forward"] <= 20,
-              f"{summary['solves']['forward']} forward solves")
+    _, summary, _ = run(ROOT / "parameter_files/spring_identify.prm",
+                        [f"Observation/Computed by={data}", "Observation/Noise=0",
+                         "Optimizer/Gradient tolerance=1e-8"], ranks=2)
+    for label, alpha in (("1", 1000), ("2", 4000), ("3", 2000)):
+        close(summary["alpha_Pa"][f"label {label}"] / alpha, 1, 1e-5,
+              f"region {label}")
+    check(summary["solves"]["forward"] <= 20,
+          f"{summary['solves']['forward']} forward solves")
     # Springs and rest lengths of a pack: those of the mesh are no change, shorter
     # ones prestress the body; springs come back as they were.
     path, arrays = pack("prestress.npz", n=2)
@@ -1436,7 +1432,7 @@ end
         settings = [f"Time/Integrator={integrator}", "Time/End=0.1"]
         settings += ["Time/Substeps=40"] if "verlet" in integrator else []
         whole, s, whole_out = run(slide, settings, ranks, name="whole")
-        for rows in (2, 12) if ranks == 1 else (7,):
+        for rows in (2, 12) if (integrator, ranks) == ("bdf2", 1) else (7,):
             out, killed = interrupt(slide, settings, ranks,
                                     "checkpoint/results/energies.csv", rows)
             again, t, _ = run(slide, settings, ranks, options=["--resume"],
@@ -1564,8 +1560,9 @@ subsection Time
 end
 """)
     ends = {}
-    for integrator in ("bdf2", "velocity verlet", "symplectic euler"):
-        for n in (1, 2, 3) if integrator != "symplectic euler" else (1,):
+    for integrator, ranks in (("bdf2", (1, 3)), ("velocity verlet", (1, 2)),
+                              ("symplectic euler", (1,))):
+        for n in ranks:
             r, _, out = run(flight, [f"Time/Integrator={integrator}",
                                      "Time/Mass=lumped"], n)
             end = r["displacement"][-1]
@@ -1634,9 +1631,9 @@ end
               "Loads/Ground reach=0.01", "Loads/Ground stiffness=2e4",
               "Initial state/Velocity=0; -2*(z - 0.1); 2*(y - 0.1) - 1",
               "Initial state/Displacement="]
-    for integrator in ("velocity verlet", "bdf2"):
+    for integrator, ranks in (("velocity verlet", 2), ("bdf2", 1)):
         r, s, out = run(flight, ground + [f"Time/Integrator={integrator}",
-                                          "Time/Step=1e-4"], 2)
+                                          "Time/Step=1e-4"], ranks)
         z = r["displacement"][:, :, 2] + r["mesh_points"][:, 2]
         up = r["velocity"][:, :, 2].mean(axis=1)
         rows = np.genfromtxt(out / "energies.csv", delimiter=",", names=True)
@@ -1752,14 +1749,14 @@ end
     ratio = ["Objective/Displacement misfit/Power=0.5",
              "Objective/Centre of mass/Power=-2",
              "Objective/Centre of mass/Enters as=factor"]
-    for file, settings in (
-            (prm, [unknowns]),
-            (prm, [unknowns] + ratio),
+    for file, settings, ranks in (
+            (prm, [unknowns], (2,)),
+            (prm, [unknowns] + ratio, (1,)),
             (explicit, ["Time/Integrator=symplectic euler",
-                        unknowns + "; damping_rate: global"] + substeps)):
-        for n in (1, 2):
+                        unknowns + "; damping_rate: global"] + substeps, (2,))):
+        for n in ranks:
             done = subprocess.run(
-                ([MPIRUN, "--quiet", "-np", "2"] if n == 2 else []) +
+                ([MPIRUN, "-np", "2"] if n == 2 else []) +
                 [PALPATE, str(file)] + sum((["--set", x] for x in settings + [
                     "Task=verify", "Verify/Directions=1"]), []),
                 cwd=ROOT, timeout=300, text=True, capture_output=True)
@@ -1804,11 +1801,9 @@ end
             check((r["gradient"] == first["gradient"]).all() and
                   "again" in s["motion"]["checkpoints"],
                   f"{kind}: the same gradient, {s['motion']['checkpoints']}")
-        for n in (2, 3):
-            r, _, _ = run(evaluate, task, n)
-            check(relative(r["gradient"], first["gradient"]) < 1e-8,
-                  f"{n} ranks as one: "
-                  f"{relative(r['gradient'], first['gradient']):.1e}")
+        r, _, _ = run(evaluate, task, 3)
+        check(relative(r["gradient"], first["gradient"]) < 1e-8,
+              f"3 ranks as one: {relative(r['gradient'], first['gradient']):.1e}")
 
     # Recovery of several unknowns at once, and of a run that was cut off.
     found = ["Objective/Centre of mass/Weight=0", "Objective/Height/Weight=0",
@@ -1922,11 +1917,10 @@ end
     sums = [row[[c for c in rows[0] if "total" in c][0]] for row in rows]
     check(max(abs(v - sums[0]) for v in sums) < 0.01 * kinetic,
           "energy is conserved")
-    for n in (2, 3):
-        other = run(prm, ranks=n)[0]
-        for key in ("displacement", "velocity"):
-            e = relative(other[key], r[key])
-            check(e < 1e-9, f"{key} on {n} ranks: {e:.1e}")
+    other = run(prm, ranks=3)[0]
+    for key in ("displacement", "velocity"):
+        e = relative(other[key], r[key])
+        check(e < 1e-9, f"{key} on 3 ranks: {e:.1e}")
     # Field and potential at given points, of all charges at the time.
     points = np.array([[0.3, 0.1, 0.2], [0, 0, 0], [-0.4, 0.05, -0.1]])
     file = OUT / "points.csv"
@@ -2124,7 +2118,7 @@ def spring_networks():
     # The same on more ranks, and after an interruption; once a spring.
     strain = np.sort(np.linalg.norm(now[springs[:, 0]] - now[springs[:, 1]],
                                     axis=1) / rest - 1)
-    for ranks in (1, 2, 3):
+    for ranks in (1, 3):
         other, _, out = run(prm, ranks=ranks, name=f"ranks{ranks}")
         for key in ("displacement", "velocity"):
             e = relative(other[key], r[key])
@@ -2196,14 +2190,10 @@ end
     prm.write_text(prm.read_text().replace("  set Steps per output = 1\n", "")
                    .replace("set End = 1", "set End = 0.5"))
     file = write("known.prm", known)
-    for ranks in (1, 2):
-        command = [PALPATE, str(file)]
-        if ranks > 1:
-            command = [MPIRUN, "--quiet", "-np", "2"] + command
-        done = subprocess.run(command, cwd=ROOT, timeout=300, text=True,
-                              capture_output=True)
-        check(done.returncode == 0 and "derivatives passed" in done.stdout,
-              f"verify on {ranks} ranks: " + done.stdout[-600:] + done.stderr)
+    done = subprocess.run([MPIRUN, "-np", "2", PALPATE, str(file)], cwd=ROOT,
+                          timeout=300, text=True, capture_output=True)
+    check(done.returncode == 0 and "derivatives passed" in done.stdout,
+          "verify on 2 ranks: " + done.stdout[-600:] + done.stderr)
     # Where the centre of mass comes to.
     centre = known[:known.index("subsection Observation")].replace(
         "verify", "evaluate").replace("set Mass = 1\n", "set Mass = 3\n") + """
@@ -2225,10 +2215,9 @@ end
     file = write("gradient.prm", known[:known.index("subsection Parameter")].replace(
         "verify", "evaluate"))
     one = run(file)
-    for ranks in (2, 3):
-        two = run(file, ranks=ranks)
-        e = relative(two[0]["gradient"], one[0]["gradient"])
-        check(e < 1e-8, f"gradient on {ranks} ranks: {e:.1e}")
+    three = run(file, ranks=3)
+    e = relative(three[0]["gradient"], one[0]["gradient"])
+    check(e < 1e-8, f"gradient on 3 ranks: {e:.1e}")
 
     # A hanging chain at rest: every spring carries what hangs below it.
     N, k, m = 6, 40., 0.2
@@ -2560,13 +2549,12 @@ def acceptance():
         sys.exit(77)
     prm = SHARED / "acceptance"
     path, _ = pack("case.npz", n=4)
-    for ranks_ in (1, 2):
-        r, s, _ = run(prm / "forward.prm", [f"Case/File={path}"], ranks=ranks_)
-        check(s["residual_norm"][0] < 1e-8, "forward.prm")
-        r, s, _ = run(prm / "evaluate.prm", [f"Case/File={path}"], ranks=ranks_)
-        parts = s["objective"]
-        close(sum(v for k, v in parts.items() if k != "total"), parts["total"],
-              1e-12 * parts["total"], "evaluate.prm: parts sum to the total")
+    r, s, _ = run(prm / "forward.prm", [f"Case/File={path}"], ranks=2)
+    check(s["residual_norm"][0] < 1e-8, "forward.prm")
+    r, s, _ = run(prm / "evaluate.prm", [f"Case/File={path}"], ranks=2)
+    parts = s["objective"]
+    close(sum(v for k, v in parts.items() if k != "total"), parts["total"],
+          1e-12 * parts["total"], "evaluate.prm: parts sum to the total")
     if (SHARED / "data/ct_case/ct.nii.gz").exists():
         # Its files are beside the project; its output is not.
         done = subprocess.run(
@@ -2607,16 +2595,14 @@ def acceptance():
               "predict.prm: a map on the CT's grid")
     if not LUNG.exists():
         return
-    for ranks_ in (1, 2):
-        r, s, out = run(prm / "springs.prm", [f"Case/File={LUNG}",
-                                              "Optimizer/Maximum iterations=3"],
-                        ranks=ranks_, name=f"springs{ranks_}")
-        check(r["spring_stiffness"].shape == (35860, 3) and
-              np.isfinite(r["gradient_spring"]).all(), "springs.prm")
-        rows = history(out)
-        check(rows[3]["total"] < 0.5 * rows[0]["total"],
-              f"springs.prm: {rows[0]['total']:.3g} falls to "
-              f"{rows[3]['total']:.3g} in 3 iterations")
+    r, s, out = run(prm / "springs.prm", [f"Case/File={LUNG}",
+                                          "Optimizer/Maximum iterations=3"], ranks=2)
+    check(r["spring_stiffness"].shape == (35860, 3) and
+          np.isfinite(r["gradient_spring"]).all(), "springs.prm")
+    rows = history(out)
+    check(rows[3]["total"] < 0.5 * rows[0]["total"],
+          f"springs.prm: {rows[0]['total']:.3g} falls to "
+          f"{rows[3]['total']:.3g} in 3 iterations")
     _, s, out = run(prm / "identify.prm")
     check(s["stop_reason"] in ("iteration limit", "gradient tolerance reached",
                                "stagnation: the objective no longer falls"),
@@ -2652,6 +2638,7 @@ def lung():
 
 
 def main(tests):
+    forked.start_server()
     try:
         tests[TEST]()
     finally:
