@@ -20,16 +20,6 @@ namespace Palpate
 
   namespace
   {
-    nlohmann::json
-    json_of(const ParameterHandler &handler)
-    {
-      std::stringstream text;
-      handler.print_parameters(text, ParameterHandler::JSON);
-      nlohmann::json result;
-      text >> result;
-      return result;
-    }
-
     bool
     is_entry(const nlohmann::json &node)
     {
@@ -188,7 +178,7 @@ namespace Palpate
                 add(child, inner);
               }
         };
-    add(json_of(handler), {});
+    add(parameters_as_json(handler, ParameterHandler::JSON), {});
   }
 
   bool
@@ -325,6 +315,17 @@ namespace Palpate
       first.begin(), first.end(), second.begin(), second.end(), equal);
   }
 
+  nlohmann::json
+  parameters_as_json(const ParameterHandler             &handler,
+                     const ParameterHandler::OutputStyle style)
+  {
+    std::stringstream text;
+    handler.print_parameters(text, style);
+    nlohmann::json result;
+    text >> result;
+    return result;
+  }
+
   void
   write_parameters(std::ostream &out, const ParameterHandler &handler)
   {
@@ -357,6 +358,6 @@ namespace Palpate
             }
       };
     out << "# Listing of Parameters\n# ---------------------\n";
-    write(json_of(handler), "");
+    write(parameters_as_json(handler, ParameterHandler::JSON), "");
   }
 } // namespace Palpate

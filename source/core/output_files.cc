@@ -1,5 +1,6 @@
 #include <deal.II/base/utilities.h>
 
+#include <palpate/core/declared_parameters.h>
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/core/output_files.h>
@@ -15,7 +16,6 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
-#include <sstream>
 
 namespace Palpate
 {
@@ -172,9 +172,6 @@ namespace Palpate
   OutputFiles::entry_with(const Parameters  &parameters,
                           const std::string &value)
   {
-    std::ostringstream text;
-    parameters.handler.print_parameters(text,
-                                        dealii::ParameterHandler::ShortJSON);
     std::string found;
     const std::function<void(const nlohmann::json &, const std::string &)>
       look = [&](const nlohmann::json &node, const std::string &where) {
@@ -188,7 +185,9 @@ namespace Palpate
               if (dealii::Utilities::trim(part) == value)
                 found = where + name;
       };
-    look(nlohmann::json::parse(text.str()), "");
+    look(parameters_as_json(parameters.handler,
+                            dealii::ParameterHandler::ShortJSON),
+         "");
     return found;
   }
 

@@ -1,3 +1,4 @@
+#include <palpate/core/declared_parameters.h>
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/core/input_files.h>
@@ -5,7 +6,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <sstream>
 
 namespace Palpate
 {
@@ -44,9 +44,6 @@ namespace Palpate
                  const std::vector<std::string> &but,
                  const MPI_Comm                 &comm)
   {
-    std::ostringstream text;
-    parameters.handler.print_parameters(text,
-                                        dealii::ParameterHandler::ShortJSON);
     nlohmann::json entries = nlohmann::json::object();
     const std::function<void(const nlohmann::json &, const std::string &)> add =
       [&](const nlohmann::json &node, const std::string &where) {
@@ -56,7 +53,9 @@ namespace Palpate
           else
             entries[where + name] = child;
       };
-    add(nlohmann::json::parse(text.str()), "");
+    add(parameters_as_json(parameters.handler,
+                           dealii::ParameterHandler::ShortJSON),
+        "");
     for (const char *name : {"Output directory", "Verbosity"})
       entries.erase(name);
     for (const auto &name : but)

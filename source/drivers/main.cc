@@ -76,18 +76,6 @@ namespace
       }
   }
 
-  /// All entries with their defaults and descriptions. Of what deal.II prints
-  /// only the first value is read: version 9.6 goes on after its JSON.
-  nlohmann::ordered_json
-  described_entries(dealii::ParameterHandler &handler)
-  {
-    std::stringstream text;
-    handler.print_parameters(text, dealii::ParameterHandler::JSON);
-    nlohmann::ordered_json entries;
-    text >> entries;
-    return entries;
-  }
-
   void
   load_libraries(const std::string &list)
   {
@@ -253,13 +241,16 @@ namespace
         if (root && style == "prm")
           write_parameters(std::cout, parameters.handler);
         else if (root && style == "json")
-          std::cout << described_entries(parameters.handler).dump(4) << "\n";
+          std::cout << parameters_as_json(parameters.handler,
+                                          dealii::ParameterHandler::JSON)
+                         .dump(4)
+                    << "\n";
         else if (root)
           {
             std::cout << "| Entry | Default | Meaning |\n|---|---|---|\n";
             print_markdown(std::cout,
-                           nlohmann::json(
-                             described_entries(parameters.handler)),
+                           parameters_as_json(parameters.handler,
+                                              dealii::ParameterHandler::JSON),
                            "");
           }
         return 0;

@@ -187,10 +187,10 @@ namespace Palpate
   {
     summary["version"] = PALPATE_VERSION;
     summary["ranks"]   = Utilities::MPI::n_mpi_processes(comm);
-    std::ostringstream json, prm;
-    parameters.handler.print_parameters(json, ParameterHandler::ShortJSON);
-    summary["parameters"] = nlohmann::json::parse(json.str());
+    summary["parameters"] =
+      parameters_as_json(parameters.handler, ParameterHandler::ShortJSON);
     write_file(directory + "/summary.json", summary.dump(2) + "\n");
+    std::ostringstream prm;
     write_parameters(prm, parameters.handler);
     write_file(directory + "/parameters.prm", prm.str());
   }

@@ -1,5 +1,6 @@
 #include <deal.II/base/timer.h>
 
+#include <palpate/core/declared_parameters.h>
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/core/interruption.h>
@@ -997,17 +998,17 @@ namespace Palpate
         file.q                = m.q;
         file.factor           = factor;
         file.scale_identified = identified;
-        std::ostringstream text;
-        parameters.handler.print_parameters(text, ParameterHandler::ShortJSON);
-        file.training = {{"cases", p.cases},
-                         {"validation_cases", p.validation},
-                         {"finished", final},
-                         {"epochs", m.epochs},
-                         {"best_epoch", m.best_epoch},
-                         {"training_loss", m.training_loss},
-                         {"validation_loss", number(m.validation_loss)},
-                         {"seed", p.seed},
-                         {"parameters", nlohmann::json::parse(text.str())}};
+        file.training         = {{"cases", p.cases},
+                                 {"validation_cases", p.validation},
+                                 {"finished", final},
+                                 {"epochs", m.epochs},
+                                 {"best_epoch", m.best_epoch},
+                                 {"training_loss", m.training_loss},
+                                 {"validation_loss", number(m.validation_loss)},
+                                 {"seed", p.seed},
+                                 {"parameters",
+                                  parameters_as_json(parameters.handler,
+                                             ParameterHandler::ShortJSON)}};
         if (!identified)
           file.training["scale"] =
             p.reference > 0 && final

@@ -3,6 +3,8 @@
 
 #include <deal.II/base/parameter_handler.h>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <iosfwd>
 #include <map>
 #include <string>
@@ -71,6 +73,16 @@ namespace Palpate
    */
   bool
   same_meaning(const std::string &a, const std::string &b);
+
+  /**
+   * All entries by section, as ParameterHandler prints them in a style of JSON:
+   * values alone (ShortJSON), or with defaults, descriptions and patterns.
+   * What it prints is read to the end of the first value: version 9.6 of
+   * deal.II goes on after it.
+   */
+  nlohmann::json
+  parameters_as_json(const dealii::ParameterHandler             &handler,
+                     const dealii::ParameterHandler::OutputStyle style);
 
   /// All entries with their values, sorted, explained, as a parameter file that
   /// read_parameter_file() reads to the same values.
