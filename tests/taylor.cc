@@ -351,6 +351,75 @@ TEST(Taylor, ReducedGraphNetwork)
   test_reduced<3>({"sms", "graph network", 3});
   test_reduced<2>({"sms finite strain", "graph network"});
 }
+// On a bound the clip's derivative is one-sided: with the bias of the output as
+// the only unknown, all cells are on it together. Inwards it passes, with
+// second order; outwards nothing changes. So it does where rounding left it
+// beside.
+TEST(Taylor, NetworkOnItsBounds)
+{
+  const Sample<3> x(2, 1);
+  const auto      p = make_term<Parameterization<3>>("graph network",
+                                                {{"Hidden width", "0"},
+                                                      {"Linear map", "none"},
+                                                      {"Lower bound", "10"},
+                                                      {"Upper bound", "1000"}});
+  p->bind(x.D, x.fields_of_springs());
+  const auto at = [&](const double log_alpha) {
+    return std::vector<double>(p->initial().size(), log_alpha);
+  };
+  const unsigned int unknowns =
+    dealii::Utilities::MPI::sum<unsigned int>(at(0).size(), MPI_COMM_WORLD);
+  ASSERT_EQ(unknowns, 1u);
+  const auto sum = [](const double mine) {
+    return dealii::Utilities::MPI::sum(mine, MPI_COMM_WORLD);
+  };
+  // sum_k factor alpha_k, its derivative by q, and along a step.
+  const auto value = [&](const double log_alpha, const double factor) {
+    Fields fields;
+    p->apply(at(log_alpha), fields);
+    double all = 0;
+    for (unsigned int k = 0; k < x.D.n_owned_cells(); ++k)
+      all += factor * fields["stiffness"][k];
+    return sum(all);
+  };
+  const auto gradient = [&](const double log_alpha, const double factor) {
+    Fields fields;
+    p->apply(at(log_alpha), fields);
+    FieldDuals duals(fields);
+    for (double &d : duals["stiffness"].values)
+      d = factor;
+    std::vector<double> g;
+    p->vjp(at(log_alpha), duals, g);
+    return sum(g.empty() ? 0. : g[0]);
+  };
+  const auto along = [&](const double log_alpha, const double dq) {
+    Fields fields;
+    p->jvp(at(log_alpha), at(dq), fields);
+    double all = 0;
+    for (unsigned int k = 0; k < x.D.n_owned_cells(); ++k)
+      all += fields["stiffness"][k];
+    return sum(all);
+  };
+  for (const double inwards : {1., -1.})
+    for (const double off : {0., 1e-15, -1e-15})
+      {
+        const double bound = std::log(inwards > 0 ? 10. : 1000.) + off;
+        // The descent against this slope leads inwards.
+        const double slope = gradient(bound, -inwards);
+        double       rest[2];
+        for (const unsigned int i : {0, 1})
+          {
+            const double h = inwards * (i == 0 ? 1e-2 : 5e-3);
+            rest[i] =
+              value(bound + h, -inwards) - value(bound, -inwards) - slope * h;
+          }
+        EXPECT_NEAR(std::log2(rest[0] / rest[1]), 2, 0.02);
+        EXPECT_NEAR(along(bound, inwards), -slope, 1e-10 * std::abs(slope));
+        EXPECT_EQ(gradient(bound, inwards), 0);
+        EXPECT_EQ(along(bound, -inwards), 0);
+        EXPECT_EQ(gradient(bound - inwards, -inwards), 0) << "beyond";
+      }
+}
 // The loss of training: the same weights in two cases of several snapshots.
 // The network has kinks (ReLU, the clip). Away from them, where make_smooth()
 // goes with each case, the loss is smooth and both tests of a derivative hold;

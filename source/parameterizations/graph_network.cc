@@ -278,7 +278,7 @@ namespace Palpate
     std::pair<double, double> dab(0., 0.);
     if (dq && description.linear_map == "learned")
       dab = linear_map(*dq);
-    r.unclipped.resize(n);
+    r.side.resize(n);
     for (unsigned int k = 0; k < n; ++k)
       {
         r.t[k] += q[p.bias2] + a + b * hu[k];
@@ -291,11 +291,25 @@ namespace Palpate
             if (dq)
               r.dt[k] += r.dH[i] * q[p.self2 + f] + r.H[i] * (*dq)[p.self2 + f];
           }
-        r.unclipped[k] = free_cell[k] && r.t[k] > lower && r.t[k] < upper;
-        r.t[k]         = free_cell[k] ? std::min(std::max(r.t[k], lower), upper)
-                                      : start_log[k];
+        // On a bound up to rounding: a linear map puts cells there.
+        const double round = 1e-12 * (1 + std::abs(r.t[k]));
+        r.side[k]          = !free_cell[k]                      ? Side::fixed
+                             : std::abs(r.t[k] - lower) < round ? Side::on_lower
+                             : std::abs(r.t[k] - upper) < round ? Side::on_upper
+                             : r.t[k] > lower && r.t[k] < upper ? Side::within
+                                                                : Side::beyond;
+        r.t[k] = free_cell[k] ? std::min(std::max(r.t[k], lower), upper)
+                              : start_log[k];
       }
     return r;
+  }
+
+  template <int dim>
+  bool
+  GraphNetwork<dim>::passes(const Side side, const double way)
+  {
+    return side == Side::within || (side == Side::on_lower && way > 0) ||
+           (side == Side::on_upper && way < 0);
   }
 
   template <int dim>
@@ -319,7 +333,7 @@ namespace Palpate
     Field     &dalpha    = dfields["stiffness"];
     dalpha               = Field(D->n_cells());
     for (std::size_t k = 0; k < r.t.size(); ++k)
-      dalpha[k] = r.unclipped[k] ? std::exp(r.t[k]) * r.dt[k] : 0.;
+      dalpha[k] = passes(r.side[k], r.dt[k]) ? std::exp(r.t[k]) * r.dt[k] : 0.;
     D->update_ghosts(dalpha);
   }
 
@@ -347,7 +361,9 @@ namespace Palpate
     const Pass          r   = pass(all, nullptr);
     std::vector<double> gt(n), sums(n_unknowns(), 0.);
     for (unsigned int k = 0; k < n; ++k)
-      gt[k] = r.unclipped[k] ? std::exp(r.t[k]) * duals["stiffness"][k] : 0.;
+      gt[k] = passes(r.side[k], -duals["stiffness"][k])
+                ? std::exp(r.t[k]) * duals["stiffness"][k]
+                : 0.;
     // A is symmetric: its transpose is the same sum.
     const auto agt = neighbor_sum(gt);
     for (unsigned int k = 0; k < n; ++k)
@@ -383,7 +399,7 @@ namespace Palpate
     const Pass          r = pass(all, &d);
     std::vector<double> gt(n), dgt(n), sums(n_unknowns(), 0.);
     for (unsigned int k = 0; k < n; ++k)
-      if (r.unclipped[k])
+      if (passes(r.side[k], -duals["stiffness"][k]))
         {
           gt[k]  = std::exp(r.t[k]) * duals["stiffness"][k];
           dgt[k] = gt[k] * r.dt[k];
@@ -461,11 +477,9 @@ namespace Palpate
         for (std::size_t i = 0; i < w.size(); ++i)
           moved[i] += size * d[i];
         const Pass there = pass(moved, nullptr);
-        if (Utilities::MPI::max(here.active == there.active &&
-                                    here.unclipped == there.unclipped
-                                  ? 0
-                                  : 1,
-                                D->comm) == 0)
+        if (Utilities::MPI::max(
+              here.active == there.active && here.side == there.side ? 0 : 1,
+              D->comm) == 0)
           {
             for (double &v : d)
               v *= size;
@@ -496,7 +510,7 @@ namespace Palpate
     const Pass r       = pass(whole(q), nullptr);
     double     clipped = 0;
     for (std::size_t k = 0; k < r.t.size(); ++k)
-      clipped += free_cell[k] && !r.unclipped[k];
+      clipped += free_cell[k] && r.side[k] != Side::within;
     return D->sum(clipped) / D->n_global_cells();
   }
 

@@ -128,13 +128,26 @@ namespace Palpate
     /// All of q on every rank.
     Q
     whole(const Q &q) const;
+    /// Where a cell's log alpha is before the clip.
+    enum class Side : char
+    {
+      fixed,
+      beyond,
+      on_lower,
+      on_upper,
+      within
+    };
+    /// The clip has two derivatives on a bound: 1 for ways that lead inwards
+    /// (of log alpha itself, or the descent against a dual), 0 for others.
+    static bool
+    passes(const Side side, const double way);
     /// What goes through the network at q, and along dq.
     struct Pass
     {
-      std::vector<double> H, dH;     ///< (owned cells, width)
-      std::vector<double> t, dt;     ///< log alpha before the clip, owned cells
-      std::vector<char>   active;    ///< H > 0
-      std::vector<char>   unclipped; ///< and not fixed
+      std::vector<double> H, dH;  ///< (owned cells, width)
+      std::vector<double> t, dt;  ///< log alpha before the clip, owned cells
+      std::vector<char>   active; ///< H > 0
+      std::vector<Side>   side;
     };
     Pass
     pass(const Q &q, const Q *dq) const;
