@@ -585,9 +585,16 @@ def resume():
     # More iterations than the first time: goes on where it stopped.
     run(prm, ["Optimizer/Maximum iterations=5"], name="longer")
     more, summary, out = run(prm, options=["--resume"], name="longer")
-    whole = run(prm, name="whole")[0]
+    whole, summary, _ = run(prm, name="whole")
     check(relative(more["alpha_k"], whole["alpha_k"]) < 1e-12,
           "a finished run resumed with a higher iteration limit")
+    check(summary["stop_reason"] == "iteration limit" and not summary["converged"] and
+          summary["recent_fall"] > 0, "not at the end, and it says so")
+    seconds = dict(summary["seconds"])
+    elapsed = seconds.pop("elapsed")
+    check(min(seconds.values()) >= 0 and
+          abs(sum(seconds.values()) - elapsed) < 0.02 * elapsed,
+          f"seconds add up: {seconds}, {elapsed}")
 
 
 def images():
@@ -1025,6 +1032,10 @@ end
           "2 epochs" in stopped["stop_reason"], "patience")
     # Resumed equals uninterrupted, also after a kill.
     train("resumed", "Training/Epochs=2")
+    changed = subprocess.run(
+        [PALPATE, str(prm), "--set", f"Output directory={OUT}/resumed", "--resume",
+         "--set", "Training/Beta 2=0.99"], capture_output=True, text=True)
+    check(changed.returncode == 2, "resumed with other moments: " + changed.stderr)
     other, _, again, _ = train("resumed", "--resume")
     check(relative(other, total) < 1e-12 and all(
         np.abs(again[k] - weights[k]).max() < 1e-12 * max(1, np.abs(weights[k]).max())

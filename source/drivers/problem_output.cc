@@ -1,3 +1,5 @@
+#include <deal.II/base/timer.h>
+
 #include <palpate/core/declared_parameters.h>
 #include <palpate/core/files.h>
 #include <palpate/core/version.h>
@@ -451,7 +453,9 @@ namespace Palpate
                               nlohmann::json               &summary,
                               NpzArrays                     arrays)
   {
-    const auto &D = *discretization;
+    Timer       timer;
+    const auto  matrices_before = states().counts;
+    const auto &D               = *discretization;
     const Field alpha =
       J && J->fields().has("stiffness") ? J->fields()["stiffness"] : stiffness;
     const std::vector<Vector> adjoints =
@@ -725,6 +729,14 @@ namespace Palpate
     summary["displacement"] = summary["timestamps"][0]["displacement"];
     summary["warnings"]     = warnings;
     run_on_root(comm, [&]() { write_npz(directory + "/result.npz", arrays); });
+    // All but this file itself; a check of stability assembles.
+    const double seconds = timer.wall_time();
+    summary["seconds"]["output"] =
+      seconds - (counts.seconds_assembly - matrices_before.seconds_assembly) -
+      (counts.seconds_setup - matrices_before.seconds_setup);
+    if (summary["seconds"].contains("elapsed"))
+      summary["seconds"]["elapsed"] =
+        summary["seconds"]["elapsed"].get<double>() + seconds;
     run_on_root(comm,
                 [&]() { write_summary(directory, parameters, summary, comm); });
     written.keep();

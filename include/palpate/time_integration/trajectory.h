@@ -120,6 +120,9 @@ namespace Palpate
     /// Those of the implicit steps.
     void
     count_solves();
+    /// Of assembly and set-up in the implicit steps not counted yet.
+    double
+    seconds_of_matrices() const;
 
     MovingBody<dim>                  &body;
     const TimeParameters             &parameters;
