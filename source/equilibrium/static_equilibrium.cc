@@ -14,6 +14,35 @@ namespace Palpate
 {
   using namespace dealii;
 
+  namespace
+  {
+    /// Of a solve. What it assembles and sets up is counted apart.
+    class SolveTimer
+    {
+    public:
+      explicit SolveTimer(const SolveCounts &counts)
+        : counts(counts)
+        , before(of_matrices())
+      {}
+      double
+      seconds() const
+      {
+        return timer.wall_time() - (of_matrices() - before);
+      }
+
+    private:
+      double
+      of_matrices() const
+      {
+        return counts.seconds_assembly + counts.seconds_setup;
+      }
+
+      const SolveCounts &counts;
+      const double       before;
+      Timer              timer; // starts when it is made
+    };
+  } // namespace
+
   void
   NewtonParameters::declare_parameters(ParameterHandler &prm)
   {
@@ -471,12 +500,9 @@ namespace Palpate
   void
   StaticEquilibrium<dim>::solve_nonlinear(const unsigned int s)
   {
-    Timer timer;
-    // Counted apart.
-    const double matrices_before =
-      this->counts.seconds_assembly + this->counts.seconds_setup;
-    auto  &u = state[s].u;
-    Vector h = discretization.make_vector(), du = h, trial = h;
+    const SolveTimer timer(this->counts);
+    auto            &u = state[s].u;
+    Vector           h = discretization.make_vector(), du = h, trial = h;
     // Whatever happens, the loads are whole afterwards.
     struct WholeLoad
     {
@@ -765,9 +791,7 @@ namespace Palpate
         reached = part;
       }
     sys.current = false;
-    this->counts.seconds_forward +=
-      timer.wall_time() - (this->counts.seconds_assembly +
-                           this->counts.seconds_setup - matrices_before);
+    this->counts.seconds_forward += timer.seconds();
   }
 
   template <int dim>
@@ -837,12 +861,12 @@ namespace Palpate
                                         const Vector      &rhs,
                                         Vector            &lambda)
   {
-    Timer               timer;
+    const SolveTimer    timer(this->counts);
     const unsigned long before = this->counts.linear_iterations;
     solve_system(s, rhs, true, lambda);
     ++this->counts.adjoint;
     this->counts.adjoint_iterations += this->counts.linear_iterations - before;
-    this->counts.seconds_adjoint += timer.wall_time();
+    this->counts.seconds_adjoint += timer.seconds();
   }
 
   template <int dim>
@@ -853,7 +877,7 @@ namespace Palpate
     System &sys = *systems[0];
     if (!is_linear() || systems.size() > 1)
       return StateProblem<dim>::solve_adjoints(rhs, lambda);
-    Timer                       timer;
+    const SolveTimer            timer(this->counts);
     std::vector<Vector>         copies;
     std::vector<Vector *>       x;
     std::vector<const Vector *> b;
@@ -885,7 +909,7 @@ namespace Palpate
     this->counts.adjoint_iterations += n;
     for (Vector &l : lambda)
       l.update_ghost_values();
-    this->counts.seconds_adjoint += timer.wall_time();
+    this->counts.seconds_adjoint += timer.seconds();
   }
 
   template <int dim>
@@ -895,10 +919,10 @@ namespace Palpate
                                             const bool         transposed,
                                             Vector            &x)
   {
-    Timer timer;
+    const SolveTimer timer(this->counts);
     solve_system(s, rhs, transposed, x);
     ++this->counts.incremental;
-    this->counts.seconds_incremental += timer.wall_time();
+    this->counts.seconds_incremental += timer.seconds();
   }
 
   template <int dim>
