@@ -123,7 +123,7 @@ def usual_field(grid):
         stop("no field, expected some")
     for name in USUAL:
         for field in fields:
-            if field == name or field.startswith((name + " ", name + "[")):
+            if field == name or field.startswith((name + " ", name + "[", name + "_")):
                 return field
     return fields[0]
 
@@ -132,8 +132,10 @@ def titled(name):
     """With its unit."""
     if "[" in name:
         return name
-    unit = UNITS.get(name, "Pa" if "_Pa" in name else "")
-    return f"{name} [{unit}]" if unit else name
+    for field, unit in UNITS.items():
+        if name in (field, field + "_" + unit.replace("/", "_per_").replace("^", "")):
+            return f"{field} [{unit}]"
+    return f"{name} [Pa]" if "_Pa" in name else name
 
 
 def size_of(grid, name):

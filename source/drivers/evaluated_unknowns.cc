@@ -31,23 +31,17 @@ namespace Palpate
   bool
   stiffness_is_of_parameterization(Parameters &parameters)
   {
-    Parameters defaults;
-    declare_parameters(defaults.handler);
     const Parameters::Section section(parameters, "Parameterization");
-    const Parameters::Section same(defaults, "Parameterization");
     for (const char *entry : {"Type",
                               "Initial value",
                               "Reference stiffness",
                               "Lower bound",
                               "Upper bound",
                               "Fixed labels"})
-      if (parameters.is_set(entry))
-        {
-          const std::string value = parameters.handler.get(entry);
-          if (value != defaults.handler.get(entry) &&
-              !(std::string(entry) == "Type" && value == "none"))
-            return true;
-        }
+      if (parameters.is_changed(entry) &&
+          !(std::string(entry) == "Type" &&
+            parameters.handler.get(entry) == "none"))
+        return true;
     return false;
   }
 
