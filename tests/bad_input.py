@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Wrong input must end in one line on standard error and the right exit code.
 
-usage: bad_input.py PALPATE_BINARY [--mpirun MPIRUN] [name...]
+usage: bad_input.py PALPATE_BINARY [--mpirun MPIRUN [--ranks-only]] [name...]
        bad_input.py --markdown            the table of doc/errors.md
        bad_input.py --check-doc FILE      is that table in FILE up to date?
 
@@ -1714,6 +1714,8 @@ def main():
     parser.add_argument("palpate", nargs="?", help="the program")
     parser.add_argument("names", nargs="*", help="only these rows")
     parser.add_argument("--mpirun", help="also run in parallel, with this")
+    parser.add_argument("--ranks-only", action="store_true",
+                        help="run in parallel only")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--check-doc", metavar="FILE")
     parser.add_argument("--verbose", action="store_true",
@@ -1732,7 +1734,7 @@ def main():
     forked.start_server()
 
     work = [(r.name, lambda r=r: run_row(r, Runner(palpate), False))
-            for r in ROWS]
+            for r in ROWS if not options.ranks_only]
     parallel = []
     if mpirun:
         parallel += [(r.name + " on 2 ranks",

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+import forked
+
 PALPATE, MPIRUN = sys.argv[1:3]
 ONLY = sys.argv[3:]
 ROOT = Path(__file__).resolve().parent.parent
@@ -318,4 +320,5 @@ def main():
 
 
 if __name__ == "__main__":
+    forked.start_server()
     main()

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+import forked
+
 PALPATE, MPIRUN = sys.argv[1:3]
-os.environ.setdefault("OMPI_MCA_rmaps_base_oversubscribe", "1")
 WORK = Path(tempfile.mkdtemp(prefix="palpate-outputs-"))
 
 
@@ -225,7 +226,8 @@ def resumed():
 
 def interrupt(file, out, signal_, ready, ranks=1):
     """Send a signal to the run when ready(out); the process and its texts."""
-    command = [PALPATE, str(file), "--set", f"Output directory={out}"]
+    command = [forked.PROGRAM or PALPATE, str(file), "--set",
+               f"Output directory={out}"]
     if ranks > 1:
         command = [MPIRUN, "-np", str(ranks)] + command
     process = subprocess.Popen(command, cwd=WORK, text=True, stdout=subprocess.PIPE,
@@ -315,6 +317,7 @@ def interrupted():
           picture(whole) == before, f"forward stops in {seconds:.2f} s: {err.strip()}")
 
 
+forked.start_server()
 for test in (inputs_stay, own_parameters, second_run, resumed, interrupted):
     start = time.time()
     test()

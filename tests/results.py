@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+import forked
 import nifti
 
 PALPATE, MPIRUN, TEST = sys.argv[1:4]
 ROOT = Path(__file__).resolve().parent.parent
-os.environ.setdefault("OMPI_MCA_rmaps_base_oversubscribe", "1")
 OUT = Path(tempfile.mkdtemp(prefix="palpate-results-"))
 
 
@@ -315,4 +315,5 @@ def fields():
     check(True, "other axes are taken")
 
 
+forked.start_server()
 {"gradients": gradients, "fields": fields}[TEST]()

@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import forked
+
 PALPATE, NAMES = sys.argv[1], sys.argv[2:]
 ROOT = Path(__file__).resolve().parent.parent
 OUT = Path(tempfile.mkdtemp(prefix="palpate-verify-"))
@@ -94,4 +96,5 @@ def main():
     sys.exit(1 if failed else 0)
 
 
+forked.start_server()
 main()
