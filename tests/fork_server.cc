@@ -90,6 +90,7 @@ namespace
     clearenv();
     for (std::string &entry : request.environment)
       putenv(entry.data());
+    setenv("OMPI_MCA_ess_singleton_isolated", "1", 0); // needs no daemon
     if (!request.file_size_limit.empty())
       {
         const rlim_t bytes = std::stoull(request.file_size_limit);

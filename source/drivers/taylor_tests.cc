@@ -57,17 +57,6 @@ namespace Palpate
 
   namespace
   {
-    /// Owned entries of x + t y.
-    void
-    combine(Vector &result, const Vector &x, const double t, const Vector &y)
-    {
-      for (unsigned int i = 0;
-           i < x.locally_owned_size() + x.get_partitioner()->n_ghost_indices();
-           ++i)
-        result.local_element(i) = x.local_element(i) + t * y.local_element(i);
-      result.set_ghost_state(true);
-    }
-
     double
     norm(const Vector &v)
     {
