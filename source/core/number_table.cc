@@ -131,10 +131,15 @@ namespace Palpate
         std::istringstream in(line);
         for (std::string cell; std::getline(in, cell, separator);)
           {
-            std::istringstream parts(cell);
-            const std::size_t  before = cells.texts.size();
-            for (std::string word; parts >> word;)
-              cells.texts.push_back(word);
+            // (Other white space is none of a table.)
+            const std::size_t before = cells.texts.size();
+            for (std::size_t end, at = cell.find_first_not_of(" \t");
+                 at != std::string::npos;
+                 at = cell.find_first_not_of(" \t", end))
+              {
+                end = std::min(cell.find_first_of(" \t", at), cell.size());
+                cells.texts.push_back(cell.substr(at, end - at));
+              }
             if (cells.texts.size() == before)
               cells.texts.emplace_back();
           }

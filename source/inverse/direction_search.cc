@@ -259,11 +259,8 @@ namespace Palpate
     FieldDuals  duals(shapes);
     std::size_t next = 0;
     for (const auto &[name, scale] : scales)
-      for (const double s : scale)
-        {
-          const std::size_t i = &s - scale.data();
-          duals[name][i]      = s * rows[next++];
-        }
+      for (std::size_t i = 0; i < scale.size(); ++i)
+        duals[name][i] = scale[i] * rows[next++];
     std::vector<double> g(n_unknowns, 0.);
     at_q.vjp(duals, g);
     return g;

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <sstream>
 #include <type_traits>
 #include <unordered_set>
@@ -140,7 +141,8 @@ namespace Palpate
             parsed.ec == std::errc::result_out_of_range)
           fail("has the number " +
                std::string(text.data() + position, parsed.ptr).substr(0, 40) +
-               ", which is too large");
+               ", outside of " + std::to_string(std::numeric_limits<T>::min()) +
+               " to " + std::to_string(std::numeric_limits<T>::max()));
         position = static_cast<std::size_t>(parsed.ptr - text.data());
         if (parsed.ec == std::errc::invalid_argument ||
             !std::isspace(static_cast<unsigned char>(text[position])))
