@@ -481,7 +481,8 @@ row("key_axes", "no `anisotropy_axes` where asked for", 2,
     ["case.npz", "'anisotropy_axes'", "Model/Frames = pack"],
     entries={"Model/Frames": "pack"})
 row("shape_points", "`mesh_points` of shape (N, 4)", 2,
-    ["case.npz", "'mesh_points'", "(27, 4)", "expected (N, 3) with N vertices"],
+    ["case.npz", "'mesh_points'", "(27, 4)",
+     "expected (N, 3) or (N, 2) with N vertices"],
     pack=changed(mesh_points=lambda a: np.hstack([a, a[:, :1]])))
 row("shape_tetrahedra", "`tetrahedra` of shape (M, 8)", 2,
     ["case.npz", "'tetrahedra'", "(48, 8)", "expected (M, 4) with M cells"],

@@ -393,18 +393,3 @@ TEST(Motions, StiffnessAndMass)
          false,
          false);
 }
-
-// The lone body falls without strain, whatever its stiffness and density.
-TEST(Motions, FreeFall)
-{
-  expect(with(moving,
-              {{"Boundary conditions/Constrained vertices", "none"},
-               {"Boundary conditions/Constrained formula", ""},
-               {"Boundary conditions/Prescribed values", ""},
-               {"Initial state/Velocity", ""},
-               {"Loads/Gravity", "0, 0, -9.81"},
-               {more, "density: global"}}),
-         {{{"stiffness", 1}}, {{"density", 1}}},
-         false,
-         true);
-}

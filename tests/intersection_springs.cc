@@ -405,6 +405,7 @@ namespace Palpate
     iterative.maximum_iterations = 1; // so that they fail for certain
     NewtonParameters newton;
     newton.relative_tolerance = 1e-12;
+    newton.load_steps = 10; // in small ones it stays on the straight path
     const ConditionalOStream log(std::cout, false);
     const auto               make = [&](const SolverParameters &solver) {
       std::vector<std::unique_ptr<Force<3>>> forces;

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import forked
+import nifti
 
 PALPATE, MPIRUN = sys.argv[1:3]
 WORK = Path(tempfile.mkdtemp(prefix="palpate-outputs-"))
@@ -149,8 +150,12 @@ def inputs_stay():
             parts=["checkpoint/case.npz"])
     tet = WORK / "tet.npz"
     np.savez(tet, mesh_points=np.eye(4, 3), tetrahedra=np.array([[3, 0, 1, 2]]))
+    motion = WORK / "motion.nii.gz"
+    place = np.diag([200., 200, 200, 1])  # mm
+    place[:3, 3] = -100
+    nifti.write(motion, np.ones((8, 8, 8, 1, 3)), place)
     pack = {"Task": "pack", "Case/File": tet, "Output directory": d,
-            "Pack/Density": 1000}
+            "Images/Displacements": motion, "Pack/Density": 1000}
     before = tet.read_bytes()
     unchanged("pack onto its mesh", d, prm(WORK / "d.prm", {
         **pack, "Pack/Output file": tet}), parts=["Case/File", "Pack/Output file"])

@@ -1347,7 +1347,8 @@ end
     ends = {}
     for integrator, ranks in (("bdf2", 1), ("bdf2", 3),
                               ("symplectic euler", 1)):
-        more = ["Time/Substeps=40"] if "symplectic" in integrator else []
+        # Landing nodes carry up to four times their share: with 40 it chatters.
+        more = ["Time/Substeps=100"] if "symplectic" in integrator else []
         r, s, out = run(slide, [f"Time/Integrator={integrator}"] + more, ranks)
         way = r["displacement"][-1].mean(axis=0)
         name = f"{integrator}, {ranks} rank(s)"
@@ -1372,7 +1373,7 @@ end
           "integrators agree")
     # Friction that these substeps do not resolve: what the warning advises does.
     fast = ["Time/Integrator=symplectic euler", "Time/Substeps=40",
-            "Time/End=0.1", "Time/Steps per output=0"]
+            "Time/End=0.2", "Time/Steps per output=0"]  # it rests from 0.13 s on
     _, s, _ = run(slide, fast + ["Loads/Friction speed=1e-4"])
     chatters = [w for w in s["warnings"] if "chatters" in w]
     check(len(chatters) == 1, f"friction chatters: {chatters}")
@@ -2159,7 +2160,9 @@ def spring_networks():
     # The field on a grid is a rough one, on every number of ranks the same.
     for kind, most in (("ddef", 0.2), ("ddef published", 0.35),
                        ("ddef text", 0.5), ("ddef near", 0.9)):
-        settings = [f"Loads/Charge sums={kind}", "Loads/Charge grid points=3000"]
+        # Near are the charges of the same and the next cells: of a fine grid none.
+        points = 30 if kind == "ddef near" else 3000
+        settings = [f"Loads/Charge sums={kind}", f"Loads/Charge grid points={points}"]
         grid, _, _ = run(prm, settings)
         e = relative(grid["displacement"], r["displacement"])
         check(1e-4 < e < most, f"{kind} against all pairs: {e:.1e}")

@@ -94,6 +94,7 @@ namespace Palpate
     parameters.parse(file, overrides);
     parameters.get("Additional shared libraries");
     parameters.get("Verbosity");
+    parameters.get("Output directory");
     const std::string                task = parameters.get("Task");
     const dealii::ConditionalOStream log(std::cout, false);
     const int                        code = case_dimension(parameters) == 2

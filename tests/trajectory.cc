@@ -148,6 +148,8 @@ namespace
         for (unsigned int i = 0; i < d[name].values.size(); ++i)
           d[name][i] = v.local_element(i);
       }
+    else if (name == "damping_factor") // of a substep, of which there are many
+      d[name][0] *= 0.005;
     return d;
   }
 
@@ -198,7 +200,7 @@ namespace
         const auto odd = [&](const double t) {
           return (J.value(moved(t)) - J.value(moved(-t))) / (2 * t);
         };
-        const double h = 2e-3, difference = (4 * odd(h) - odd(2 * h)) / 3;
+        const double h = 1e-3, difference = (4 * odd(h) - odd(2 * h)) / 3;
         EXPECT_NEAR(difference / slope, 1, 1e-7)
           << material << ", " << integrator << ", " << name;
       }

@@ -132,6 +132,8 @@ namespace Palpate
     try
       {
         fs::create_directories(hidden + "/replaced");
+        if (!resumed) // while the earlier run's summary is there
+          remove_older(names, moves, left);
         for (const auto &[from, to, backup] : all)
           {
             fs::create_directories(fs::absolute(to).parent_path());
@@ -145,8 +147,6 @@ namespace Palpate
             if (is_new)
               moves.push_back({to, ""});
           }
-        if (!resumed)
-          remove_older(names, moves, left);
       }
     catch (...)
       {

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <sstream>
 
 namespace Palpate
@@ -331,8 +332,14 @@ namespace Palpate
                                  lowest.modes[m]);
         std::string file; // without a directory nothing is written
         if (!directory.empty())
-          file = ", see " + directory + "/" +
-                 write_vtu(directory, "zero_energy_modes", D, out);
+          {
+            // Results come later, and then together.
+            run_on_root(comm, [&]() {
+              std::filesystem::create_directories(directory);
+            });
+            file = ", see " + directory + "/" +
+                   write_vtu(directory, "zero_energy_modes", D, out);
+          }
         text << "the model has " << (n_zero == 10 ? "at least " : "") << n_zero
              << " zero-energy mode(s), motions that stretch no spring "
                 "(eigenvalues "
