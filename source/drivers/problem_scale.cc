@@ -23,8 +23,6 @@ namespace Palpate
                                         {"exponent", part.exponent}};
               if (usual_place(part.field) == Place::body && part.part >= 0)
                 unknown["value"] = part.part;
-              else if (part.part == int(directions.parts.n))
-                unknown["held"] = true;
               else if (part.part >= 0)
                 {
                   unknown["component"] = part.part;

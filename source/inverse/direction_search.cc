@@ -173,8 +173,7 @@ namespace Palpate
     std::vector<DirectionCandidate> kept;
     std::vector<Eigen::Index>       rows;
     for (unsigned int i = 0; i < candidates.size(); ++i)
-      if (candidates[i].size > 0 ||
-          candidates[i].direction.place == Place::body ||
+      if (candidates[i].direction.place == Place::body ||
           candidates[i].part != int(parts.n))
         {
           kept.push_back(candidates[i]);

@@ -77,8 +77,6 @@ namespace Palpate
     const std::string number = std::to_string(part.part + 1);
     if (usual_place(part.field) == Place::body)
       return name + " " + number;
-    if (part.part == int(parts.n))
-      return name + " of what is held";
     std::string labels;
     for (const int label : parts.labels[part.part])
       labels += (labels.empty() ? "" : ", ") + std::to_string(label);

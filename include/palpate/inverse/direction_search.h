@@ -65,7 +65,8 @@ namespace Palpate
     /// them with each other and with h, part by part; natural sizes.
     void
     ask_balances();
-    /// Leave out what is held and has no effect: nobody misses it.
+    /// Leave out cells and vertices that are held: results call them
+    /// unobservable already.
     void
     leave_out_what_is_held();
     /// Those combinations that the parameterization can make.

@@ -14,7 +14,7 @@ namespace Palpate
     struct Part
     {
       std::string field;
-      /// Number of the ConnectedParts (n: what is held), of the body's values
+      /// Number of the ConnectedParts, of the body's values
       /// of a field that belongs to the body; -1: all of them.
       int    part;
       double exponent;
