@@ -180,7 +180,7 @@ namespace Palpate
         for (const auto &[name, child] : node.items())
           if (child.is_object())
             look(child, where + name + "/");
-          else if (child.is_string())
+          else if (child.is_string() && name != "Output file")
             for (const auto &part :
                  dealii::Utilities::split_string_list(child.get<std::string>(),
                                                       ','))

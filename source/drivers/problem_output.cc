@@ -532,7 +532,8 @@ namespace Palpate
       stiffness_key() == "youngs_modulus" ? alpha : youngs_modulus();
     for (double &E : young.values)
       E *= scale;
-    const bool has_young = !young.values.empty();
+    // (A rank without cells has no values of its own.)
+    const bool has_young = D.sum(double(young.values.size())) > 0;
     if (has_young)
       {
         arrays["youngs_modulus"] = of_cells(young, {M});
