@@ -114,7 +114,7 @@ MOTION = {"Task": "simulate", "Case/File": CASE, "Model/Type": "neo-hookean",
           "Stiffness/Value": 1000, "Time/Integrator": "bdf2", "Time/End": 0.03,
           "Time/Step": 0.003, "Time/Steps per output": 1,
           "Initial state/Velocity": "0; x; 0"}
-FEW = ("--set", "Linear solver/Maximum iterations=2")
+FEW = ("--set", "Linear solver/Maximum iterations=1")
 
 
 def inputs_stay():
