@@ -165,8 +165,7 @@ TEST(EmptyRanks, Statics)
                   {"Model/Degree", "2"},
                   {"Evaluate/Hessian product", "true"}}));
       check("direct", with(inv, {{"Linear solver/Type", "direct"}}));
-      check("Newton's method",
-            with(inv, {{"Optimizer/Method", "newton cg"}}));
+      check("Newton's method", with(inv, {{"Optimizer/Method", "newton cg"}}));
       check("network", with(inv, {{"Parameterization/Type", "graph network"}}));
       check("more unknowns",
             with(inv, {{more, "poisson_ratio: per cell; density: per label"}}));
