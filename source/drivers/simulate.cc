@@ -403,17 +403,18 @@ namespace Palpate
           // Results hold single precision.
           if (!(state.u.linfty_norm() < 1e30 && state.v.linfty_norm() < 1e30))
             throw SolverError("the motion became infinite (1e30 m or m/s)");
-          last            = Row();
-          last.time       = state.time;
-          last.energies   = body.energy(state).list();
-          last.lost       = integrator->lost;
-          last.dissipated = D.sum(last.lost);
-          last.inverted   = n_inverted(D, state);
+          Row now; // a report that throws leaves the last one
+          now.time        = state.time;
+          now.energies    = body.energy(state).list();
+          now.lost        = integrator->lost;
+          now.dissipated  = D.sum(now.lost);
+          now.inverted    = n_inverted(D, state);
           const auto root = Discretization<dim>::To::root;
-          last.u          = D.gather_vertices(state.u, root);
-          last.v          = D.gather_vertices(state.v, root);
-          last.field      = output.field_at_points(state);
+          now.u           = D.gather_vertices(state.u, root);
+          now.v           = D.gather_vertices(state.v, root);
+          now.field       = output.field_at_points(state);
           output.write(state);
+          last = std::move(now);
         }
       inverted = std::max(inverted, last.inverted);
       energy.add(last.energies);
