@@ -136,14 +136,11 @@ TEST(EmptyRanks, Models)
           m = with(m, springs);
         check(std::string("forward, ") + model, with(m, {{"Task", "forward"}}));
         check(std::string("identify, ") + model, with(m, identify));
-        // (Of springs under this little weight rounding is above Newton's
-        // relative tolerance.)
-        if (std::string(model) != "intersection springs")
-          check(std::string("verify, ") + model,
-                with(with(m, identify),
-                     {{"Task", "verify"},
-                      {"Optimizer/Maximum iterations", ""},
-                      {"Verify/Directions", "1"}}));
+        check(std::string("verify, ") + model,
+              with(with(m, identify),
+                   {{"Task", "verify"},
+                    {"Optimizer/Maximum iterations", ""},
+                    {"Verify/Directions", "1"}}));
         check(std::string("simulate, ") + model,
               with(with(m, motion), {{"Task", "simulate"}}));
       }

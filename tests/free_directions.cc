@@ -393,3 +393,28 @@ TEST(Motions, StiffnessAndMass)
          false,
          false);
 }
+
+TEST(Motions, FreeFall)
+{
+  // Nothing is strained, and all falls alike.
+  const Entries fall =
+    with(moving,
+         {{"Boundary conditions/Constrained vertices", "none"},
+          {"Boundary conditions/Constrained formula", ""},
+          {"Boundary conditions/Prescribed values", ""},
+          {"Loads/Gravity", "0, 0, -9.81"},
+          {"Initial state/Velocity", "0.1; 0; 0.2"}});
+  for (const char *integrator : {"velocity verlet", "bdf2"})
+    {
+      const Entries m = with(fall, {{"Time/Integrator", integrator}});
+      expect(m, {{{"stiffness", 1}}}, false, true);
+      expect(with(m, {{more, "density: global"}}),
+             {{{"density", 1}}, {{"stiffness", 1}}},
+             false,
+             true);
+      expect(with(m, {{"Loads/Gravity", ""}}),
+             {{{"stiffness", 1}}},
+             false,
+             true);
+    }
+}

@@ -1,6 +1,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/core/number_table.h>
+#include <palpate/core/text.h>
 
 #include <algorithm>
 #include <cctype>
@@ -49,17 +50,7 @@ namespace Palpate
         throw InputError(filename,
                          "is binary or UTF-16, expected numbers as plain text "
                          "(UTF-8)");
-      std::vector<std::string> lines(1);
-      for (std::size_t i = 0; i < text.size(); ++i)
-        if (text[i] == '\n' || text[i] == '\r')
-          {
-            if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n')
-              ++i;
-            lines.emplace_back();
-          }
-        else
-          lines.back() += text[i];
-      return lines;
+      return Text::split_lines(text);
     }
 
     /// Words of a line without regard to what separates them.

@@ -72,23 +72,6 @@ namespace Palpate
       return text;
     }
 
-    /// Lines that end in LF, CR LF or CR.
-    std::vector<std::string>
-    split_lines(const std::string &text)
-    {
-      std::vector<std::string> lines(1);
-      for (std::size_t i = 0; i < text.size(); ++i)
-        if (text[i] == '\n' || text[i] == '\r')
-          {
-            if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n')
-              ++i;
-            lines.emplace_back();
-          }
-        else
-          lines.back() += text[i];
-      return lines;
-    }
-
     /// Where the comment begins, or npos. `\#` is no comment.
     std::size_t
     comment_of(const std::string &line)
@@ -203,7 +186,7 @@ namespace Palpate
       note_input(name, 0, files[0]);
       File file;
       file.name                          = name;
-      const std::vector<std::string> raw = split_lines(text);
+      const std::vector<std::string> raw = Text::split_lines(text);
       for (std::size_t i = 0; i < raw.size();)
         understand(file, joined(file, raw, i));
       refuse_unclosed(file);

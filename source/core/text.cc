@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <sstream>
 
 namespace Palpate
@@ -68,6 +69,30 @@ namespace Palpate
       if (first == std::string::npos)
         return "";
       return raw.substr(first, raw.find_last_not_of(blanks) - first + 1);
+    }
+
+    std::vector<std::string>
+    split_lines(const std::string &text)
+    {
+      std::vector<std::string> lines(1);
+      for (std::size_t i = 0; i < text.size(); ++i)
+        if (text[i] == '\n' || text[i] == '\r')
+          {
+            if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n')
+              ++i;
+            lines.emplace_back();
+          }
+        else
+          lines.back() += text[i];
+      return lines;
+    }
+
+    std::string
+    number(const double value, const int digits)
+    {
+      char buffer[32];
+      std::snprintf(buffer, sizeof(buffer), "%.*g", digits, value);
+      return buffer;
     }
 
     bool

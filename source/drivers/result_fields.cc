@@ -1,4 +1,5 @@
 #include <palpate/drivers/result_fields.h>
+#include <palpate/inverse/free_directions.h>
 #include <palpate/parameterizations/field_unknowns.h>
 #include <palpate/parameterizations/lame_parameters.h>
 
@@ -24,12 +25,6 @@ namespace Palpate
           default:
             return "body";
         }
-    }
-
-    bool
-    is_stiffness(const std::string &name)
-    {
-      return name == "stiffness" || name == "spring_stiffness";
     }
   } // namespace
 

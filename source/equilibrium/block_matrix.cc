@@ -12,7 +12,7 @@ namespace Palpate
 
   namespace
   {
-    struct View
+    struct BlockView
     {
       unsigned int        n_rows;
       const unsigned int *start, *columns;
@@ -22,8 +22,8 @@ namespace Palpate
 
     template <int R, int C>
     PALPATE_INLINE void
-    multiply_one(const View A,
-                 const Mode mode,
+    multiply_one(const BlockView A,
+                 const Mode      mode,
                  const float *__restrict x,
                  float *__restrict y,
                  const float *b)
@@ -72,8 +72,8 @@ namespace Palpate
 
     template <int R, int C, int S>
     PALPATE_INLINE void
-    multiply_many(const View A,
-                  const Mode mode,
+    multiply_many(const BlockView A,
+                  const Mode      mode,
                   const float *__restrict x,
                   float *__restrict y,
                   const float *b)
@@ -114,7 +114,7 @@ namespace Palpate
 
     template <int R, int C>
     PALPATE_INLINE void
-    multiply_any(const View         A,
+    multiply_any(const BlockView    A,
                  const Mode         mode,
                  const unsigned int n_columns,
                  const float       *x,
@@ -129,15 +129,15 @@ namespace Palpate
         multiply_many<R, C, 8>(A, mode, x, y, b);
     }
 
-#define PALPATE_KERNEL(R, C)                             \
-  PALPATE_CLONES void multiply_##R##C(const View   A,    \
-                                      const Mode   mode, \
-                                      unsigned int n,    \
-                                      const float *x,    \
-                                      float       *y,    \
-                                      const float *b)    \
-  {                                                      \
-    multiply_any<R, C>(A, mode, n, x, y, b);             \
+#define PALPATE_KERNEL(R, C)                                \
+  PALPATE_CLONES void multiply_##R##C(const BlockView A,    \
+                                      const Mode      mode, \
+                                      unsigned int    n,    \
+                                      const float    *x,    \
+                                      float          *y,    \
+                                      const float    *b)    \
+  {                                                         \
+    multiply_any<R, C>(A, mode, n, x, y, b);                \
   }
     PALPATE_KERNEL(2, 2)
     PALPATE_KERNEL(2, 3)
@@ -306,7 +306,7 @@ namespace Palpate
                         const float       *b) const
   {
     Assert(n == 1 || n == 4 || n == 8, ExcInternalError());
-    const View A = {n_rows(), start.data(), columns.data(), values.data()};
+    const BlockView A = {n_rows(), start.data(), columns.data(), values.data()};
     switch (height * 10 + width)
       {
         case 22:

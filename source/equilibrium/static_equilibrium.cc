@@ -7,7 +7,9 @@
 #include <palpate/equilibrium/together.h>
 
 #include <iomanip>
+#include <limits>
 #include <numeric>
+#include <random>
 #include <sstream>
 
 namespace Palpate
@@ -288,9 +290,8 @@ namespace Palpate
 
   template <int dim>
   double
-  StaticEquilibrium<dim>::size_in_motion(const Context<dim> &c,
-                                         const double        rest,
-                                         const double        relative) const
+  StaticEquilibrium<dim>::norm_of_forces(const Context<dim> &c,
+                                         const bool          held) const
   {
     double sum = 0;
     together(discretization.comm, [&]() {
@@ -298,13 +299,44 @@ namespace Palpate
         {
           Vector part = discretization.make_vector();
           force->residual(c, part);
-          clear_constrained(part);
+          if (!held)
+            clear_constrained(part);
           for (unsigned int i = 0; i < part.locally_owned_size(); ++i)
             sum += part.local_element(i) * part.local_element(i);
         }
     });
-    return std::max(std::sqrt(discretization.sum(sum)),
-                    1e-14 / relative * rest);
+    return std::sqrt(discretization.sum(sum));
+  }
+
+  template <int dim>
+  double
+  StaticEquilibrium<dim>::size_in_motion(const Context<dim> &c,
+                                         const double        rest,
+                                         const double        relative) const
+  {
+    return std::max(norm_of_forces(c, false), 1e-14 / relative * rest);
+  }
+
+  template <int dim>
+  double
+  StaticEquilibrium<dim>::rounding_of_residual(const Context<dim> &c) const
+  {
+    Vector       error = discretization.make_vector(), h = error;
+    std::mt19937 sign(1);
+    for (unsigned int n = 0; n < discretization.n_owned_nodes(); ++n)
+      for (unsigned int d = 0; d < dim; ++d)
+        {
+          const unsigned int i = n * dim + d;
+          const double       x = std::abs(discretization.node_position(n)[d]) +
+                           std::abs(c.state.u.local_element(i));
+          if (!constrained[i])
+            error.local_element(i) =
+              (sign() & 1 ? x : -x) * std::numeric_limits<double>::epsilon();
+        }
+    error.update_ghost_values();
+    sum().apply_tangent(c, error, h);
+    clear_constrained(h);
+    return norm_of(h);
   }
 
   template <int dim>
@@ -671,6 +703,15 @@ namespace Palpate
         u.update_ghost_values();
         prescribe(1);
       }
+    // A residual that is no more than what rounding of the positions makes of
+    // it (which a small load on a stiff body is soon below) is as good as zero.
+    const auto only_rounding = [&](const double norm) {
+      return norm < 1e-6 * size && norm <= 10 * rounding_of_residual(c);
+    };
+    const auto stagnates = [&]() {
+      const std::vector<double> &r = residual_history;
+      return r.size() > 1 && r.back() > 0.5 * r[r.size() - 2];
+    };
     // From the last state to a part of prescribed motion and loads: as far
     // along what is linear there as lowers the energy. @return false if already
     // the prescribed motion inverts cells or goes through the ground
@@ -742,7 +783,7 @@ namespace Palpate
             residual_norms[s] = norm;
             residual_history.push_back(norm / size);
             table << (it ? ", " : "") << std::setprecision(2) << norm / size;
-            if (norm <= tolerance)
+            if (norm <= tolerance || (stagnates() && only_rounding(norm)))
               break;
             if (it == newton_parameters.maximum_iterations ||
                 !std::isfinite(norm))
@@ -775,6 +816,8 @@ namespace Palpate
                   break;
                 move(0);
               }
+            if (blend == shares.size() && only_rounding(norm))
+              break;
             if (blend == shares.size())
               throw SolverError(
                 "Newton found no step that lowers the energy (load step " +

@@ -14,7 +14,7 @@ namespace Palpate
 
     /// Of a combination of candidates, relative: what the parameterization need
     /// not reach, and what counts as no change of the balance.
-    constexpr double reach = 1e-3, nothing = 1e-6;
+    constexpr double reachable = 1e-3, nothing = 1e-6;
 
     Matrix
     sum_over_ranks(Matrix m, const MPI_Comm &comm)
@@ -117,6 +117,7 @@ namespace Palpate
     const unsigned int  n_balances = states.n_balances();
     for (unsigned int s = 0; s < n_balances; ++s)
       {
+        negligible = std::hypot(negligible, states.negligible_force(s));
         std::vector<std::vector<double>> columns, residuals(n_parts);
         for (unsigned int i = 0; i < n; ++i)
           {
@@ -274,8 +275,8 @@ namespace Palpate
     auto         r = scaled(direction), g = transposed(r), d = g;
     const double first = dot(g, g);
     double       now   = first;
-    for (unsigned int it = 0;
-         it < 200 && now > 1e-20 * first && dot(r, r) > 1e-2 * reach * reach;
+    for (unsigned int it = 0; it < 200 && now > 1e-20 * first &&
+                              dot(r, r) > 1e-2 * reachable * reachable;
          ++it)
       {
         Fields dfields;
@@ -318,7 +319,7 @@ namespace Palpate
     for (unsigned int i = 0; i < candidates.size(); ++i)
       if (is_fixed(candidates[i]))
         G(i, i) += 1;
-    return simple_basis(null_space(G, reach));
+    return simple_basis(null_space(G, reachable));
   }
 
   template <int dim>
@@ -335,9 +336,6 @@ namespace Palpate
     const Matrix Z = within_reach(); // rows
     if (Z.rows() == 0)
       return Z;
-    double largest = 0;
-    for (const auto &c : candidates)
-      largest = std::max(largest, c.size);
     // What changes nothing by itself; and the columns of the others, in units
     // of what counts as nothing.
     std::vector<Eigen::Index>       others;
@@ -348,7 +346,7 @@ namespace Palpate
         double square = 0;
         for (unsigned int i = 0; i < candidates.size(); ++i)
           square += std::pow(Z(j, i) * candidates[i].size, 2);
-        if (std::sqrt(square) <= 1e-13 * largest)
+        if (std::sqrt(square) <= negligible)
           found.push_back(Z.row(j));
         else
           {

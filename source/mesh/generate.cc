@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/text.h>
 #include <palpate/mesh/generate.h>
 #include <palpate/mesh/gmsh_session.h>
 #include <palpate/mesh/quality.h>
@@ -21,20 +22,12 @@ namespace Palpate
     const double      pi        = std::acos(-1.);
     const double      max_cells = 2e8;
 
-    std::string
-    number(const double value)
-    {
-      char buffer[32];
-      std::snprintf(buffer, sizeof(buffer), "%.6g", value);
-      return buffer;
-    }
-
     void
     require_positive(const std::string &name, const double value)
     {
       if (!(value > 0 && std::isfinite(value)))
         throw EntryError(where,
-                         name + " is " + number(value) +
+                         name + " is " + Text::number(value) +
                            " m, expected a length above 0");
     }
 
@@ -43,8 +36,9 @@ namespace Palpate
     {
       if (!(n_cells <= max_cells))
         throw EntryError(where,
-                         "the mesh would have about " + number(n_cells) +
-                           " cells, expected at most " + number(max_cells) +
+                         "the mesh would have about " + Text::number(n_cells) +
+                           " cells, expected at most " +
+                           Text::number(max_cells) +
                            " (larger Mesh size or fewer Subdivisions)");
     }
 
@@ -58,9 +52,9 @@ namespace Palpate
       require_positive("Mesh size", mesh_size);
       if (mesh_size > extent)
         throw EntryError(where,
-                         "Mesh size is " + number(mesh_size) +
+                         "Mesh size is " + Text::number(mesh_size) +
                            " m, larger than the shape, expected at most " +
-                           number(extent) + " m");
+                           Text::number(extent) + " m");
       // Gmsh makes about 1.5 times as many cells as regular ones would fill.
       const double regular =
         dim == 3 ? 1 / (6 * std::sqrt(2.)) : std::sqrt(3.) / 4;
@@ -343,13 +337,14 @@ namespace Palpate
         {
           throw EntryError(where,
                            "Gmsh could not mesh the " + shape.type +
-                             " with Mesh size " + number(shape.mesh_size) +
+                             " with Mesh size " +
+                             Text::number(shape.mesh_size) +
                              " m: " + current_exception_text());
         }
       if (nodes.empty())
         throw EntryError(where,
                          "Gmsh made no cells for the " + shape.type +
-                           " with Mesh size " + number(shape.mesh_size) +
+                           " with Mesh size " + Text::number(shape.mesh_size) +
                            " m, expected a smaller Mesh size");
 
       // Number the nodes of cells in Gmsh's order.
@@ -399,10 +394,10 @@ namespace Palpate
           const double length = shape.upper[d] - shape.lower[d];
           if (!(length > 0 && std::isfinite(length)))
             throw EntryError(where,
-                             "Upper corner is " + number(shape.upper[d]) +
+                             "Upper corner is " + Text::number(shape.upper[d]) +
                                " m in direction " + std::to_string(d) +
                                ", expected above Lower corner, " +
-                               number(shape.lower[d]) + " m");
+                               Text::number(shape.lower[d]) + " m");
           extent = std::max(extent, length);
           measure *= length;
         }
@@ -439,7 +434,7 @@ namespace Palpate
       require_positive("Height", h);
       if (!(shape.wedge_angle >= 0 && shape.wedge_angle < 360))
         throw EntryError(where,
-                         "Wedge angle is " + number(shape.wedge_angle) +
+                         "Wedge angle is " + Text::number(shape.wedge_angle) +
                            " degrees, expected at least 0 and below 360");
       const double extent = std::max({h, 2 * r0, 2 * r1});
       check_mesh_size(3,

@@ -1,4 +1,5 @@
 #include <palpate/core/errors.h>
+#include <palpate/core/text.h>
 #include <palpate/mesh/quality.h>
 
 #include <algorithm>
@@ -147,14 +148,6 @@ namespace Palpate
                dealii::cross_product_3d(x[2] - x[0], x[1] - x[0])}};
     }
 
-    std::string
-    number(const double value)
-    {
-      char buffer[32];
-      std::snprintf(buffer, sizeof(buffer), "%.4g", value);
-      return buffer;
-    }
-
     /// The array r_axis, r_shear or r_vol if the pack has it, its shape
     /// checked.
     template <int dim>
@@ -252,8 +245,9 @@ namespace Palpate
           throw InputError(data.source,
                            "cell " + std::to_string(k) + " is flat: its " +
                              (dim == 3 ? "volume is " : "area is ") +
-                             number(volume) + (dim == 3 ? " m^3" : " m^2") +
-                             ", expected at least " + number(flat) +
+                             Text::number(volume, 4) +
+                             (dim == 3 ? " m^3" : " m^2") +
+                             ", expected at least " + Text::number(flat, 4) +
                              " (1e-12 of its longest edge to the power " +
                              std::to_string(dim) + ")");
         volumes[k] = std::abs(volume);
@@ -383,8 +377,9 @@ namespace Palpate
              std::to_string(report.n_cells) + " springs, " +
              std::to_string(report.n_components) + " component" +
              (report.n_components == 1 ? "" : "s") + "\nlengths " +
-             number(report.min_volume) + " to " + number(report.max_volume) +
-             " m, median " + number(report.median_volume) + " m";
+             Text::number(report.min_volume, 4) + " to " +
+             Text::number(report.max_volume, 4) + " m, median " +
+             Text::number(report.median_volume, 4) + " m";
     const std::string unit = dim == 3 ? " m^3" : " m^2";
     std::string       text = std::to_string(report.n_vertices) + " vertices, " +
                        std::to_string(report.n_cells) +
@@ -394,14 +389,15 @@ namespace Palpate
     if (report.n_reordered > 0)
       text += ", " + std::to_string(report.n_reordered) + " cells reordered";
     text += std::string("\n") + (dim == 3 ? "volume " : "area ") +
-            number(report.volume) + unit + ", cells " +
-            number(report.min_volume) + " to " + number(report.max_volume) +
-            unit + ", median " + number(report.median_volume) + unit;
+            Text::number(report.volume, 4) + unit + ", cells " +
+            Text::number(report.min_volume, 4) + " to " +
+            Text::number(report.max_volume, 4) + unit + ", median " +
+            Text::number(report.median_volume, 4) + unit;
     text += std::string("\n") +
             (dim == 3 ? "dihedral angles " : "interior angles ") +
-            number(report.min_angle) + " to " + number(report.max_angle) +
-            " degrees, " + std::to_string(report.n_surface_vertices) +
-            " surface vertices";
+            Text::number(report.min_angle, 4) + " to " +
+            Text::number(report.max_angle, 4) + " degrees, " +
+            std::to_string(report.n_surface_vertices) + " surface vertices";
     return text;
   }
 

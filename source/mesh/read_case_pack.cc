@@ -39,16 +39,6 @@ namespace Palpate
     /// Stands for the number of steps in the shapes of KnownArray.
     constexpr std::size_t any_size = std::numeric_limits<std::size_t>::max();
 
-    std::string
-    number(const double value)
-    {
-      std::ostringstream out;
-      out << value;
-      return out.str();
-    }
-
-
-
     /// Except mesh_points, tetrahedra, triangles and labels.
     template <int dim>
     std::vector<KnownArray>
@@ -156,16 +146,6 @@ namespace Palpate
 
 
 
-    [[noreturn]] void
-    fail(const std::string &source,
-         const std::string &key,
-         const std::string &what)
-    {
-      throw InputError(source, "key '" + key + "': " + what);
-    }
-
-
-
     bool
     fits(const Shape &shape, const Shape &pattern)
     {
@@ -186,7 +166,7 @@ namespace Palpate
                  const Values       kind)
     {
       if (kind == Values::indices && !array.is_integer)
-        fail(source, key, "real numbers, expected an integer type");
+        fail_key(source, key, "real numbers, expected an integer type");
       for (std::size_t i = 0; i < array.size(); ++i)
         {
           const double value    = array.values[i];
@@ -203,11 +183,11 @@ namespace Palpate
           else if (kind == Values::zero_or_one && value != 0 && value != 1)
             expected = "0 or 1";
           if (expected != nullptr)
-            fail(source,
-                 key,
-                 "value " + number(value) + " at " +
-                   Readers::index_string(array.shape, i) + ", expected " +
-                   expected);
+            fail_key(source,
+                     key,
+                     "value " + Text::number(value) + " at " +
+                       Readers::index_string(array.shape, i) + ", expected " +
+                       expected);
         }
     }
 
@@ -227,36 +207,39 @@ namespace Palpate
       if (indices == arrays.end() || offsets == arrays.end())
         {
           const bool no_indices = (indices == arrays.end());
-          fail(source,
-               no_indices ? index_key : offset_key,
-               "missing, expected with '" +
-                 (no_indices ? offset_key : index_key) + "'");
+          fail_key(source,
+                   no_indices ? index_key : offset_key,
+                   "missing, expected with '" +
+                     (no_indices ? offset_key : index_key) + "'");
         }
 
       const auto &index  = indices->second.values;
       const auto &offset = offsets->second.values;
       if (offset.front() != 0)
-        fail(source,
-             offset_key,
-             "value " + number(offset.front()) + " at [0], expected 0");
+        fail_key(source,
+                 offset_key,
+                 "value " + Text::number(offset.front()) +
+                   " at [0], expected 0");
       for (std::size_t c = 0; c < M; ++c)
         if (offset[c + 1] < offset[c])
-          fail(source,
-               offset_key,
-               "decreases at [" + std::to_string(c + 1) +
-                 "], expected nondecreasing offsets");
+          fail_key(source,
+                   offset_key,
+                   "decreases at [" + std::to_string(c + 1) +
+                     "], expected nondecreasing offsets");
       if (offset.back() != static_cast<double>(index.size()))
-        fail(source,
-             offset_key,
-             "value " + number(offset.back()) + " at [" + std::to_string(M) +
-               "], expected the number of neighbor indices, " +
-               std::to_string(index.size()));
+        fail_key(source,
+                 offset_key,
+                 "value " + Text::number(offset.back()) + " at [" +
+                   std::to_string(M) +
+                   "], expected the number of neighbor indices, " +
+                   std::to_string(index.size()));
       for (std::size_t i = 0; i < index.size(); ++i)
         if (index[i] < 0 || index[i] >= static_cast<double>(M))
-          fail(source,
-               index_key,
-               "value " + number(index[i]) + " at [" + std::to_string(i) +
-                 "], expected cell indices 0 to " + std::to_string(M - 1));
+          fail_key(source,
+                   index_key,
+                   "value " + Text::number(index[i]) + " at [" +
+                     std::to_string(i) + "], expected cell indices 0 to " +
+                     std::to_string(M - 1));
     }
 
 
@@ -282,13 +265,14 @@ namespace Palpate
                 error = std::max(error, std::abs(product));
               }
           if (!(error <= tolerance))
-            fail(source,
-                 "anisotropy_axes",
-                 "columns of cell " + std::to_string(f % M) +
-                   (axes.shape.size() == 4 ? " in step " + std::to_string(f / M)
-                                           : std::string()) +
-                   " are orthonormal only to " + number(error) +
-                   ", expected orthonormal to " + number(tolerance));
+            fail_key(source,
+                     "anisotropy_axes",
+                     "columns of cell " + std::to_string(f % M) +
+                       (axes.shape.size() == 4
+                          ? " in step " + std::to_string(f / M)
+                          : std::string()) +
+                       " are orthonormal only to " + Text::number(error) +
+                       ", expected orthonormal to " + Text::number(tolerance));
         }
     }
 
@@ -322,10 +306,10 @@ namespace Palpate
           {
             const std::size_t n = a->second.shape[0];
             if (steps > 0 && n != steps)
-              fail(source,
-                   key,
-                   std::to_string(n) + " steps, expected " +
-                     std::to_string(steps) + " as in '" + from + "'");
+              fail_key(source,
+                       key,
+                       std::to_string(n) + " steps, expected " +
+                         std::to_string(steps) + " as in '" + from + "'");
             steps = n;
             from  = key;
           }
@@ -336,12 +320,12 @@ namespace Palpate
         {
           const std::size_t n = a->second.shape[0];
           if (n != 1 && n != steps && n != steps + 1)
-            fail(source,
-                 "hu_tetra_steps",
-                 std::to_string(n) + " phases, expected 1, " +
-                   std::to_string(steps) + " or " + std::to_string(steps + 1) +
-                   " as '" + from + "' has " + std::to_string(steps) +
-                   " steps");
+            fail_key(source,
+                     "hu_tetra_steps",
+                     std::to_string(n) + " phases, expected 1, " +
+                       std::to_string(steps) + " or " +
+                       std::to_string(steps + 1) + " as '" + from + "' has " +
+                       std::to_string(steps) + " steps");
         }
     }
 
@@ -356,7 +340,7 @@ namespace Palpate
     {
       const auto entry = arrays.find(key);
       if (entry == arrays.end())
-        fail(source, key, "missing, expected " + expected);
+        fail_key(source, key, "missing, expected " + expected);
       return entry->second;
     }
 
@@ -370,12 +354,12 @@ namespace Palpate
     {
       const std::size_t width = dim + 1;
       if (!fits(array.shape, {any_size, width}))
-        fail(data.source,
-             key,
-             "shape " + array.shape_string() + ", expected (M, " +
-               std::to_string(width) + ") with M cells, at least 1");
+        fail_key(data.source,
+                 key,
+                 "shape " + array.shape_string() + ", expected (M, " +
+                   std::to_string(width) + ") with M cells, at least 1");
       if (!array.is_integer)
-        fail(data.source, key, "real numbers, expected an integer type");
+        fail_key(data.source, key, "real numbers, expected an integer type");
 
       const double N = static_cast<double>(data.mesh.vertices.size());
       data.mesh.cells.resize(array.shape[0]);
@@ -383,12 +367,13 @@ namespace Palpate
         {
           const double v = array.values[i];
           if (v < 0 || v >= N)
-            fail(data.source,
-                 key,
-                 "cell " + std::to_string(i / width) + " has vertex index " +
-                   std::to_string(static_cast<std::int64_t>(v)) +
-                   ", expected 0 to " +
-                   std::to_string(static_cast<std::int64_t>(N) - 1));
+            fail_key(data.source,
+                     key,
+                     "cell " + std::to_string(i / width) +
+                       " has vertex index " +
+                       std::to_string(static_cast<std::int64_t>(v)) +
+                       ", expected 0 to " +
+                       std::to_string(static_cast<std::int64_t>(N) - 1));
           data.mesh.cells[i / width][i % width] = static_cast<unsigned int>(v);
         }
     }
@@ -426,20 +411,20 @@ namespace Palpate
                            [&](const Shape &s) {
                              return fits(array.shape, s);
                            }))
-            fail(data.source,
-                 known.key,
-                 "shape " + array.shape_string() + ", expected " +
-                   known.shape_text +
-                   legend(known.shape_text,
-                          N,
-                          M,
-                          data.mesh.is_network() ? "springs" : "cells"));
+            fail_key(data.source,
+                     known.key,
+                     "shape " + array.shape_string() + ", expected " +
+                       known.shape_text +
+                       legend(known.shape_text,
+                              N,
+                              M,
+                              data.mesh.is_network() ? "springs" : "cells"));
           // Only the index list may have no entries.
           if (array.size() == 0 && known.values != Values::indices)
-            fail(data.source,
-                 known.key,
-                 "shape " + array.shape_string() +
-                   ", expected at least one step");
+            fail_key(data.source,
+                     known.key,
+                     "shape " + array.shape_string() +
+                       ", expected at least one step");
           check_values(data.source, known.key, array, known.values);
         }
     }
@@ -538,10 +523,10 @@ namespace Palpate
         return 3;
       if (fits(points.shape, {any_size, 2}))
         return 2;
-      fail(filename,
-           "mesh_points",
-           "shape " + points.shape_string() +
-             ", expected (N, 3) or (N, 2) with N vertices, at least 1");
+      fail_key(filename,
+               "mesh_points",
+               "shape " + points.shape_string() +
+                 ", expected (N, 3) or (N, 2) with N vertices, at least 1");
     }
 
 
@@ -594,12 +579,12 @@ namespace Palpate
                  "mesh_points",
                  "shape " + point_shape + " with N vertices");
       if (!fits(points.shape, {any_size, dim}))
-        fail(filename,
-             "mesh_points",
-             "shape " + points.shape_string() + ", expected " + point_shape +
-               " with N vertices, at least 1");
+        fail_key(filename,
+                 "mesh_points",
+                 "shape " + points.shape_string() + ", expected " +
+                   point_shape + " with N vertices, at least 1");
       if (points.size() == 0)
-        fail(filename, "mesh_points", "no vertices, expected a mesh");
+        fail_key(filename, "mesh_points", "no vertices, expected a mesh");
       check_values(filename, "mesh_points", points, Values::finite);
       data.mesh.vertices.resize(points.shape[0]);
       for (std::size_t i = 0; i < points.size(); ++i)
@@ -607,9 +592,9 @@ namespace Palpate
 
       const bool has_triangles = (dim == 2 && arrays.count("triangles") > 0);
       if (has_triangles && arrays.count("tetrahedra") > 0)
-        fail(filename,
-             "tetrahedra",
-             "present beside 'triangles', expected one of the two");
+        fail_key(filename,
+                 "tetrahedra",
+                 "present beside 'triangles', expected one of the two");
       const std::string cell_key = has_triangles ? "triangles" : "tetrahedra";
       read_cells(cell_key,
                  required(filename,
@@ -625,10 +610,11 @@ namespace Palpate
       if (const auto labels = arrays.find("labels"); labels != arrays.end())
         {
           if (!fits(labels->second.shape, {M}))
-            fail(filename,
-                 "labels",
-                 "shape " + labels->second.shape_string() +
-                   ", expected (M,) with M = " + std::to_string(M) + " cells");
+            fail_key(filename,
+                     "labels",
+                     "shape " + labels->second.shape_string() +
+                       ", expected (M,) with M = " + std::to_string(M) +
+                       " cells");
           data.mesh.labels = to_labels(filename, "labels", labels->second);
         }
 

@@ -15,14 +15,6 @@ namespace Palpate
 {
   namespace
   {
-    [[noreturn]] void
-    fail(const std::string &file,
-         const std::string &key,
-         const std::string &what)
-    {
-      throw InputError(file, "key '" + key + "': " + what);
-    }
-
     /// Order of names in which numbers count by value.
     bool
     naturally_before(const std::string &a, const std::string &b)
@@ -89,7 +81,7 @@ namespace Palpate
               std::size_t other = 0;
               while (packs[other].count(key) == 0)
                 ++other;
-              fail(
+              fail_key(
                 files[s],
                 key,
                 "missing, expected it in the file of every timestamp, as in " +
@@ -129,17 +121,17 @@ namespace Palpate
           if (shape.size() == rank + 1 && shape[0] == 1)
             shape.erase(shape.begin());
           if (shape.size() != rank)
-            fail(files[s],
-                 key,
-                 "shape " + arrays[s]->shape_string() +
-                   ", expected one timestamp per file");
+            fail_key(files[s],
+                     key,
+                     "shape " + arrays[s]->shape_string() +
+                       ", expected one timestamp per file");
           if (s == 0)
             all.shape = shape;
           else if (shape != all.shape)
-            fail(files[s],
-                 key,
-                 "shape " + arrays[s]->shape_string() + ", expected " +
-                   arrays[0]->shape_string() + " as in " + files[0]);
+            fail_key(files[s],
+                     key,
+                     "shape " + arrays[s]->shape_string() + ", expected " +
+                       arrays[0]->shape_string() + " as in " + files[0]);
           all.values.insert(all.values.end(),
                             arrays[s]->values.begin(),
                             arrays[s]->values.end());
@@ -159,11 +151,11 @@ namespace Palpate
         ++s;
       const NpyArray &first = *arrays[0], &other = *arrays[s];
       if (first.shape != other.shape)
-        fail(files[s],
-             key,
-             "shape " + other.shape_string() + ", expected " +
-               first.shape_string() + " as in " + files[0] +
-               " (one mesh for all timestamps)");
+        fail_key(files[s],
+                 key,
+                 "shape " + other.shape_string() + ", expected " +
+                   first.shape_string() + " as in " + files[0] +
+                   " (one mesh for all timestamps)");
       std::size_t i = 0; // NaN differs from itself
       while (first.values[i] == other.values[i])
         ++i;
@@ -173,7 +165,7 @@ namespace Palpate
            << Readers::index_string(other.shape, i) << ", expected "
            << first.values[i] << " as in " << files[0]
            << " (the same for all timestamps)";
-      fail(files[s], key, text.str());
+      fail_key(files[s], key, text.str());
     }
 
     /// Of HU that differ: the phases and their mean.
@@ -276,16 +268,16 @@ namespace Palpate
           std::size_t s = 0;
           while (packs[s].count("displacement_steps") == 0)
             ++s;
-          fail(files[s],
-               "displacement_steps",
-               "in one of " + std::to_string(files.size()) +
-                 " files, expected displacement_field, of one timestamp");
+          fail_key(files[s],
+                   "displacement_steps",
+                   "in one of " + std::to_string(files.size()) +
+                     " files, expected displacement_field, of one timestamp");
         }
       if (keys.count("displacement_field") == 0)
-        fail(files[0],
-             "displacement_field",
-             "missing, expected one per timestamp in " +
-               std::to_string(files.size()) + " files");
+        fail_key(files[0],
+                 "displacement_field",
+                 "missing, expected one per timestamp in " +
+                   std::to_string(files.size()) + " files");
       NpzArrays joined;
       for (const auto &key : keys)
         {

@@ -89,11 +89,11 @@ namespace Palpate
       const std::vector<double> &lower, &upper; ///< of what the base keeps
     };
 
-    class Status : public ROL::StatusTest<double>
+    class StopTest : public ROL::StatusTest<double>
     {
     public:
-      Status(const std::function<bool(const OptimizerIteration &)> &go_on,
-             const ROL::Ptr<HessianModel>                          &model)
+      StopTest(const std::function<bool(const OptimizerIteration &)> &go_on,
+               const ROL::Ptr<HessianModel>                          &model)
         : go_on(go_on)
         , model(model)
       {}
@@ -155,7 +155,7 @@ namespace Palpate
       }
     ROL::TypeB::LinMoreAlgorithm<double> algorithm(list, model);
     std::ostream                         silent(nullptr);
-    algorithm.setStatusTest(ROL::makePtr<Status>(go_on, model), false);
+    algorithm.setStatusTest(ROL::makePtr<StopTest>(go_on, model), false);
     algorithm.run(problem, silent);
   }
 } // namespace Palpate

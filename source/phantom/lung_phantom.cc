@@ -24,7 +24,7 @@ namespace Palpate
     constexpr std::array<unsigned int, 3> n_bins   = {{42, 29, 39}};
 
     /// A vessel ends three radii from its axis.
-    constexpr double reach = 3;
+    constexpr double vessel_reach = 3;
 
     using Random = boost::random::mt19937;
 
@@ -159,7 +159,7 @@ namespace Palpate
               if (std::sqrt(square_distance(center,
                                             vessels[v].start,
                                             vessels[v].along)) <
-                  reach * vessels[v].radius + std::sqrt(0.75) * bin_size)
+                  vessel_reach * vessels[v].radius + std::sqrt(0.75) * bin_size)
                 vessels_of_bin[bin(center)].push_back(v);
           }
   }
@@ -230,7 +230,7 @@ namespace Palpate
         const Vessel &v = vessels[i];
         const double  ratio =
           square_distance(X, v.start, v.along) / (v.radius * v.radius);
-        if (ratio < reach * reach)
+        if (ratio < vessel_reach * vessel_reach)
           vessel = std::max(vessel, std::exp(-ratio));
       }
     hu = std::max(hu, -990.);

@@ -38,6 +38,15 @@ namespace Palpate
     {}
   };
 
+  /// What is wrong with an array of a file.
+  [[noreturn]] inline void
+  fail_key(const std::string &file,
+           const std::string &key,
+           const std::string &what)
+  {
+    throw InputError(file, "key '" + key + "': " + what);
+  }
+
   /// A term found an entry of the parameter file wrong ("Section/Name") and
   /// does not know the file: main() adds its name.
   class EntryError : public InputError

@@ -20,6 +20,14 @@ namespace Palpate
     std::string
     trim(const std::string &raw);
 
+    /// Lines that end in LF, CR LF or CR.
+    std::vector<std::string>
+    split_lines(const std::string &text);
+
+    /// With at most so many digits, as "0.001" or "1e-09".
+    std::string
+    number(const double value, const int digits = 6);
+
     /// True if the bytes are UTF-8 (RFC 3629: no overlong forms, no
     /// surrogates, at most U+10FFFF).
     bool

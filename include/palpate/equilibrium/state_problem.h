@@ -142,6 +142,11 @@ namespace Palpate
     {
       field_jvp(i, direction, dh);
     }
+    /// What counts as no force in a balance: 1e-9 of all forces one by one
+    /// (held DoFs, too), or ten times what rounding of positions makes of them
+    /// [N]. Collective.
+    virtual double
+    negligible_force(const unsigned int i) const = 0;
     /// @}
 
     /// Go back to a solution found earlier.

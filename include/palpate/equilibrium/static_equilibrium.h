@@ -89,6 +89,17 @@ namespace Palpate
                       Vector            &x) override;
     void
     add_balance(const unsigned int s, Vector &h) const override;
+    double
+    negligible_force(const unsigned int s) const override
+    {
+      return negligible_force(context(s));
+    }
+    double
+    negligible_force(const Context<dim> &context) const
+    {
+      return std::max(1e-9 * norm_of_forces(context, true),
+                      10 * rounding_of_residual(context));
+    }
     void
     field_jvp(const unsigned int s,
               const Fields      &direction,
@@ -222,6 +233,14 @@ namespace Palpate
     size_in_motion(const Context<dim> &context,
                    const double        rest,
                    const double        tolerance) const;
+    /// Norm of the forces one by one, with what holds them on held DoFs or
+    /// without it [N]. Collective.
+    double
+    norm_of_forces(const Context<dim> &context, const bool held) const;
+    /// What rounding of the positions makes of the residual: the norm of the
+    /// tangent times a vector of that size and of random signs [N].
+    double
+    rounding_of_residual(const Context<dim> &context) const;
     /// h on free DoFs (0 elsewhere).
     void
     residual(const Context<dim> &context, Vector &h) const;

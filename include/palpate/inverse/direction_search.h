@@ -105,6 +105,7 @@ namespace Palpate
     const ConnectedParts                               &parts;
     std::map<std::string, std::vector<double>>          scales;
     DirectionMatrix by_q, by_q_h, by_h; ///< products of h_q and h
+    double          negligible = 0;     ///< sum of all balances [N]
   };
 
 } // namespace Palpate

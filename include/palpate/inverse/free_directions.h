@@ -38,7 +38,8 @@ namespace Palpate
    * (least squares by conjugate gradients), and no cell is fixed. Of them the
    * null space of h_q is returned: |h_q v| <= 1e-6 |natural size of h_q v| on
    * free DoFs, the natural size being what it is at all DoFs, or with random
-   * signs from cell to cell, so that forces do not cancel. Multiples of h
+   * signs from cell to cell, so that forces do not cancel; so is what is
+   * negligible beside all forces (a body in free fall). Multiples of h
    * itself count as 0, as the states are solved to a tolerance only; all forces
    * proportional to powers of one factor make such multiples.
    *

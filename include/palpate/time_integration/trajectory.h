@@ -66,6 +66,11 @@ namespace Palpate
     add_balance_jvp(const unsigned int i,
                     const Fields      &direction,
                     Vector            &dh) const override;
+    double
+    negligible_force(const unsigned int i) const override
+    {
+      return body.equilibrium.negligible_force(body.context(*samples[i]));
+    }
     void
     restore(const Fields &fields, const std::vector<Vector> &states) override;
     std::vector<Vector>

@@ -33,7 +33,7 @@ namespace Palpate
     }
 
     /// Where a charge lies in the grid.
-    struct Place
+    struct Location
     {
       std::array<unsigned int, 4> vertices; ///< of its tetrahedron
       std::array<double, 4>       weights;  ///< barycentric
@@ -101,7 +101,7 @@ namespace Palpate
             const std::array<double, 3> x = {
               {charges.x[0][i], charges.x[1][i], charges.x[2][i]}};
             cell = tets.locate(Delaunay::Point(x[0], x[1], x[2]), cell);
-            Place                                place;
+            Location                             place;
             std::array<std::array<double, 3>, 4> corners;
             for (unsigned int a = 0; a < 4; ++a)
               {
@@ -138,8 +138,8 @@ namespace Palpate
                 const DiscretizedField::Variant variant,
                 std::vector<std::size_t>       &near) const
       {
-        using Variant      = DiscretizedField::Variant;
-        const Place &place = places[i];
+        using Variant         = DiscretizedField::Variant;
+        const Location &place = places[i];
         near.clear();
         const auto collect = [&](const unsigned int v) {
           near.insert(near.end(),
@@ -166,7 +166,7 @@ namespace Palpate
       }
 
       std::vector<std::array<double, 3>> points;
-      std::vector<Place>                 places;
+      std::vector<Location>              places;
       /// M_j: charges with grid point j in their N.
       std::vector<std::vector<std::size_t>> charges_near;
     };
@@ -226,7 +226,7 @@ namespace Palpate
     // The far field at the points of the grid that charges look at.
     std::vector<std::array<double, 3>> far(grid.points.size());
     std::vector<char>                  wanted(grid.points.size(), 0);
-    for (const Place &place : grid.places)
+    for (const Location &place : grid.places)
       for (const unsigned int v : place.vertices)
         wanted[v] = 1;
     if (variant != Variant::near_only)
@@ -258,7 +258,7 @@ namespace Palpate
       std::size_t              count = 0;
       for (std::size_t i = begin; i < end; ++i)
         {
-          const Place          &place = grid.places[i];
+          const Location       &place = grid.places[i];
           std::array<double, 3> e     = {{0, 0, 0}};
           for (unsigned int a = 0; a < 4; ++a)
             for (unsigned int d = 0; d < 3; ++d)
