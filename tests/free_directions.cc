@@ -409,7 +409,7 @@ TEST(Motions, FreeFall)
       const Entries m = with(fall, {{"Time/Integrator", integrator}});
       expect(m, {{{"stiffness", 1}}}, false, true);
       expect(with(m, {{more, "density: global"}}),
-             {{{"density", 1}}, {{"stiffness", 1}}},
+             {{{"stiffness", 1}}, {{"density", 1}}},
              false,
              true);
       expect(with(m, {{"Loads/Gravity", ""}}),

@@ -1161,6 +1161,44 @@ end
     check(rows[-1]["total"] < rows[0]["total"], "identify takes the network's weights")
 
 
+def scale_of_cohort():
+    """No load: only ratios are learned. A ground that presses gives the scale."""
+    case, arrays = pack("pressed.npz")
+    arrays["displacement_field"] = np.tile([0, 0, -0.004],
+                                           (len(arrays["mesh_points"]), 1))
+    np.savez(case, **arrays)
+    for ground, known in (("0, 0, -0.002, 0, 0, 1", True), ("0, 0, -1, 0, 0, 1", False)):
+        out = OUT / "scale"
+        done = subprocess.run([PALPATE, str(write("scale.prm", f"""set Task = train
+subsection Cohort
+  set Cases = {case}
+end
+subsection Boundary conditions
+  set Constrained vertices = formula
+  set Constrained formula = z - 0.099
+end
+subsection Model
+  set Type = neo-hookean
+end
+subsection Loads
+  set Ground planes = {ground}
+end
+subsection Network
+  set Hidden width = 3
+  set Reference stiffness = 20000
+end
+subsection Training
+  set Epochs = 2
+end
+"""))] + [
+            "--set", f"Output directory={out}"], text=True, capture_output=True)
+        check(done.returncode == 0, "trained " + done.stderr)
+        s = json.loads((out / "summary.json").read_text())
+        check(s["scale_identified"] == known and
+              json.loads((out / "network.json").read_text())["scale_identified"] == known,
+              f"ground {ground}: scale {'known' if known else 'free'}")
+
+
 def stretched():
     """Intersection springs: large stretch, zero-energy modes, recovery."""
     tower = ROOT / "parameter_files/spring_tower.prm"
@@ -1297,6 +1335,70 @@ end
     check(rows[0]["iteration"] == 0 and rows[-1]["total"] < 1e-12 and
           abs(rows[-1]["displacement_misfit"] - rows[-1]["total"]) < 1e-15,
           "history.csv: columns by name, row 0 the start")
+
+
+def far_starts():
+    """Starts far from the truth end there, or do not say that they have."""
+    case = pack("hanging.npz")[0]
+    body = dict(np.load(case))
+    base = """set Task = {task}
+subsection Case
+  set File = {file}
+end
+subsection Boundary conditions
+  set Constrained vertices = formula
+  set Constrained formula = 0.001 - z
+  set Prescribed values = zero
+end
+subsection Stiffness
+  set Value = 2000
+end
+subsection Loads
+  set Gravity = 0, 0, -9.81
+  set Density = 200
+end
+"""
+    def of(start, kind, lower=1, upper=1e7, iterations=100):
+        return f"""subsection Parameterization
+  set Type = {kind}
+  set Initial value = {start}
+  set Lower bound = {lower}
+  set Upper bound = {upper}
+end
+subsection Optimizer
+  set Maximum iterations = {iterations}
+end
+"""
+    r = run(write("forward.prm", base.format(task="forward", file=case)))[0]
+    exact = OUT / "exact.npz"
+    np.savez(exact, **{k: v for k, v in body.items() if k in (
+        "mesh_points", "tetrahedra", "labels")},
+        displacement_field=r["displacement"].reshape(-1, 3))
+    inverse = base.format(task="identify", file=exact).replace(
+        "subsection Stiffness\n  set Value = 2000\nend\n", "")
+    for start in (2, 20, 1e6):
+        r, s, _ = run(write("global.prm", inverse + of(start, "global")))
+        solves = s["solves"]["forward"] + s["solves"]["adjoint"]
+        check(s["converged"] and solves < 90 and
+              abs(r["alpha_k"][0] / 2000 - 1) < 1e-3,
+              f"global from {start} Pa: {r['alpha_k'][0]:.4f} Pa, {solves} solves")
+    r, s, _ = run(write("bound.prm", inverse + of(1e6, "per label", upper=1e6,
+                                                  lower=2200)))
+    check(s["converged"] and r["alpha_k"].min() < 2200 * (1 + 1e-6) and
+          s["share_at_bound"] > 0, "per label from the upper bound to the lower one")
+    smooth = """subsection Objective
+  subsection Stiffness log total variation
+    set Weight = 1e-2
+  end
+end
+"""
+    for start in (20, 3000, 1e6):
+        r, s, _ = run(write("cells.prm", inverse + smooth +
+                            of(start, "per cell", iterations=300)))
+        error = np.abs(np.log(r["alpha_k"] / 2000)).max()
+        check(s["converged"] and error < 1e-3,
+              f"per cell from {start} Pa: {s['stop_reason']} after "
+              f"{s['iterations']} iterations, error of log {error:.1e}")
 
 
 def losses():

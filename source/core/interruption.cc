@@ -77,7 +77,8 @@ namespace Palpate
   void
   Interruption::defer(const bool on)
   {
-    deferred = on;
+    deferred     = on;
+    acknowledged = 0;
   }
 
   void
@@ -85,8 +86,7 @@ namespace Palpate
   {
     if (deferred == 0 || acknowledged != 0)
       return;
-    const int signal =
-      dealii::Utilities::MPI::max(static_cast<int>(received), comm);
+    const int signal = received_signal(comm);
     if (signal != 0)
       throw Interrupted(signal);
   }
@@ -96,6 +96,12 @@ namespace Palpate
   {
     if (deferred != 0 && acknowledged == 0 && received != 0)
       throw Interrupted(received);
+  }
+
+  int
+  Interruption::received_signal(const MPI_Comm &comm)
+  {
+    return dealii::Utilities::MPI::max(static_cast<int>(received), comm);
   }
 
   void

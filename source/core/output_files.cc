@@ -211,6 +211,60 @@ namespace Palpate
     return files;
   }
 
+  OutputFiles::OwnFiles::OwnFiles(const std::string &folder)
+    : folder(folder)
+    , listed(of_summary(folder + "/summary.json"))
+  {
+    std::error_code   error;
+    const std::string summary = folder + "/summary.json";
+    if (fs::is_regular_file(summary, error))
+      {
+        const auto json =
+          nlohmann::json::parse(read_file(summary, false), nullptr, false);
+        has_summary = json.is_object() && json.contains("task");
+        has_list    = has_summary && json.contains("files");
+      }
+    has_checkpoint =
+      fs::is_regular_file(folder + "/checkpoint/fingerprint", error);
+  }
+
+  bool
+  OutputFiles::OwnFiles::wrote(const std::string &name) const
+  {
+    if (name == "summary.json" || (has_summary && !has_list))
+      return has_summary;
+    const std::string in_checkpoint = "checkpoint/";
+    if (name.compare(0, in_checkpoint.size(), in_checkpoint) == 0)
+      return has_checkpoint &&
+             is_of_checkpoint(name.substr(in_checkpoint.size()));
+    if (name == "history.csv" && has_checkpoint)
+      return true;
+    const auto      own = listed.find(name);
+    std::error_code error;
+    return own != listed.end() &&
+           fs::file_size(folder + "/" + name, error) == own->second;
+  }
+
+  bool
+  OutputFiles::is_of_checkpoint(const std::string &name)
+  {
+    return matches(name,
+                   {"fingerprint",
+                    "evaluations*",
+                    "warm_start_*",
+                    "training.npz",
+                    "results/*"});
+  }
+
+  std::string
+  OutputFiles::kept_name(const std::string &file)
+  {
+    std::string name = file + ".kept";
+    for (unsigned int i = 2; fs::exists(fs::symlink_status(name)); ++i)
+      name = file + ".kept" + std::to_string(i);
+    return name;
+  }
+
   std::string
   OutputFiles::listed(const std::vector<std::string> &names)
   {

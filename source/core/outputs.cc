@@ -38,16 +38,23 @@ namespace Palpate
       throw EntryError("Output directory", "is empty, expected a folder");
     run_on_all(comm, [&]() { check_names(); });
     run_on_root(comm, [&]() {
+      const OwnFiles own(target);
       for (const auto &name : to_be_replaced(target, plan, parameters.filename))
         {
           const bool in_checkpoint = name.compare(0, 11, "checkpoint/") == 0;
-          if (!in_checkpoint)
+          if (!own.wrote(name)) // what is in checkpoint/ just stays
+            {
+              if (!in_checkpoint)
+                kept.push_back(name);
+            }
+          else if (!in_checkpoint)
             replaced.push_back(name);
           else if (replaced.empty() || replaced.back() != "checkpoint")
             replaced.push_back("checkpoint");
         }
     });
     replaced = dealii::Utilities::MPI::broadcast(comm, replaced, 0);
+    kept     = dealii::Utilities::MPI::broadcast(comm, kept, 0);
   }
 
   Outputs::~Outputs()
@@ -120,6 +127,12 @@ namespace Palpate
     if (!replaced.empty() && !resumed)
       log << "note: " << target << " holds " << listed(replaced)
           << " of an earlier run, replaced when this one is done" << std::endl;
+    if (!kept.empty())
+      log
+        << "note: " << target << " holds " << listed(kept)
+        << " by the name of a result, which the program did not write (or not "
+           "so): kept beside, as NAME.kept"
+        << std::endl;
   }
 
   void
@@ -203,6 +216,7 @@ namespace Palpate
       ++n_aside;
     const std::string aside = hidden + "/before_" + std::to_string(n_aside);
     fs::create_directory(aside);
+    has_own_history = OwnFiles(target).wrote("history.csv");
     for (const char *name : {"history.csv", "checkpoint"})
       {
         const std::string at = target + "/" + name;

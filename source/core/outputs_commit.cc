@@ -36,6 +36,8 @@ namespace Palpate
   void
   Outputs::check_staged() const
   {
+    for (const auto &[entry, file] : plan.files)
+      check_input(file, entry);
     for (const auto &name : below(staging))
       {
         const std::string at    = target + "/" + name;
@@ -47,6 +49,26 @@ namespace Palpate
                              " is read, and the results would replace it (" +
                              at + "), expected another Output directory");
       }
+  }
+
+  /// On the root: what somebody put into an earlier checkpoint, and a
+  /// history.csv that is none of ours.
+  void
+  Outputs::give_back_others() const
+  {
+    const std::string aside = hidden + "/before_" + std::to_string(n_aside);
+    if (!has_own_history &&
+        fs::exists(fs::symlink_status(aside + "/history.csv")))
+      OutputFiles::rename(aside + "/history.csv",
+                          kept_name(target + "/history.csv"));
+    for (const auto &name : below(aside + "/checkpoint"))
+      if (!is_of_checkpoint(name))
+        {
+          const fs::path to = checkpoint() + "/" + name;
+          fs::create_directories(to.parent_path());
+          if (!fs::exists(fs::symlink_status(to)))
+            OutputFiles::rename(aside + "/checkpoint/" + name, to.string());
+        }
   }
 
   /// Remove those of an earlier run's series that this one does not write; what
@@ -129,6 +151,10 @@ namespace Palpate
           all.push_back({{from, file, from + ".replaced"}});
       }
     std::vector<Move> moves;
+    const OwnFiles    ours(target); // while the earlier run's summary is there
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (!ours.wrote(names[i]))
+        all[i][2] = kept_name(all[i][1]);
     try
       {
         fs::create_directories(hidden + "/replaced");
@@ -182,6 +208,8 @@ namespace Palpate
       own_names.clear();
       changed_at = timespec{0, 0};
       std::error_code ignored;
+      if (plan.has_checkpoint)
+        give_back_others();
       if (plan.has_checkpoint)
         for (unsigned int n = 1; n <= n_aside; ++n)
           fs::remove_all(hidden + "/before_" + std::to_string(n), ignored);

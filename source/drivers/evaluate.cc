@@ -114,7 +114,11 @@ namespace Palpate
     outputs.probe();
     problem.check_zero_energy_modes(outputs.directory());
 
-    const auto  &D     = *problem.discretization;
+    const double seconds_input = timer.wall_time();
+    const auto  &D             = *problem.discretization;
+    log << "  stiffness: of "
+        << (problem.parameterization ? "Parameterization" : "Stiffness")
+        << std::endl;
     const Fields start = fields_to_evaluate_at(problem);
     const auto   unknowns =
       evaluated_unknowns<dim>(D, start, std::move(problem.more_unknowns));
@@ -134,6 +138,8 @@ namespace Palpate
     summary["task"]        = "evaluate";
     summary["objective"]   = problem.objective_json(J.parts());
     summary["stop_reason"] = "evaluated";
+    summary["seconds"]     = {{"input", seconds_input},
+                              {"elapsed", timer.wall_time()}};
     outputs.begin();
     problem.write_results(outputs.folder(), &J, summary, more);
     outputs.commit();

@@ -17,7 +17,7 @@ namespace Palpate
   {
     constexpr std::uint64_t magic = 0x70616c7061746531ull; // "palpate1"
 
-    struct Header
+    struct RecordHeader
     {
       std::uint64_t magic, kind, question, length, checksum;
     };
@@ -68,7 +68,7 @@ namespace Palpate
           std::filesystem::create_directories(directory);
           write_file(mark, fingerprint.dump(1) + "\n");
         }
-      else if (std::filesystem::exists(mark))
+      else
         check_fingerprint(mark, directory, fingerprint);
     });
     std::size_t              good = 0; // bytes of whole records
@@ -83,9 +83,9 @@ namespace Palpate
                                Utilities::MPI::n_mpi_processes(comm)) +
                              " rank(s), expected one to resume");
         const std::string text = read_file(name, false);
-        while (good + sizeof(Header) <= text.size())
+        while (good + sizeof(RecordHeader) <= text.size())
           {
-            Header h;
+            RecordHeader h;
             std::memcpy(&h, text.data() + good, sizeof h);
             if (h.magic != magic || h.length > text.size() / sizeof(double) ||
                 good + sizeof h + h.length * sizeof(double) > text.size())
@@ -163,12 +163,12 @@ namespace Palpate
           std::string(reinterpret_cast<const char *>(&sum), sizeof sum) +
             std::string(reinterpret_cast<const char *>(warm_start.data()),
                         warm_start.size() * sizeof(double)));
-        const Header h{magic,
-                       static_cast<std::uint64_t>(record.kind),
-                       record.question,
-                       record.answer.size(),
-                       checksum(record.answer, record.question)};
-        const bool   good = std::fwrite(&h, sizeof h, 1, file) == 1 &&
+        const RecordHeader h{magic,
+                             static_cast<std::uint64_t>(record.kind),
+                             record.question,
+                             record.answer.size(),
+                             checksum(record.answer, record.question)};
+        const bool         good = std::fwrite(&h, sizeof h, 1, file) == 1 &&
                           std::fwrite(record.answer.data(),
                                       sizeof(double),
                                       record.answer.size(),

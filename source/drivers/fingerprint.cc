@@ -5,6 +5,7 @@
 #include <palpate/drivers/fingerprint.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 
 namespace Palpate
@@ -18,8 +19,10 @@ namespace Palpate
            const nlohmann::json &now)
     {
       const auto value = [&](const nlohmann::json &all) {
-        return all.contains(name) ? "'" + all[name].get<std::string>() + "'"
-                                  : std::string("not there");
+        return !all.contains(name) ? std::string("not there")
+               : all[name].is_string()
+                 ? "'" + all[name].get<std::string>() + "'"
+                 : all[name].dump();
       };
       return name + " was " + value(then) + " and is " + value(now);
     }
@@ -98,6 +101,10 @@ namespace Palpate
                     const std::string    &checkpoint,
                     const nlohmann::json &now)
   {
+    if (!std::filesystem::exists(file))
+      throw InputError(checkpoint,
+                       "has no file 'fingerprint', expected a checkpoint that "
+                       "this version of the program wrote");
     const std::string what =
       difference(nlohmann::json::parse(read_file(file, false), nullptr, false),
                  now);

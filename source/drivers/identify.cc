@@ -478,12 +478,12 @@ namespace Palpate
       {
         if (best.q.empty())
           throw;
-        Interruption::acknowledge();
         interrupted        = e.exit_code;
         result             = best;
         result.stop_reason = "interrupted";
         function.go_back();
       }
+    Interruption::acknowledge(); // there is a result to be written
     if (result.stop_reason == "the objective is not a number")
       throw ComputationError(parameters.filename +
                              ": the objective became not a number at "
@@ -572,6 +572,10 @@ namespace Palpate
                         "the best iterate so far, " +
                           std::to_string(result.iterations) + ", is in " +
                           outputs.directory() + "; --resume goes on");
+    if (const int signal = Interruption::received_signal(comm))
+      throw Interrupted(signal,
+                        "after the last iterate; the result is complete, in " +
+                          outputs.directory());
     return 0;
   }
 

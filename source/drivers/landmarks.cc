@@ -15,7 +15,7 @@ namespace Palpate
   namespace
   {
     double
-    percentile(const std::vector<double> &sorted, const double share)
+    percentile_of_sorted(const std::vector<double> &sorted, const double share)
     {
       const double      at = share * (sorted.size() - 1);
       const std::size_t i  = static_cast<std::size_t>(at);
@@ -35,9 +35,9 @@ namespace Palpate
         squares += (v - mean) * (v - mean);
       return {{"mean", mean},
               {"standard_deviation", std::sqrt(squares / values.size())},
-              {"percentile_50", percentile(values, 0.5)},
-              {"percentile_75", percentile(values, 0.75)},
-              {"percentile_95", percentile(values, 0.95)},
+              {"percentile_50", percentile_of_sorted(values, 0.5)},
+              {"percentile_75", percentile_of_sorted(values, 0.75)},
+              {"percentile_95", percentile_of_sorted(values, 0.95)},
               {"largest", values.back()}};
     }
   } // namespace

@@ -390,4 +390,5 @@ namespace Palpate
 
   INSTANTIATE(2)
   INSTANTIATE(3)
+#undef INSTANTIATE
 } // namespace Palpate

@@ -366,7 +366,7 @@ namespace Palpate
     log << std::endl
         << "  linear solver: " << equilibrium->solver_description()
         << std::endl;
-    if (scale_open && parameterization)
+    if (scale_open && !scale_identified)
       log << "  no load at rest: whether the stiffness has a scale depends on "
              "forces that come with the motion, and is found at the end"
           << std::endl;

@@ -432,12 +432,17 @@ namespace Palpate
         read_formula<dim>("Prescribed function", parameters, dim, true);
     prescribe_registered = (values == "registered");
     if (prescribe_registered && registered.empty())
-      parameters.fail("Prescribed values",
-                      data.source +
-                        " has no displacement_field or displacement_steps"
-                        ", expected one" +
-                        (time ? " with Time/Snapshot times" : "") +
-                        " (or Prescribed values = zero)");
+      parameters.fail(
+        "Prescribed values",
+        time && snapshot_times.empty()
+          ? "registered ones are those at Time/Snapshot times, of "
+            "which there are none, expected some (or zero, or "
+            "function)"
+          : data.source +
+              " has no displacement_field or displacement_steps"
+              ", expected one" +
+              (time ? " with Time/Snapshot times" : "") +
+              " (or Prescribed values = zero)");
     if (time)
       {
         moving.resize(1);
@@ -792,4 +797,5 @@ namespace Palpate
 
   INSTANTIATE(2)
   INSTANTIATE(3)
+#undef INSTANTIATE
 } // namespace Palpate

@@ -132,4 +132,5 @@ namespace Palpate
 
   INSTANTIATE(2)
   INSTANTIATE(3)
+#undef INSTANTIATE
 } // namespace Palpate

@@ -386,11 +386,13 @@ namespace Palpate
         << std::endl;
     unsigned int first = 0; // step of the last output of the checkpoint
     Timer        stepping;
-    double       inverted = 0; // most of any output
+    double       seconds_of_output = 0;
+    double       inverted          = 0; // most of any output
     EnergyWatch  energy;
     Row          last;
     // @param regular a longer run has this output too
     const auto report = [&](const unsigned int step, const bool regular) {
+      const Timer writing;
       const auto *known = regular ? checkpoint.next('S', step) : nullptr;
       if (known != nullptr)
         {
@@ -438,6 +440,7 @@ namespace Palpate
               << (n - step) / rate << "s";
         }
       log << row.str() << std::endl;
+      seconds_of_output += writing.wall_time();
     };
     for (std::size_t i = 0; i < n_known; ++i)
       report(i * output_every, true);
@@ -450,6 +453,8 @@ namespace Palpate
     else
       report(0, true);
     stepping.restart();
+    seconds_of_output            = 0;
+    const double   seconds_input = timer.wall_time();
     nlohmann::json summary;
     summary["stop_reason"] = "end of time";
     std::string failure;
@@ -465,7 +470,6 @@ namespace Palpate
         catch (const Interrupted &e)
           {
             // The outputs so far are the result.
-            Interruption::acknowledge();
             interrupted            = e.exit_code;
             summary["stop_reason"] = "interrupted";
             break;
@@ -499,7 +503,8 @@ namespace Palpate
               break;
             }
       }
-    const double seconds = stepping.wall_time();
+    Interruption::acknowledge(); // there is a result to be written
+    const double seconds = stepping.wall_time() - seconds_of_output;
     if (inverted > 0)
       {
         problem.warnings.push_back("the motion turns up to " +
@@ -527,8 +532,11 @@ namespace Palpate
     summary["solves"]   = {{"newton_iterations", counts.newton_iterations},
                            {"linear_iterations", counts.linear_iterations},
                            {"set_ups", counts.set_ups}};
-    summary["seconds"]  = {{"input", timer.wall_time() - seconds},
-                           {"steps", seconds}};
+    summary["seconds"]  = {{"input", seconds_input},
+                           {"steps", seconds},
+                           {"output",
+                            timer.wall_time() - seconds_input - seconds},
+                           {"elapsed", timer.wall_time()}};
     summary["warnings"] = problem.warnings;
     run_on_root(comm,
                 [&]() { write_summary(directory, parameters, summary, comm); });
@@ -545,6 +553,10 @@ namespace Palpate
                         "the motion up to " + std::to_string(last.time) +
                           " s is in " + outputs.directory() +
                           "; --resume goes on");
+    if (const int signal = Interruption::received_signal(comm))
+      throw Interrupted(signal,
+                        "after the last step; the motion is complete, in " +
+                          outputs.directory());
     log << "results in " << outputs.directory() << " (" << std::setprecision(3)
         << timer.wall_time() << " s)" << std::endl;
     return 0;

@@ -6,11 +6,13 @@
 #include <palpate/core/interruption.h>
 #include <palpate/core/outputs.h>
 #include <palpate/core/text.h>
+#include <palpate/drivers/evaluated_unknowns.h>
 #include <palpate/drivers/evaluation_log.h>
 #include <palpate/drivers/fingerprint.h>
 #include <palpate/drivers/network_file.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
+#include <palpate/inverse/free_directions.h>
 #include <palpate/optimizers/adam.h>
 #include <palpate/optimizers/optimizer.h>
 
@@ -502,9 +504,9 @@ namespace Palpate
             }
           catch (const Interrupted &e)
             {
-              Interruption::acknowledge();
               interrupted = e.exit_code;
             }
+        Interruption::acknowledge(); // there is a result to be written
         log << std::endl
             << "  model                    training   validation  mean error "
                "of validation [mm]"
@@ -559,6 +561,11 @@ namespace Palpate
                               std::to_string(models[0].best_epoch) +
                               ", is in " + outputs->directory() +
                               "; --resume goes on");
+        if (const int signal = Interruption::received_signal(world))
+          throw Interrupted(
+            signal,
+            "after the last epoch; the result is complete, in " +
+              outputs->directory());
         log << "network in " << outputs->directory() << "/network.json ("
             << std::setprecision(4) << timer.wall_time() << " s)" << std::endl;
       }
@@ -600,6 +607,8 @@ namespace Palpate
                   throw; // there is no network yet
                 Interruption::acknowledge();
                 models[i].stop_reason = "interrupted";
+                if (has_epoch)
+                  ask_for_scale(models[i]);
                 if (has_epoch)
                   save(models[i], identified ? 1. : scale(models[i]), true);
                 models.resize(has_epoch ? i + 1 : i);
@@ -859,7 +868,7 @@ namespace Palpate
         log << std::endl
             << "  " << m.name << ", " << q.size() << " unknowns" << std::endl
             << "  epoch     training   validation  mean error  clipped       "
-               "a          b    elapsed  remaining"
+               "a          b    elapsed  remaining at most"
             << std::endl;
         const double started      = timer.wall_time();
         double       last_clipped = 0;
@@ -957,7 +966,43 @@ namespace Palpate
                "bound"
             << std::endl;
         m.done = true;
+        ask_for_scale(m);
         save(m, identified ? 1. : scale(m), true);
+      }
+
+      /// Without a load at rest something else may give the scale (a ground):
+      /// that is asked of the cases once they are solved with the network.
+      void
+      ask_for_scale(const Model &m)
+      {
+        if (identified || m.name != "graph network")
+          return;
+        int known = 0;
+        together("scale", [&]() {
+          for (unsigned int i = 0; i < p.cases.size(); ++i)
+            if (owner(i) == my_group)
+              {
+                // Of free cells: that bounds clip some tells nothing.
+                cohort.evaluate(i, m.q, false);
+                const auto      &problem = *cohort.get(i).problem;
+                StateProblem<3> &states  = cohort.get(i).problem->states();
+                const Fields     fields  = states.context(0).fields;
+                const auto       cells =
+                  evaluated_unknowns<3>(*problem.discretization,
+                                        fields,
+                                        nullptr);
+                const FreeDirections<3> found(states,
+                                              *cells,
+                                              cells->initial(),
+                                              fields);
+                known = std::max(known, found.stiffness ? 0 : 1);
+              }
+        });
+        identified = Utilities::MPI::max(known, world) > 0;
+        if (identified && p.reference > 0)
+          log << "  note: Reference stiffness has no effect: the scale is not "
+                 "free"
+              << std::endl;
       }
 
       /// What brings the cohort's geometric mean of alpha to the reference.

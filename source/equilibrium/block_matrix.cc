@@ -12,7 +12,7 @@ namespace Palpate
 
   namespace
   {
-    struct BlockView
+    struct FloatView
     {
       unsigned int        n_rows;
       const unsigned int *start, *columns;
@@ -22,7 +22,7 @@ namespace Palpate
 
     template <int R, int C>
     PALPATE_INLINE void
-    multiply_one(const BlockView A,
+    multiply_one(const FloatView A,
                  const Mode      mode,
                  const float *__restrict x,
                  float *__restrict y,
@@ -72,7 +72,7 @@ namespace Palpate
 
     template <int R, int C, int S>
     PALPATE_INLINE void
-    multiply_many(const BlockView A,
+    multiply_many(const FloatView A,
                   const Mode      mode,
                   const float *__restrict x,
                   float *__restrict y,
@@ -114,7 +114,7 @@ namespace Palpate
 
     template <int R, int C>
     PALPATE_INLINE void
-    multiply_any(const BlockView    A,
+    multiply_any(const FloatView    A,
                  const Mode         mode,
                  const unsigned int n_columns,
                  const float       *x,
@@ -130,7 +130,7 @@ namespace Palpate
     }
 
 #define PALPATE_KERNEL(R, C)                                \
-  PALPATE_CLONES void multiply_##R##C(const BlockView A,    \
+  PALPATE_CLONES void multiply_##R##C(const FloatView A,    \
                                       const Mode      mode, \
                                       unsigned int    n,    \
                                       const float    *x,    \
@@ -306,7 +306,7 @@ namespace Palpate
                         const float       *b) const
   {
     Assert(n == 1 || n == 4 || n == 8, ExcInternalError());
-    const BlockView A = {n_rows(), start.data(), columns.data(), values.data()};
+    const FloatView A = {n_rows(), start.data(), columns.data(), values.data()};
     switch (height * 10 + width)
       {
         case 22:

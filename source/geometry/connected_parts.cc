@@ -13,7 +13,7 @@ namespace Palpate
 
   namespace
   {
-    constexpr double none = std::numeric_limits<double>::max();
+    constexpr double no_label = std::numeric_limits<double>::max();
   }
 
   template <int dim>
@@ -63,7 +63,7 @@ namespace Palpate
     for (bool changed = true; changed;)
       {
         label.update_ghost_values();
-        std::vector<double> lowest(D.n_nodes(), none);
+        std::vector<double> lowest(D.n_nodes(), no_label);
         for (unsigned int i = 0; i < D.n_nodes(); ++i)
           lowest[find(i)] = std::min(lowest[find(i)], label.local_element(i));
         int changes = 0;
@@ -75,7 +75,7 @@ namespace Palpate
           label.local_element(i) = lowest[find(i)];
       }
     label.update_ghost_values();
-    std::vector<double> result(D.n_nodes(), none);
+    std::vector<double> result(D.n_nodes(), no_label);
     for (unsigned int i = 0; i < D.n_nodes(); ++i)
       if (free[i])
         result[i] = label.local_element(i);
@@ -90,7 +90,7 @@ namespace Palpate
     // Lowest input number (of the two vertices a node lies between) by root.
     std::map<double, double> lowest;
     for (unsigned int i = 0; i < D.n_owned_nodes(); ++i)
-      if (root[i] != none)
+      if (root[i] != no_label)
         {
           const auto  &v   = D.node_vertices[i];
           const double key = v[0] * double(D.mesh.n_all_vertices()) + v[1];
@@ -116,7 +116,7 @@ namespace Palpate
       number_of[order[p].second] = std::min(p, n_max - 1);
     of_node.assign(D.n_nodes(), n);
     for (unsigned int i = 0; i < D.n_nodes(); ++i)
-      if (root[i] != none)
+      if (root[i] != no_label)
         of_node[i] = number_of.at(root[i]);
   }
 

@@ -56,7 +56,7 @@ namespace Palpate
         nifti_image_free(image);
       }
     };
-    using Header = std::unique_ptr<nifti_image, Free>;
+    using NiftiHandle = std::unique_ptr<nifti_image, Free>;
 
     /// Voxel values as they are in the file, swapped to this machine's order.
     /// libnifti's own loader replaces NaN by zero, which would hide them.
@@ -174,7 +174,7 @@ namespace Palpate
     if (exists == nullptr)
       throw InputError(filename, "cannot be read");
     std::fclose(exists);
-    const Header      header(nifti_image_read(filename.c_str(), 0));
+    const NiftiHandle header(nifti_image_read(filename.c_str(), 0));
     const std::string extension =
       filename.substr(std::min(filename.rfind('.'), filename.size()));
     if (!header && (extension == ".mha" || extension == ".mhd"))
@@ -251,7 +251,7 @@ namespace Palpate
       3, image.size[0], image.size[1], image.size[2], 1, 1, 1, 1};
     const std::int64_t dim5[8] = {
       5, image.size[0], image.size[1], image.size[2], 1, 3, 1, 1};
-    Header header(
+    NiftiHandle header(
       nifti_make_new_nim(image.n_components == 1 ? dim3 : dim5, DT_FLOAT32, 1));
     if (!header)
       throw ComputationError(filename + ": out of memory");

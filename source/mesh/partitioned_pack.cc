@@ -19,7 +19,7 @@ namespace Palpate
 
   namespace
   {
-    constexpr char format[] = "palpate partitioned pack 1";
+    constexpr char pack_format[] = "palpate partitioned pack 1";
 
     std::string
     part_name(const unsigned int part)
@@ -74,8 +74,8 @@ namespace Palpate
       };
       if (!json.is_object())
         fail("not JSON");
-      if (!json.contains("format") || json["format"] != format)
-        fail("key 'format' is not '" + std::string(format) + "'");
+      if (!json.contains("format") || json["format"] != pack_format)
+        fail("key 'format' is not '" + std::string(pack_format) + "'");
       for (const char *key : {"dimension",
                               "parts",
                               "vertices",
@@ -278,7 +278,7 @@ namespace Palpate
           checksum(read_file(directory + "/" + part_name(p), false)));
         sizes.push_back({{mine, mesh.cells.size()}});
       }
-    nlohmann::json json = {{"format", format},
+    nlohmann::json json = {{"format", pack_format},
                            {"source", data.source},
                            {"generated", data.has_own_numbers},
                            {"dimension", dim},
@@ -385,4 +385,5 @@ namespace Palpate
 
   INSTANTIATE(2)
   INSTANTIATE(3)
+#undef INSTANTIATE
 } // namespace Palpate

@@ -345,13 +345,16 @@ namespace Palpate
       T1 up;
     };
 
-    const char *target = "squared distance of the centre of mass to a point";
-    const char *height = "minus the height of the centre of mass";
-    const Registry<Objective<2>>::Entry<CentreAtTarget<2>> t2("Centre of mass",
-                                                              target);
-    const Registry<Objective<3>>::Entry<CentreAtTarget<3>> t3("Centre of mass",
-                                                              target);
-    const Registry<Objective<2>>::Entry<Height<2>>         h2("Height", height);
-    const Registry<Objective<3>>::Entry<Height<3>>         h3("Height", height);
+    const char *centre_description =
+      "squared distance of the centre of mass to a point";
+    const char *height_description = "minus the height of the centre of mass";
+    const Registry<Objective<2>>::Entry<CentreAtTarget<2>>
+      centre_of_mass_2d("Centre of mass", centre_description);
+    const Registry<Objective<3>>::Entry<CentreAtTarget<3>>
+      centre_of_mass_3d("Centre of mass", centre_description);
+    const Registry<Objective<2>>::Entry<Height<2>>
+      height_of_mass_2d("Height", height_description);
+    const Registry<Objective<3>>::Entry<Height<3>>
+      height_of_mass_3d("Height", height_description);
   } // namespace
 } // namespace Palpate

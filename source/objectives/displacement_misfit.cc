@@ -229,10 +229,13 @@ namespace Palpate
 
   namespace
   {
-    const char *description = "squared distance to the registered displacement";
+    const char *displacement_misfit_description =
+      "squared distance to the registered displacement";
     const Registry<Objective<2>>::Entry<DisplacementMisfit<2>>
-      entry_2d("Displacement misfit", description);
+      displacement_misfit_2d("Displacement misfit",
+                             displacement_misfit_description);
     const Registry<Objective<3>>::Entry<DisplacementMisfit<3>>
-      entry_3d("Displacement misfit", description);
+      displacement_misfit_3d("Displacement misfit",
+                             displacement_misfit_description);
   } // namespace
 } // namespace Palpate

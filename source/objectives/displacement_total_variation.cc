@@ -125,10 +125,13 @@ namespace Palpate
 
   namespace
   {
-    const char *description = "total variation of the displacement gradient";
+    const char *displacement_total_variation_description =
+      "total variation of the displacement gradient";
     const Registry<Objective<2>>::Entry<DisplacementTotalVariation<2>>
-      entry_2d("Displacement total variation", description);
+      displacement_total_variation_2d("Displacement total variation",
+                                      displacement_total_variation_description);
     const Registry<Objective<3>>::Entry<DisplacementTotalVariation<3>>
-      entry_3d("Displacement total variation", description);
+      displacement_total_variation_3d("Displacement total variation",
+                                      displacement_total_variation_description);
   } // namespace
 } // namespace Palpate

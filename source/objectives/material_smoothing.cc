@@ -229,10 +229,13 @@ namespace Palpate
 
   namespace
   {
-    const char *description = "jumps of Lame's moduli between neighbours";
+    const char *material_smoothing_description =
+      "jumps of Lame's moduli between neighbours";
     const Registry<Objective<2>>::Entry<MaterialSmoothing<2>>
-      entry_2d("Material smoothing", description);
+      material_smoothing_2d("Material smoothing",
+                            material_smoothing_description);
     const Registry<Objective<3>>::Entry<MaterialSmoothing<3>>
-      entry_3d("Material smoothing", description);
+      material_smoothing_3d("Material smoothing",
+                            material_smoothing_description);
   } // namespace
 } // namespace Palpate

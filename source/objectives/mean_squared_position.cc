@@ -117,11 +117,13 @@ namespace Palpate
       }
     };
 
-    const char *what =
+    const char *mean_squared_position_description =
       "mean squared distance to the registered positions [m^2]";
     const Registry<Objective<2>>::Entry<MeanSquaredPosition<2>>
-      m2("Mean squared position", what);
+      mean_squared_position_2d("Mean squared position",
+                               mean_squared_position_description);
     const Registry<Objective<3>>::Entry<MeanSquaredPosition<3>>
-      m3("Mean squared position", what);
+      mean_squared_position_3d("Mean squared position",
+                               mean_squared_position_description);
   } // namespace
 } // namespace Palpate

@@ -82,10 +82,11 @@ namespace Palpate
 
   namespace
   {
-    const char *description = "pulls every labelled region towards its mean";
+    const char *region_shrinkage_description =
+      "pulls every labelled region towards its mean";
     const Registry<Objective<2>>::Entry<RegionShrinkage<2>>
-      entry_2d("Region shrinkage", description);
+      region_shrinkage_2d("Region shrinkage", region_shrinkage_description);
     const Registry<Objective<3>>::Entry<RegionShrinkage<3>>
-      entry_3d("Region shrinkage", description);
+      region_shrinkage_3d("Region shrinkage", region_shrinkage_description);
   } // namespace
 } // namespace Palpate

@@ -314,10 +314,15 @@ namespace Palpate
 
   namespace
   {
-    const char *description = "total variation of the logarithm of stiffness";
+    const char *stiffness_log_total_variation_description =
+      "total variation of the logarithm of stiffness";
     const Registry<Objective<2>>::Entry<StiffnessLogTotalVariation<2>>
-      entry_2d("Stiffness log total variation", description);
+      stiffness_log_total_variation_2d(
+        "Stiffness log total variation",
+        stiffness_log_total_variation_description);
     const Registry<Objective<3>>::Entry<StiffnessLogTotalVariation<3>>
-      entry_3d("Stiffness log total variation", description);
+      stiffness_log_total_variation_3d(
+        "Stiffness log total variation",
+        stiffness_log_total_variation_description);
   } // namespace
 } // namespace Palpate

@@ -91,10 +91,11 @@ namespace Palpate
 
   namespace
   {
-    const char *description = "half the sum of squared stiffnesses";
+    const char *stiffness_ridge_description =
+      "half the sum of squared stiffnesses";
     const Registry<Objective<2>>::Entry<StiffnessRidge<2>>
-      entry_2d("Stiffness ridge", description);
+      stiffness_ridge_2d("Stiffness ridge", stiffness_ridge_description);
     const Registry<Objective<3>>::Entry<StiffnessRidge<3>>
-      entry_3d("Stiffness ridge", description);
+      stiffness_ridge_3d("Stiffness ridge", stiffness_ridge_description);
   } // namespace
 } // namespace Palpate

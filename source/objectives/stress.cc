@@ -362,13 +362,16 @@ namespace Palpate
       double bound = 1000;
     };
 
-    const char *norm  = "p-norm of Cauchy's stress";
-    const char *above = "squared excess of Cauchy's stress over a bound";
-    const Registry<Objective<2>>::Entry<StressNorm<2>>  n2("Stress norm", norm);
-    const Registry<Objective<3>>::Entry<StressNorm<3>>  n3("Stress norm", norm);
-    const Registry<Objective<2>>::Entry<StressBound<2>> b2("Stress bound",
-                                                           above);
-    const Registry<Objective<3>>::Entry<StressBound<3>> b3("Stress bound",
-                                                           above);
+    const char *norm_description = "p-norm of Cauchy's stress";
+    const char *bound_description =
+      "squared excess of Cauchy's stress over a bound";
+    const Registry<Objective<2>>::Entry<StressNorm<2>>
+      stress_norm_2d("Stress norm", norm_description);
+    const Registry<Objective<3>>::Entry<StressNorm<3>>
+      stress_norm_3d("Stress norm", norm_description);
+    const Registry<Objective<2>>::Entry<StressBound<2>>
+      stress_bound_2d("Stress bound", bound_description);
+    const Registry<Objective<3>>::Entry<StressBound<3>>
+      stress_bound_3d("Stress bound", bound_description);
   } // namespace
 } // namespace Palpate

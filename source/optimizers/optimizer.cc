@@ -164,23 +164,30 @@ namespace Palpate
       /// The first gradient is a measure only of points like the start: with a
       /// thousandth of the stiffness it is 10^6 times what it is a little
       /// beside the minimum. So where the objective has fallen a hundred times
-      /// and more, the largest gradient since then counts; or, as there may be
-      /// none if data are exact, how far the unknowns would still go: with the
-      /// curvature along the last step, less than a thousandth.
+      /// and more, the largest gradient since then counts. Where it falls so
+      /// fast that there are no three such iterates (exact data), it is how far
+      /// the unknowns would still go: with the curvature along the last step,
+      /// less than a thousandth. (Where it creeps, one short step says nothing
+      /// of other directions.)
       bool
       gradient_is_small(const OptimizerIteration &it, const bool moved) const
       {
         const double tolerance = parameters.gradient_tolerance;
         if (it.gradient_norm > tolerance * result.first_gradient_norm)
           return false;
-        double largest = it.gradient_norm;
+        double       largest = it.gradient_norm;
+        unsigned int n_since = 0;
         for (const auto &before : past)
           if (it.value <= 0 || before.value <= 100 * it.value)
-            largest = std::max(largest, before.gradient_norm);
+            {
+              ++n_since;
+              largest = std::max(largest, before.gradient_norm);
+            }
         if (it.gradient_norm <= tolerance * largest || !moved || past.empty())
           return true;
-        return it.step_norm * it.gradient_norm <=
-               1e-3 * (it.gradient_norm + past.back().gradient_norm);
+        return n_since < 3 &&
+               it.step_norm * it.gradient_norm <=
+                 1e-3 * (it.gradient_norm + past.back().gradient_norm);
       }
 
       const OptimizerParameters                             &parameters;

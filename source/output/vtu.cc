@@ -72,7 +72,7 @@ namespace Palpate
 
   namespace
   {
-    constexpr unsigned int none = static_cast<unsigned int>(-1);
+    constexpr unsigned int no_index = static_cast<unsigned int>(-1);
 
     /// The vertices of a rank's cells, or of springs its nodes, as points.
     template <int dim>
@@ -126,12 +126,12 @@ namespace Palpate
       add_cells(const Discretization<dim> &D)
       {
         const unsigned int        n_corners = D.is_network() ? 2 : dim + 1;
-        std::vector<unsigned int> point_of(D.n_nodes(), none);
+        std::vector<unsigned int> point_of(D.n_nodes(), no_index);
         for (unsigned int k = 0; k < D.n_owned_cells(); ++k)
           for (unsigned int a = 0; a < n_corners; ++a)
             {
               const unsigned int n = D.cell_nodes[k * D.nodes_per_cell + a];
-              if (point_of[n] == none)
+              if (point_of[n] == no_index)
                 {
                   point_of[n] = n_points();
                   add_point(D.node_position(n));

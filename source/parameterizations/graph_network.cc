@@ -519,11 +519,11 @@ namespace Palpate
 
   namespace
   {
-    const char *description_text =
+    const char *graph_network_description =
       "a graph network and a linear map from the Hounsfield units of the cells";
     const Registry<Parameterization<2>>::Entry<GraphNetwork<2>>
-      entry_2d("graph network", description_text);
+      graph_network_2d("graph network", graph_network_description);
     const Registry<Parameterization<3>>::Entry<GraphNetwork<3>>
-      entry_3d("graph network", description_text);
+      graph_network_3d("graph network", graph_network_description);
   } // namespace
 } // namespace Palpate

@@ -1,3 +1,5 @@
+#include <deal.II/base/numbers.h>
+
 #include <palpate/mesh/generate.h>
 #include <palpate/phantom/lung_phantom.h>
 
@@ -13,7 +15,6 @@ namespace Palpate
 
   namespace
   {
-    constexpr double pi     = 3.14159265358979323846;
     constexpr double top    = 0.165; // above the apex of every lung [m]
     constexpr double height = 0.3;   // H [m]
     constexpr double back   = -0.1;  // the spine's y [m]
@@ -39,7 +40,7 @@ namespace Palpate
     direction(Random &random)
     {
       const double z = between(random, -1, 1), r = std::sqrt(1 - z * z),
-                   angle = between(random, 0, 2 * pi);
+                   angle = between(random, 0, 2 * numbers::PI);
       return Tensor<1, 3>({r * std::cos(angle), r * std::sin(angle), z});
     }
 
@@ -93,9 +94,9 @@ namespace Palpate
     const unsigned int n_waves = 24;
     for (unsigned int i = 0; i < n_waves; ++i)
       waves.push_back(
-        {direction(random) * (2 * pi / between(random, 0.03, 0.08)),
+        {direction(random) * (2 * numbers::PI / between(random, 0.03, 0.08)),
          description.texture * std::sqrt(2. / n_waves),
-         between(random, 0, 2 * pi)});
+         between(random, 0, 2 * numbers::PI)});
     for (const Lung &lung : lungs)
       {
         // Low-density patches.
@@ -119,8 +120,8 @@ namespace Palpate
           {
             Tensor<1, 3> along;
             along[0] = lung.side * between(random, 0.3, 1);
-            along[1] = std::cos(2 * pi * i / 5);
-            along[2] = std::sin(2 * pi * i / 5);
+            along[1] = std::cos(2 * numbers::PI * i / 5);
+            along[2] = std::sin(2 * numbers::PI * i / 5);
             todo.push_back({Tensor<1, 3>({-0.7 * lung.side, 0, 0}),
                             along / along.norm(),
                             0.45,
@@ -296,7 +297,7 @@ namespace Palpate
   LungPhantom::phase(const unsigned int k, const unsigned int n) const
   {
     const auto square_sine = [](const double t) {
-      return std::pow(std::sin(pi * t), 2);
+      return std::pow(std::sin(numbers::PI * t), 2);
     };
     const double t = static_cast<double>(k) / n;
     Breath       breath;

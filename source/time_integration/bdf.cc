@@ -199,12 +199,14 @@ namespace Palpate
     };
 
     const Registry<Integrator<2>>::Entry<Bdf<2, 1>>
-      e2("implicit euler", "first order, damps high frequencies strongly");
+      implicit_euler_2d("implicit euler",
+                        "first order, damps high frequencies strongly");
     const Registry<Integrator<3>>::Entry<Bdf<3, 1>>
-      e3("implicit euler", "first order, damps high frequencies strongly");
+      implicit_euler_3d("implicit euler",
+                        "first order, damps high frequencies strongly");
     const Registry<Integrator<2>>::Entry<Bdf<2, 2>>
-      b2("bdf2", "second order, damps high frequencies");
+      bdf2_2d("bdf2", "second order, damps high frequencies");
     const Registry<Integrator<3>>::Entry<Bdf<3, 2>>
-      b3("bdf2", "second order, damps high frequencies");
+      bdf2_3d("bdf2", "second order, damps high frequencies");
   } // namespace
 } // namespace Palpate

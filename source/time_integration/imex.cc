@@ -212,9 +212,11 @@ namespace Palpate
       std::vector<double>                     reference; ///< (N * dim) [m]
     };
 
-    const char *what =
+    const char *imex_description =
       "springs of a network implicit, other forces explicit; first order";
-    const Registry<Integrator<2>>::Entry<Imex<2>> i2("imex", what);
-    const Registry<Integrator<3>>::Entry<Imex<3>> i3("imex", what);
+    const Registry<Integrator<2>>::Entry<Imex<2>> imex_2d("imex",
+                                                          imex_description);
+    const Registry<Integrator<3>>::Entry<Imex<3>> imex_3d("imex",
+                                                          imex_description);
   } // namespace
 } // namespace Palpate

@@ -417,15 +417,17 @@ namespace Palpate
       }
     };
 
-    const char *euler  = "explicit, first order, keeps energy bounded";
-    const char *verlet = "explicit, second order, keeps energy bounded";
+    const char *euler_description =
+      "explicit, first order, keeps energy bounded";
+    const char *verlet_description =
+      "explicit, second order, keeps energy bounded";
     const Registry<Integrator<2>>::Entry<SymplecticEuler<2>>
-      s2("symplectic euler", euler);
+      symplectic_euler_2d("symplectic euler", euler_description);
     const Registry<Integrator<3>>::Entry<SymplecticEuler<3>>
-      s3("symplectic euler", euler);
+      symplectic_euler_3d("symplectic euler", euler_description);
     const Registry<Integrator<2>>::Entry<VelocityVerlet<2>>
-      v2("velocity verlet", verlet);
+      velocity_verlet_2d("velocity verlet", verlet_description);
     const Registry<Integrator<3>>::Entry<VelocityVerlet<3>>
-      v3("velocity verlet", verlet);
+      velocity_verlet_3d("velocity verlet", verlet_description);
   } // namespace
 } // namespace Palpate

@@ -47,10 +47,15 @@ namespace Palpate
     void
     check_here();
 
-    /// The signal was seen: what is left to do (writing the best iterate) runs
-    /// to its end. To be called on all ranks.
+    /// From here on nothing is given up: what is left to do (writing the best
+    /// iterate, or a result that is complete) runs to its end, whatever signal
+    /// has come or comes. To be called on all ranks.
     void
     acknowledge();
+
+    /// The signal that some rank got, or 0. Collective.
+    int
+    received_signal(const MPI_Comm &comm);
   } // namespace Interruption
 } // namespace Palpate
 

@@ -53,6 +53,36 @@ namespace Palpate
     std::map<std::string, std::size_t>
     of_summary(const std::string &name);
 
+    /**
+     * What the program itself wrote into a folder: the files that summary.json
+     * lists, with the size that they had then (all, if a version without such a
+     * list wrote it), and a checkpoint with its history.csv. Whatever else has
+     * the name of a result is somebody's.
+     */
+    class OwnFiles
+    {
+    public:
+      explicit OwnFiles(const std::string &folder);
+
+      /// @param name relative to the folder
+      bool
+      wrote(const std::string &name) const;
+
+    private:
+      std::string                        folder;
+      std::map<std::string, std::size_t> listed;
+      bool has_summary = false, has_list = false, has_checkpoint = false;
+    };
+
+    /// Whether a file below checkpoint/ has a name that the program gives.
+    bool
+    is_of_checkpoint(const std::string &name);
+
+    /// A name beside a file that is free, "result.npz.kept" or
+    /// "result.npz.kept2".
+    std::string
+    kept_name(const std::string &file);
+
     /// The last entry, "Section/Name", whose value (or a part of whose list)
     /// this is; nothing if there is none.
     std::string

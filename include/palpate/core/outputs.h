@@ -25,13 +25,14 @@ namespace Palpate
    *
    * The constructor compares what may be written with every file read so far
    * (same device and inode: links are followed, and it does not matter how a
-   * name is spelt). begin() makes a place in the output folder (folder()) where
-   * all ranks write; commit() moves everything from there. Without a commit the
-   * destructor takes all back. Runs that can be resumed write below
-   * `checkpoint/`, so that a kill leaves what a resumed run goes on with; the
-   * `checkpoint/` and `history.csv` of an earlier run are put aside until the
-   * commit. A lock keeps two runs out of one folder. All calls are collective
-   * unless they say so.
+   * name is spelt). A file by the name of a result that the program did not
+   * write is kept beside, as NAME.kept. begin() makes a place in the output
+   * folder (folder()) where all ranks write; commit() moves everything from
+   * there. Without a commit the destructor takes all back. Runs that can be
+   * resumed write below `checkpoint/`, so that a kill leaves what a resumed run
+   * goes on with; the `checkpoint/` and `history.csv` of an earlier run are put
+   * aside until the commit. A lock keeps two runs out of one folder. All calls
+   * are collective unless they say so.
    */
   class Outputs
   {
@@ -140,6 +141,8 @@ namespace Palpate
     void
     take_back();
     void
+    give_back_others() const;
+    void
     list_files(const std::vector<std::string> &names) const;
     std::vector<std::string>
     move_into_place();
@@ -157,6 +160,7 @@ namespace Palpate
     std::string                        staging;
     std::map<std::string, std::string> staged_files;
     std::vector<std::string>           replaced; ///< earlier results
+    std::vector<std::string>           kept; ///< others' files by such names
 
     /// On the root: folders made (the innermost first), names in the folder
     /// that are this run's until the commit, the number of the folder with
@@ -166,6 +170,7 @@ namespace Palpate
     timespec                 changed_at{0, 0};
     int                      lock  = -1;
     bool                     begun = false, resumed = false;
+    bool                     has_own_history = false; ///< what was put aside
   };
 } // namespace Palpate
 

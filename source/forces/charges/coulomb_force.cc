@@ -312,6 +312,6 @@ namespace Palpate
     };
 
     const Registry<Force<3>>::Entry<CoulombForce>
-      coulomb("coulomb", "forces between charges in the body", "load");
+      coulomb_3d("coulomb", "forces between charges in the body", "load");
   } // namespace
 } // namespace Palpate

@@ -59,9 +59,9 @@ namespace Palpate
              e[0][2] * (e[1][0] * e[2][1] - e[1][1] * e[2][0]);
     }
 
-    struct Grid
+    struct ChargeGrid
     {
-      Grid(const PointCharges &charges, const unsigned int n_points)
+      ChargeGrid(const PointCharges &charges, const unsigned int n_points)
       {
         std::array<double, 3> lower, upper;
         double                extent = 0;
@@ -221,7 +221,7 @@ namespace Palpate
     mean_near = 0;
     if (n == 0)
       return;
-    const Grid grid(charges, n_points);
+    const ChargeGrid grid(charges, n_points);
 
     // The far field at the points of the grid that charges look at.
     std::vector<std::array<double, 3>> far(grid.points.size());
@@ -334,8 +334,8 @@ namespace Palpate
       }
     if (charges.size() == 0)
       return;
-    const Grid grid(charges, n_points);
-    const auto add = [&](const std::size_t begin, const std::size_t end) {
+    const ChargeGrid grid(charges, n_points);
+    const auto       add = [&](const std::size_t begin, const std::size_t end) {
       std::vector<std::size_t> near;
       for (std::size_t i = begin; i < end; ++i)
         {

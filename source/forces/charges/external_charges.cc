@@ -266,8 +266,8 @@ namespace Palpate
     };
 
     const Registry<Force<3>>::Entry<ExternalCharges>
-      external("external charges",
-               "charges on given paths act on those of the body",
-               "load");
+      external_charges_3d("external charges",
+                          "charges on given paths act on those of the body",
+                          "load");
   } // namespace
 } // namespace Palpate

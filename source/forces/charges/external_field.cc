@@ -258,9 +258,9 @@ namespace Palpate
       std::shared_ptr<Function<dim>> field; ///< null: none
     };
 
-    const Registry<Force<3>>::Entry<ExternalField>
-      external("external field",
-               "a given electric field acts on the charges of the body",
-               "load");
+    const Registry<Force<3>>::Entry<ExternalField> external_field_3d(
+      "external field",
+      "a given electric field acts on the charges of the body",
+      "load");
   } // namespace
 } // namespace Palpate

@@ -83,11 +83,11 @@ namespace Palpate
     };
 
     /// The charges in the order of the tree, its nodes and their moments.
-    struct Tree
+    struct ChargeTree
     {
-      Tree(const PointCharges &original,
-           const Powers       &powers,
-           const unsigned int  leaf_size)
+      ChargeTree(const PointCharges &original,
+                 const Powers       &powers,
+                 const unsigned int  leaf_size)
         : powers(powers)
         , order(original.size())
       {
@@ -227,7 +227,7 @@ namespace Palpate
     /// The field of some nodes at the charges of a leaf: with R the way between
     /// the centres, D_c = d^c(1/|R|), sum over a, b of M_a D_(a+b) x^b / b!.
     void
-    add_series(const Tree                      &tree,
+    add_series(const ChargeTree                &tree,
                const Node                      &leaf,
                const std::vector<unsigned int> &nodes,
                FieldAtCharges                  &field)
@@ -366,9 +366,9 @@ namespace Palpate
     share_of_pairs = 0;
     if (n == 0)
       return;
-    const Powers   powers(order);
-    const Tree     tree(charges, powers, leaf_size);
-    FieldAtCharges sorted;
+    const Powers     powers(order);
+    const ChargeTree tree(charges, powers, leaf_size);
+    FieldAtCharges   sorted;
     sorted.resize(n);
     const auto is_target = [&](const std::size_t i) {
       return i >= begin_of_targets && i < end_of_targets;

@@ -163,20 +163,25 @@ namespace Palpate
     template <int dim>
     using StableForce = ContinuumForce<dim, NeoHookean<dim, QuadraticVolume>>;
 
-    const char *linear = "linear elasticity by Young's modulus and Poisson "
-                         "ratio (2D: plane strain)";
-    const char *neo    = "mu/2 (|F|^2 - dim) - mu log J + lambda/2 (log J)^2";
-    const char *stable = "mu/2 (|F|^2 - dim) - mu log J + lambda/2 (J - 1)^2";
+    const char *linear_description =
+      "linear elasticity by Young's modulus and Poisson "
+      "ratio (2D: plane strain)";
+    const char *neo_hookean_description =
+      "mu/2 (|F|^2 - dim) - mu log J + lambda/2 (log J)^2";
+    const char *stable_description =
+      "mu/2 (|F|^2 - dim) - mu log J + lambda/2 (J - 1)^2";
 
-    const Registry<Force<2>>::Entry<LinearForce<2>>     l2("linear elastic",
-                                                       linear);
-    const Registry<Force<3>>::Entry<LinearForce<3>>     l3("linear elastic",
-                                                       linear);
-    const Registry<Force<2>>::Entry<NeoHookeanForce<2>> n2("neo-hookean", neo);
-    const Registry<Force<3>>::Entry<NeoHookeanForce<3>> n3("neo-hookean", neo);
-    const Registry<Force<2>>::Entry<StableForce<2>>     s2("stable neo-hookean",
-                                                       stable);
-    const Registry<Force<3>>::Entry<StableForce<3>>     s3("stable neo-hookean",
-                                                       stable);
+    const Registry<Force<2>>::Entry<LinearForce<2>>
+      linear_elastic_2d("linear elastic", linear_description);
+    const Registry<Force<3>>::Entry<LinearForce<3>>
+      linear_elastic_3d("linear elastic", linear_description);
+    const Registry<Force<2>>::Entry<NeoHookeanForce<2>>
+      neo_hookean_2d("neo-hookean", neo_hookean_description);
+    const Registry<Force<3>>::Entry<NeoHookeanForce<3>>
+      neo_hookean_3d("neo-hookean", neo_hookean_description);
+    const Registry<Force<2>>::Entry<StableForce<2>>
+      stable_neo_hookean_2d("stable neo-hookean", stable_description);
+    const Registry<Force<3>>::Entry<StableForce<3>>
+      stable_neo_hookean_3d("stable neo-hookean", stable_description);
   } // namespace
 } // namespace Palpate

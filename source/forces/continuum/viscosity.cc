@@ -359,10 +359,11 @@ namespace Palpate
       double shear = 0, dilatational = 0;
     };
 
-    const char *description = "damping by the rate of strain, in motions";
+    const char *viscosity_description =
+      "damping by the rate of strain, in motions";
     const Registry<Force<2>>::Entry<Viscosity<2>>
-      viscosity_2d("viscosity", description, "damping");
+      viscosity_2d("viscosity", viscosity_description, "damping");
     const Registry<Force<3>>::Entry<Viscosity<3>>
-      viscosity_3d("viscosity", description, "damping");
+      viscosity_3d("viscosity", viscosity_description, "damping");
   } // namespace
 } // namespace Palpate

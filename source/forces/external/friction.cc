@@ -294,10 +294,11 @@ namespace Palpate
       double         coefficient = 0, speed = 1e-3;
     };
 
-    const char *description = "Coulomb friction of the ground, smooth at rest";
+    const char *friction_description =
+      "Coulomb friction of the ground, smooth at rest";
     const Registry<Force<2>>::Entry<Friction<2>>
-      friction_2d("ground friction", description, "load");
+      friction_2d("ground friction", friction_description, "load");
     const Registry<Force<3>>::Entry<Friction<3>>
-      friction_3d("ground friction", description, "load");
+      friction_3d("ground friction", friction_description, "load");
   } // namespace
 } // namespace Palpate

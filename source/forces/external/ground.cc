@@ -214,11 +214,11 @@ namespace Palpate
       Obstacles<dim> obstacles;
     };
 
-    const char *description =
+    const char *ground_description =
       "planes and spheres that repel the surface by a smooth barrier";
     const Registry<Force<2>>::Entry<Ground<2>>
-      ground_2d("ground", description, "load");
+      ground_2d("ground", ground_description, "load");
     const Registry<Force<3>>::Entry<Ground<3>>
-      ground_3d("ground", description, "load");
+      ground_3d("ground", ground_description, "load");
   } // namespace
 } // namespace Palpate

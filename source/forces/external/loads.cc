@@ -255,4 +255,5 @@ namespace Palpate
 
   INSTANTIATE(2)
   INSTANTIATE(3)
+#undef INSTANTIATE
 } // namespace Palpate

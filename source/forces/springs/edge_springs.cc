@@ -242,8 +242,11 @@ namespace Palpate
 
   namespace
   {
-    const char *what = "linear springs along the edges of a network";
-    const Registry<Force<2>>::Entry<EdgeSprings<2>> e2("edge springs", what);
-    const Registry<Force<3>>::Entry<EdgeSprings<3>> e3("edge springs", what);
+    const char *edge_springs_description =
+      "linear springs along the edges of a network";
+    const Registry<Force<2>>::Entry<EdgeSprings<2>>
+      edge_springs_2d("edge springs", edge_springs_description);
+    const Registry<Force<3>>::Entry<EdgeSprings<3>>
+      edge_springs_3d("edge springs", edge_springs_description);
   } // namespace
 } // namespace Palpate

@@ -627,23 +627,25 @@ namespace Palpate
       }
   }
 
-#define INSTANTIATE(dim)                                                \
-  template struct CellSprings<dim>;                                     \
-  template class IntersectionSpringsForce<dim>;                         \
-  template Field spring_stiffness(const Discretization<dim> &,          \
-                                  const std::vector<Tensor<2, dim>> &,  \
-                                  const Field &);                       \
-  template Field alpha_of_springs(const Discretization<dim> &,          \
-                                  const std::vector<Tensor<2, dim>> &,  \
-                                  const Field &);                       \
-  namespace                                                             \
-  {                                                                     \
-    const Registry<Force<dim>>::Entry<IntersectionSpringsForce<dim>>    \
-      entry_##dim("intersection springs",                               \
-                  "nonlinear springs between the intersection points, " \
-                  "optional shear springs and volume term");            \
+#define INSTANTIATE(dim)                                               \
+  template struct CellSprings<dim>;                                    \
+  template class IntersectionSpringsForce<dim>;                        \
+  template Field spring_stiffness(const Discretization<dim> &,         \
+                                  const std::vector<Tensor<2, dim>> &, \
+                                  const Field &);                      \
+  template Field alpha_of_springs(const Discretization<dim> &,         \
+                                  const std::vector<Tensor<2, dim>> &, \
+                                  const Field &);                      \
+  namespace                                                            \
+  {                                                                    \
+    const Registry<Force<dim>>::Entry<IntersectionSpringsForce<dim>>   \
+      intersection_springs_##dim(                                      \
+        "intersection springs",                                        \
+        "nonlinear springs between the intersection points, "          \
+        "optional shear springs and volume term");                     \
   }
 
   INSTANTIATE(2)
   INSTANTIATE(3)
+#undef INSTANTIATE
 } // namespace Palpate
