@@ -767,8 +767,7 @@ bad_motion("velocity_infinite", "an initial velocity that is infinite",
            ["Initial state/Velocity", "finite"],
            {"Initial state/Velocity": "1/x; 0; 0"}, mpi=True)
 bad_motion("registered", "a registered motion in time",
-           ["Boundary conditions/Prescribed values", "displacement_field",
-            "Time/Snapshot times"],
+           ["Boundary conditions/Prescribed values", "Time/Snapshot times"],
            {"Boundary conditions/Constrained vertices": "surface",
             "Case/Generated shape/Subdivisions": "3, 3, 3"})
 bad_motion("all_held", "a motion without a free vertex",
