@@ -337,7 +337,10 @@ main(int argc, char **argv)
   // exceptions here, in Debug too.
   dealii::deal_II_exceptions::disable_abort_on_exception();
   dealii::deal_II_exceptions::suppress_stacktrace_in_exceptions();
-  dealii::Utilities::MPI::MPI_InitFinalize mpi(argc, argv, 1);
+  // The libraries behind deal.II see the program's name alone: PETSc takes
+  // every option for one of its own and prints those that it does not know.
+  int                                      only_name = 1;
+  dealii::Utilities::MPI::MPI_InitFinalize mpi(only_name, argv, 1);
   const MPI_Comm                           comm = MPI_COMM_WORLD;
   std::string                              message;
   int                                      code = 0;
