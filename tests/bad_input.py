@@ -21,6 +21,7 @@ import os
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -1217,6 +1218,83 @@ image_row("hu_range", "the linear law with one HU everywhere",
 image_row("hu_range_falling", "an HU range that falls",
           ["case.prm", "Pack/HU range", "rising"], with_image(),
           entries={"Pack/Stiffness": "linear law", "Pack/HU range": "0, -900"})
+
+
+# Headers that libraries would repair in silence, each in its own way.
+def patched(*changes, name="ct.nii", data=np.zeros((7, 7, 7)), **kind):
+    """An image whose header has (offset, format, values...) changed."""
+    def write(r, directory, *_):
+        path = nifti.write(os.path.join(directory, name), data, affine(), units=1,
+                           **kind)
+        body = bytearray(open(path, "rb").read())
+        for at, form, *values in changes:
+            struct.pack_into("<" + form, body, at, *values)
+        with open(path, "wb") as f:
+            f.write(body)
+    return write
+
+
+def gzipped(change):
+    """A .nii.gz whose compressed bytes are changed."""
+    def write(r, directory, *_):
+        path = nifti.write(os.path.join(directory, "ct.nii.gz"),
+                           np.arange(343.).reshape(7, 7, 7), affine(), units=1)
+        body = change(bytearray(open(path, "rb").read()))
+        with open(path, "wb") as f:
+            f.write(body)
+    return write
+
+
+def other_checksum(body):
+    body[-8] ^= 1
+    return body
+
+
+GZ = {"Images/CT": "ct.nii.gz"}
+FIELD = {"Images/CT": None, "Images/Displacements": "d.nii", "Pack/Density": "200"}
+for _name, _wrong, _parts, _setup, _entries in (
+        ("dim", "a dimension below 1", ["dim[3]", "-3"], patched((46, "h", -3)), {}),
+        ("dim0", "no dimensions", ["dim[0]", "expected 1 to 7"], patched((40, "h", 0)), {}),
+        ("datatype", "voxels of another kind", ["datatype", "128"], patched((70, "h", 128)), {}),
+        ("bitpix", "bits that do not fit the type", ["bitpix", "expected 32"],
+         patched((72, "h", 16)), {}),
+        ("pixdim", "a negative voxel size of the form in use", ["pixdim[2]"],
+         patched((84, "f", -0.2), form="qform"), {}),
+        ("quaternion", "a quaternion that is no rotation", ["quaternion", "rotation"],
+         patched((256, "2f", 0.9, 0.9), form="qform"), {}),
+        ("srow", "a placement that is not a number", ["srow_y[3]"],
+         patched((308, "f", float("nan"))), {}),
+        ("offset", "voxels that begin in the header", ["vox_offset", "352"],
+         patched((108, "f", 0)), {}),
+        ("intercept", "an intercept that is not a number", ["scl_inter"],
+         patched((112, "2f", 1, float("nan"))), {}),
+        ("claim", "a header that claims more than the file can hold",
+         ["the header claims 30000 x 30000 x 7"], patched((42, "2h", 30000, 30000)), {}),
+        ("gz_claim", "the same, compressed", ["the header claims 7 x 7 x 30000"],
+         lambda r, d, *_: nifti.write(os.path.join(d, "ct.nii.gz"), np.zeros((7, 7, 7)),
+                                      affine(), units=1, claim=(7, 7, 30000)), GZ),
+        ("checksum", "a wrong checksum of gzip", ["damaged"], gzipped(other_checksum), GZ),
+        ("cut_checksum", "a .nii.gz that ends before its checksum", ["ends early"],
+         gzipped(lambda body: body[:-8]), GZ),
+        ("analyze", "an Analyze header", ["Analyze", "side"],
+         patched((344, "4s", b"\0\0\0\0")), {}),
+        ("forms", "two forms of one code that disagree", ["sform and qform"],
+         patched((292, "f", 0.5), form="both"), {}),
+        ("fsl", "a warp in FSL's coordinates", ["2006", "FSL"],
+         patched((68, "h", 2006), name="d.nii", data=VECTORS), FIELD),
+        ("points", "positions instead of displacements", ["1008", "points"],
+         patched((68, "h", 1008), name="d.nii", data=VECTORS), FIELD),
+        ("niftyreg", "positions of NiftyReg", ["NREG_TRANS"],
+         patched((328, "16s", b"NREG_TRANS"), (56, "f", 0), name="d.nii",
+                 data=VECTORS), FIELD),
+        ("time", "three volumes in time as vectors", ["time"],
+         patched((123, "B", 1 + 8), name="d.nii", data=np.zeros((7, 7, 7, 3))), FIELD),
+        ("ras", "vectors in RAS that are called LPS", ["intent 1006", "convention = RAS"],
+         patched((68, "h", 1006), name="d.nii", data=VECTORS),
+         {**FIELD, "Images/Displacement convention": "LPS"})):
+    image_row("image_" + _name, _wrong,
+              ["d.nii" if _entries is FIELD or "Images/Displacements" in _entries else
+               _entries.get("Images/CT", "ct.nii")] + _parts, _setup, entries=_entries)
 image_row("image_metaimage", "a MetaImage", ["ct.mha", "MetaImage", "expected NIfTI"], None,
           files={"ct.mha": "ObjectType = Image\nNDims = 3\n"},
           entries={"Images/CT": "ct.mha"})

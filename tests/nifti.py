@@ -23,7 +23,7 @@ def quaternion(R):
 
 
 def write(path, data, affine, form="sform", dtype="f4", endian="<", slope=0,
-          intercept=0, units=2, wrong_other=False):
+          intercept=0, units=2, wrong_other=False, claim=None):
     """data (x, y, z) or (x, y, z, 1, 3); affine (4, 4) voxel -> RAS in units.
 
     form: sform, qform or both. With wrong_other the form that must lose is
@@ -37,6 +37,8 @@ def write(path, data, affine, form="sform", dtype="f4", endian="<", slope=0,
     pack(40, "8h", len(shape), *(shape + [1] * (7 - len(shape))))
     if len(shape) == 5:
         pack(68, "h", 1007)
+    if claim:  # more voxels than there are
+        pack(42, f"{len(claim)}h", *claim)
     pack(70, "h", CODES[dtype])
     pack(72, "h", 8 * np.dtype(dtype).itemsize)
     matrix = affine[:3, :3]
@@ -50,7 +52,9 @@ def write(path, data, affine, form="sform", dtype="f4", endian="<", slope=0,
     pack(108, "f", 352)
     pack(112, "2f", slope, intercept)
     pack(123, "B", units)
-    pack(252, "2h", int(form in ("qform", "both")), int(form in ("sform", "both")))
+    # (Two forms of one code that disagree are refused: 2 is "aligned".)
+    pack(252, "2h", int(form in ("qform", "both")),
+         (2 if wrong_other else 1) * (form in ("sform", "both")))
     shift = 1000 if wrong_other else 0
     if form != "sform":
         pack(256, "6f", *quaternion(rotation),
@@ -71,6 +75,8 @@ def read(path):
     body = gzip.decompress(open(path, "rb").read())
     shape = struct.unpack_from("<8h", body, 40)
     assert struct.unpack_from("<2h", body, 252) == (1, 1) and body[123] == 2
+    if shape[0] == 5:  # RAS vectors say so
+        assert struct.unpack_from("<h", body, 68)[0] in (1006, 1007)
     assert struct.unpack_from("<h", body, 70)[0] == CODES["f4"]
     data = np.frombuffer(body, "<f4", offset=int(struct.unpack_from("<f", body,
                                                                     108)[0]))

@@ -3,6 +3,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
 #include <palpate/core/outputs.h>
+#include <palpate/core/text.h>
 #include <palpate/drivers/landmarks.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
@@ -118,6 +119,28 @@ namespace Palpate
       return p;
     }
 
+    void
+    warn(const std::string        &text,
+         nlohmann::json           &summary,
+         const ConditionalOStream &log)
+    {
+      summary["warnings"].push_back(text);
+      log << "  warning: " << text << std::endl;
+    }
+
+    void
+    warn_of_placement(const Image              &image,
+                      nlohmann::json           &summary,
+                      const ConditionalOStream &log)
+    {
+      if (image.orientation == "voxel sizes")
+        warn(image.source +
+               ": neither sform nor qform (codes 0): it is placed by its voxel "
+               "sizes alone, from the origin",
+             summary,
+             log);
+    }
+
     /// All images of a list have one grid.
     void
     check_same_grid(const Image &image, const Image &first)
@@ -218,6 +241,14 @@ namespace Palpate
           if (s == 0)
             first = field;
           check_same_grid(field, first);
+          const std::string asked = images.lps ? "LPS" : "RAS";
+          if (!field.convention.empty() && field.convention != asked)
+            throw InputError(field.source,
+                             "says that its vectors are " + field.convention +
+                               " (intent 1006), expected Images/Displacement "
+                               "convention = " +
+                               field.convention);
+          warn_of_placement(field, summary, log);
           const Positions   &from = phases[images.chained ? s : 0];
           const ImageSampler sampler(field);
           const std::size_t  outside =
@@ -270,6 +301,34 @@ namespace Palpate
       return phases;
     }
 
+    /// What no scanner measures: padding where the body is, or stored values
+    /// that lost their intercept.
+    void
+    warn_of_values(const Image               &ct,
+                   const std::vector<double> &hu,
+                   nlohmann::json            &summary,
+                   const ConditionalOStream  &log)
+    {
+      const auto n_padded =
+        std::count_if(hu.begin(), hu.end(), [](double v) { return v < -1050; });
+      if (n_padded > 0)
+        warn(ct.source + ": " + std::to_string(n_padded) + " of " +
+               std::to_string(hu.size()) +
+               " cells have less than -1050 HU, less than air: padding of the "
+               "image",
+             summary,
+             log);
+      const float least = *std::min_element(ct.values.begin(), ct.values.end());
+      if (least >= 0)
+        warn(ct.source +
+               ": no voxel has less than 0 HU (air has -1000, the "
+               "least here is " +
+               Text::number(least) +
+               "): stored values without their intercept?",
+             summary,
+             log);
+    }
+
     /// HU of the cells at every phase there is a CT of, (K, M).
     std::vector<std::vector<double>>
     sample_hu(const SerialMesh<3>          &mesh,
@@ -291,6 +350,8 @@ namespace Palpate
           steps.push_back(images.cell_average
                             ? cell_average(ct, mesh, phases[k])
                             : vertex_mean(ImageSampler(ct), mesh, phases[k]));
+          warn_of_placement(ct, summary, log);
+          warn_of_values(ct, steps.back(), summary, log);
           nlohmann::json entry = {{"file", images.ct[k]},
                                   {"orientation", ct.orientation},
                                   {"vertices_outside", outside}};
@@ -561,7 +622,8 @@ namespace Palpate
     if (!options.dry_run)
       outputs.probe();
     nlohmann::json summary;
-    NpzArrays      arrays;
+    summary["warnings"] = nlohmann::json::array();
+    NpzArrays arrays;
     run_on_root(comm, [&]() {
       const auto phases = carry(mesh, images, landmarks, summary, log);
       const auto hu     = sample_hu(mesh, images, phases, summary, log);

@@ -141,10 +141,13 @@ namespace Palpate
            const LungPhantom::Breath &from,
            const LungPhantom::Breath &to)
     {
-      return filled(grid, 3, [&](const double i, const double j, double k) {
-        const Point<3> x = grid.world(i, j, k);
-        return 1e3 * (to.map(from.inverse(x)) - x);
-      });
+      Image field =
+        filled(grid, 3, [&](const double i, const double j, double k) {
+          const Point<3> x = grid.world(i, j, k);
+          return 1e3 * (to.map(from.inverse(x)) - x);
+        });
+      field.convention = "RAS";
+      return field;
     }
 
     std::string

@@ -129,10 +129,16 @@ namespace Palpate
         {
           const auto cells = rasterize_cells(*whole, *raster_grid);
           for (std::size_t s = 0; s < S; ++s)
-            write_nifti(directory + "/" + of_timestamp("displacement", s, S) +
-                          ".nii.gz",
-                        raster_displacement(
-                          displacements[s], cells, *raster_grid, raster_lps));
+            {
+              Image field      = raster_displacement(displacements[s],
+                                                cells,
+                                                *raster_grid,
+                                                raster_lps);
+              field.convention = raster_lps ? "LPS" : "RAS";
+              write_nifti(directory + "/" + of_timestamp("displacement", s, S) +
+                            ".nii.gz",
+                          field);
+            }
           for (const auto &[name, field] : all)
             write_nifti(
               directory + "/" + name + ".nii.gz",

@@ -2,9 +2,13 @@
 #include <palpate/core/files.h>
 #include <palpate/core/input_files.h>
 #include <palpate/image/image.h>
+#include <palpate/image/nifti_header.h>
 
 #include <nifti2_io.h>
+#include <zlib.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -58,28 +62,90 @@ namespace Palpate
     };
     using NiftiHandle = std::unique_ptr<nifti_image, Free>;
 
+    /// A file that may be compressed, read to its end, so that the checksum of
+    /// gzip counts.
+    class WholeFile
+    {
+    public:
+      explicit WholeFile(const std::string &name)
+        : name(name)
+        , file(gzopen(name.c_str(), "rb"))
+      {
+        if (file == nullptr)
+          throw InputError(name, "cannot be read");
+        gzbuffer(file, 1 << 20);
+      }
+      ~WholeFile()
+      {
+        gzclose_r(file);
+      }
+      WholeFile(const WholeFile &) = delete;
+
+      /// As many as there are. @throw InputError for damaged data
+      std::size_t
+      read(char *to, const std::size_t n)
+      {
+        std::size_t got = 0;
+        while (got < n)
+          {
+            const unsigned int wanted = std::min<std::size_t>(n - got, 1 << 24);
+            const int          now    = gzread(file, to + got, wanted);
+            if (now < 0)
+              throw InputError(name,
+                               std::string("is damaged: ") + what_is_wrong());
+            got += now;
+            if (now < static_cast<int>(wanted))
+              break;
+          }
+        return got;
+      }
+
+      /// To the end. @throw InputError if the stream is damaged or cut off
+      void
+      finish()
+      {
+        std::vector<char> rest(1 << 16);
+        while (read(rest.data(), rest.size()) > 0)
+          ;
+        int number = 0;
+        gzerror(file, &number);
+        if (number == Z_BUF_ERROR)
+          throw InputError(name, "ends early, expected a whole file");
+      }
+
+    private:
+      std::string
+      what_is_wrong() const
+      {
+        int         number = 0;
+        const char *text   = gzerror(file, &number);
+        return number == Z_ERRNO ? std::strerror(errno) : text;
+      }
+
+      const std::string name;
+      gzFile            file;
+    };
+
     /// Voxel values as they are in the file, swapped to this machine's order.
     /// libnifti's own loader replaces NaN by zero, which would hide them.
     std::vector<char>
     raw_values(nifti_image &header)
     {
       const std::string source = header.iname ? header.iname : header.fname;
-      znzFile           file =
-        znzopen(source.c_str(), "rb", nifti_is_gzfile(source.c_str()));
+      WholeFile         file(source);
       const std::size_t size =
         static_cast<std::size_t>(header.nvox) * header.nbyper;
-      std::vector<char> bytes(size);
-      std::size_t       got = 0;
-      if (!znz_isnull(file) &&
-          znzseek(file, header.iname_offset, SEEK_SET) >= 0)
-        got = znzread(bytes.data(), 1, size, file);
-      if (!znz_isnull(file))
-        znzclose(file);
+      std::vector<char> bytes(header.iname_offset);
+      const bool        has_start =
+        file.read(bytes.data(), bytes.size()) == bytes.size();
+      bytes.resize(size);
+      const std::size_t got = has_start ? file.read(bytes.data(), size) : 0;
       if (got != size)
         throw InputError(source,
                          "ends after " + std::to_string(got) + " of " +
                            std::to_string(size) +
                            " bytes of voxels, expected a whole file");
+      file.finish();
       if (header.byteorder != nifti_short_order() && header.swapsize > 1)
         nifti_swap_Nbytes(size / header.swapsize,
                           header.swapsize,
@@ -166,21 +232,46 @@ namespace Palpate
     }
   } // namespace
 
+  namespace
+  {
+    /// What the file says its vectors are. @return "RAS", "LPS" or "" (not
+    /// said)
+    std::string
+    convention_of_vectors(const NiftiHeader &h, const std::string &filename)
+    {
+      const auto refuse = [&](const std::string &what) {
+        throw InputError(filename,
+                         what + ", expected displacements in the world");
+      };
+      const std::string intent = "has intent " + std::to_string(h.intent_code);
+      if (h.intent_code >= 2006 && h.intent_code <= 2016)
+        refuse(intent + ": a warp in FSL's own coordinates");
+      if (h.intent_code == 1008)
+        refuse(intent + ": points, not displacements");
+      if (h.intent_name == "NREG_TRANS" && h.intent_p1 != 1)
+        refuse(intent + " NREG_TRANS with intent_p1 " +
+               std::to_string(static_cast<int>(h.intent_p1)) +
+               ": positions, velocities or splines of NiftyReg (1 is a "
+               "displacement)");
+      const int  time    = h.xyzt_units & 0x38; // s, ms or us
+      const bool says_so = h.intent_code == 1006 || h.intent_code == 1007;
+      if (h.dim.size() == 4 && time != 0 && time <= 24 && !says_so)
+        refuse("has three volumes in time (xyzt_units " +
+               std::to_string(h.xyzt_units) + ")");
+      return h.intent_code == 1006 ? "RAS" : "";
+    }
+  } // namespace
+
   Image
   read_nifti(const std::string &filename, const unsigned int n_components)
   {
     nifti_set_debug_level(0);
-    std::FILE *exists = std::fopen(filename.c_str(), "rb");
-    if (exists == nullptr)
-      throw InputError(filename, "cannot be read");
-    std::fclose(exists);
+    const auto        img = filename.rfind(".img"); // of a pair
+    const NiftiHeader raw = read_nifti_header(
+      img != std::string::npos && img + 7 >= filename.size()
+        ? filename.substr(0, img) + ".hdr" + filename.substr(img + 4)
+        : filename);
     const NiftiHandle header(nifti_image_read(filename.c_str(), 0));
-    const std::string extension =
-      filename.substr(std::min(filename.rfind('.'), filename.size()));
-    if (!header && (extension == ".mha" || extension == ".mhd"))
-      throw InputError(filename,
-                       "is a MetaImage, expected NIfTI (elastix writes it with "
-                       "ResultImageFormat \"nii.gz\")");
     if (!header)
       throw InputError(filename, "is no NIfTI file, expected .nii or .nii.gz");
     const nifti_image &h = *header;
@@ -206,6 +297,8 @@ namespace Palpate
                             : "a vector field (x, y, z, 1, 3 or x, y, z, 3)"));
 
     Image image;
+    if (n_components == 3)
+      image.convention = convention_of_vectors(raw, filename);
     image.source       = filename;
     image.n_components = n_components;
     for (unsigned int d = 0; d < 3; ++d)
@@ -276,10 +369,31 @@ namespace Palpate
     h.pixdim[1]  = h.dx;
     h.pixdim[2]  = h.dy;
     h.pixdim[3]  = h.dz;
-    h.qform_code = h.sform_code = NIFTI_XFORM_SCANNER_ANAT;
-    h.xyz_units                 = NIFTI_UNITS_MM;
+    h.sform_code = NIFTI_XFORM_SCANNER_ANAT;
+    // The qform is a rotation: it cannot say what is sheared.
+    const auto turned = nifti_quatern_to_dmat44(h.quatern_b,
+                                                h.quatern_c,
+                                                h.quatern_d,
+                                                h.qoffset_x,
+                                                h.qoffset_y,
+                                                h.qoffset_z,
+                                                h.dx,
+                                                h.dy,
+                                                h.dz,
+                                                h.qfac);
+    double     apart  = 0; // [mm], over the volume
+    for (unsigned int i = 0; i < 3; ++i)
+      for (unsigned int j = 0; j < 3; ++j)
+        apart = std::max(apart,
+                         std::abs(turned.m[i][j] - h.sto_xyz.m[i][j]) *
+                           image.size[j]);
+    h.qform_code = apart < 1e-3 * std::min({h.dx, h.dy, h.dz})
+                     ? NIFTI_XFORM_SCANNER_ANAT
+                     : NIFTI_XFORM_UNKNOWN;
+    h.xyz_units  = NIFTI_UNITS_MM;
     if (image.n_components == 3)
-      h.intent_code = NIFTI_INTENT_VECTOR;
+      h.intent_code =
+        image.convention == "RAS" ? NIFTI_INTENT_DISPVECT : NIFTI_INTENT_VECTOR;
     h.nifti_type   = NIFTI_FTYPE_NIFTI1_1;
     h.iname_offset = 352;
     nifti_1_header first;

@@ -27,6 +27,8 @@ namespace Palpate
     dealii::Point<3>     origin;
     /// Where the orientation comes from: "sform", "qform" or "voxel sizes".
     std::string orientation;
+    /// Of displacement vectors, where the file says so: "RAS" or "LPS".
+    std::string convention;
 
     std::size_t
     n_voxels() const
@@ -57,17 +59,21 @@ namespace Palpate
    * vector fields as 5-D (five dimensions, three components last) or as 4-D
    * with three entries, every integer and real type, scl_slope and scl_inter.
    * The sform places it where its code is above 0, else the qform, else the
-   * voxel sizes alone.
+   * voxel sizes alone. A header that is not sound is refused
+   * (read_nifti_header()), and so are vectors that the file calls something
+   * else than a displacement in the world; intent 1006 means RAS.
    * @param n_components 1 or 3: what is expected
-   * @throw InputError for: no such file, no NIfTI, truncated data, other
-   * dimensions or types, NaN voxels, a placement without inverse.
+   * @throw InputError for: no such file, no NIfTI, truncated or damaged data,
+   * other dimensions or types, NaN voxels, a placement without inverse.
    */
   Image
   read_nifti(const std::string &filename, const unsigned int n_components);
 
   /**
-   * Write a NIfTI-1 file of float32, in mm, sform and qform. It appears whole
-   * or not at all. @param filename ends with .nii or .nii.gz
+   * Write a NIfTI-1 file of float32, in mm, with sform and, if the voxel
+   * directions are at right angles, qform. Vectors get intent 1006 if they are
+   * in RAS, else 1007 (as ITK >= 5.4). It appears whole or not at all. @param
+   * filename ends with .nii or .nii.gz
    * @throw ComputationError
    */
   void
