@@ -603,7 +603,13 @@ namespace Palpate
     if (!landmarks.empty())
       {
         const PointLocation<3> locator(mesh);
-        const double           size = 1e-9 * extent_of(mesh.vertices);
+        const double           extent = extent_of(mesh.vertices);
+        const double           size   = 1e-9 * extent;
+        if (extent > 3)
+          throw InputError(data.source,
+                           "is " + Text::number(extent, 3) +
+                             " m across, expected a body that a scanner holds "
+                             "(Case/Length unit)");
         check_landmarks(landmarks, mesh.vertices, [&](const Point<3> &x) {
           return locator.locate(x).distance < size;
         });

@@ -1,5 +1,6 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/files.h>
+#include <palpate/core/text.h>
 #include <palpate/drivers/observation.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/geometry/stretch.h>
@@ -275,10 +276,15 @@ namespace Palpate
     double extent = 0;
     for (unsigned int d = 0; d < dim; ++d)
       extent = std::max(extent, box[d] + box[dim + d]);
+    if (extent > 100 || extent < 1e-4)
+      warn("the body is " + Text::number(extent, 3) +
+           " m across: is Case/Length unit right?");
+    // At rest a body deforms by less than its size; it may fly farther.
+    const double farthest = time ? 1e6 : 1;
     run_on_all(comm, [&]() {
       for (std::size_t s = 0; s < registered.size(); ++s)
         for (std::size_t i = 0; i < n; ++i)
-          if (!(std::abs(registered[s][i]) < 1e6 * extent))
+          if (!(std::abs(registered[s][i]) < farthest * extent))
             throw InputError(data.source,
                              (data.arrays.count("displacement_steps")
                                 ? "key 'displacement_steps'"
@@ -287,8 +293,9 @@ namespace Palpate
                                std::to_string(
                                  data.mesh.vertex_number(i / dim)) +
                                " in snapshot " + std::to_string(s) +
-                               " is more than 1e6 times the size of the body, "
-                               "expected a motion in the file's length unit");
+                               " is more than " + (time ? "1e6 times " : "") +
+                               "the size of the body, expected a motion in the "
+                               "file's length unit (Case/Length unit)");
     });
     if (time && !registered.empty() &&
         registered.size() != snapshot_times.size())
