@@ -598,18 +598,18 @@ namespace Palpate
     QualityReport<3>  quality;
     const CaseData<3> data = load_case<3>(parameters, comm, log, quality);
     refuse_parts(data, "pack");
-    const auto &mesh = data.mesh;
-    auto landmarks   = read_landmarks(parameters, images.displacements.size());
+    const auto  &mesh   = data.mesh;
+    const double extent = extent_of(mesh.vertices);
+    if (extent > 3)
+      throw InputError(data.source,
+                       "is " + Text::number(extent, 3) +
+                         " m across, expected a body that a scanner holds "
+                         "(Case/Length unit)");
+    auto landmarks = read_landmarks(parameters, images.displacements.size());
     if (!landmarks.empty())
       {
         const PointLocation<3> locator(mesh);
-        const double           extent = extent_of(mesh.vertices);
-        const double           size   = 1e-9 * extent;
-        if (extent > 3)
-          throw InputError(data.source,
-                           "is " + Text::number(extent, 3) +
-                             " m across, expected a body that a scanner holds "
-                             "(Case/Length unit)");
+        const double           size = 1e-9 * extent;
         check_landmarks(landmarks, mesh.vertices, [&](const Point<3> &x) {
           return locator.locate(x).distance < size;
         });
