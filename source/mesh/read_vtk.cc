@@ -1,5 +1,6 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/input_files.h>
+#include <palpate/core/text.h>
 #include <palpate/mesh/readers.h>
 
 #include <boost/property_tree/ptree.hpp>
@@ -31,13 +32,22 @@ namespace Palpate
       std::vector<double> offsets; ///< first entry 0, one more than cells
       std::vector<double> types;
       NpzArrays           cell_arrays, point_arrays; ///< (n, components)
+      /// Names of other arrays of the cells.
+      std::vector<std::string> others;
     };
 
+    /// Ours, deal.II's, ParaView's and VTK's, meshio's of Gmsh and Medit,
+    /// Gmsh's. The first that is there counts.
     const char *const label_names[]        = {"labels",
+                                              "label",
                                               "material_id",
+                                              "material",
                                               "MaterialID",
+                                              "MaterialIDs",
                                               "gmsh:physical",
-                                              "CellEntityIds"};
+                                              "medit:ref",
+                                              "CellEntityIds",
+                                              "region"};
     const char *const displacement_names[] = {"displacement_field",
                                               "displacement"};
 
@@ -516,6 +526,8 @@ namespace Palpate
            const std::size_t          n_components,
            const std::vector<double> &data)
       {
+        if (arrays == &grid.cell_arrays && !wanted(name))
+          grid.others.push_back(name);
         if (arrays == nullptr || !wanted(name))
           return;
         NpyArray array;
@@ -1052,6 +1064,11 @@ namespace Palpate
                             topology["offsets"].values.begin(),
                             topology["offsets"].values.end());
 
+        if (const auto cells = piece.get_child_optional("CellData"))
+          for (const auto &child : *cells)
+            if (child.first == "DataArray" &&
+                !wanted(attribute(child.second, "Name", "")))
+              grid.others.push_back(attribute(child.second, "Name", ""));
         grid.cell_arrays  = attributes(piece, "CellData", n_cells);
         grid.point_arrays = attributes(piece, "PointData", n_points);
         return grid;
@@ -1157,6 +1174,26 @@ namespace Palpate
 
 
 
+    /// What there was to choose from for labels, where it was not one array.
+    void
+    note_label_arrays(const Grid &grid, std::vector<std::string> &notes)
+    {
+      std::vector<std::string> known;
+      for (const char *name : label_names)
+        if (grid.cell_arrays.count(name) > 0)
+          known.push_back("'" + std::string(name) + "'");
+      std::vector<std::string> others;
+      for (const auto &name : grid.others)
+        others.push_back("'" + Readers::one_line(name) + "'");
+      if (known.size() > 1)
+        notes.push_back("labels are " + known[0] + "; not used: " +
+                        Text::enumerate({known.begin() + 1, known.end()}));
+      else if (known.empty() && !others.empty())
+        notes.push_back("no labels (an array of the cells named labels, "
+                        "material_id, gmsh:physical, ...); ignored: " +
+                        Text::enumerate(others));
+    }
+
     /// Labels of all cells of the grid, empty if there are none.
     std::vector<int>
     grid_labels(const std::string &filename, const Grid &grid)
@@ -1228,6 +1265,7 @@ namespace Palpate
       CaseData<dim> data;
       data.source        = filename;
       data.mesh.vertices = to_points<dim>(filename, grid.xyz);
+      note_label_arrays(grid, data.notes);
 
       constexpr int cell_type = (dim == 3 ? 10 : 5),
                     face_type = (dim == 3 ? 5 : 3),
