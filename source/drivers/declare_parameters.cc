@@ -76,6 +76,13 @@ namespace Palpate
                         "m",
                         Patterns::Selection("m|cm|mm"),
                         "Unit of the file's coordinates and displacements.");
+      prm.declare_entry(
+        "Coordinates",
+        "of file",
+        Patterns::Selection("of file|RAS|LPS"),
+        "Axes of the file's coordinates and displacements: what "
+        "the file says (SPACE=LPS, as 3D Slicer writes), RAS if it "
+        "is silent; RAS; or LPS, whose x and y are turned.");
       prm.declare_entry("Repair orientation",
                         "true",
                         Patterns::Bool(),

@@ -39,6 +39,44 @@ namespace Palpate
         result.emplace_back("charge", "Loads/Charge");
       return result;
     }
+
+    /// A mesh in LPS, as the file or the user says: x and y of vertices,
+    /// displacements and material axes change their signs (a half turn, so that
+    /// no cell is turned inside out).
+    template <int dim>
+    void
+    turn_to_ras(CaseData<dim> &data, Parameters &parameters)
+    {
+      const std::string asked = parameters.get("Coordinates");
+      if (asked == "RAS" && data.coordinates == "LPS")
+        parameters.fail("Coordinates",
+                        data.source +
+                          " says SPACE=LPS, expected LPS or of file");
+      if (asked != "LPS" && data.coordinates != "LPS")
+        return;
+      if (dim != 3)
+        parameters.fail("Coordinates", "expected a 3D mesh for LPS");
+      for (auto &v : data.mesh.vertices)
+        for (unsigned int d = 0; d < 2; ++d)
+          v[d] *= -1;
+      // Rows of three numbers a vertex; of the axes (columns) rows of a matrix.
+      for (const auto &[key, size] :
+           {std::pair<const char *, std::size_t>("displacement_field", 1),
+            std::pair<const char *, std::size_t>("displacement_steps", 1),
+            std::pair<const char *, std::size_t>("anisotropy_axes", 3)})
+        {
+          const auto array = data.arrays.find(key);
+          if (array == data.arrays.end())
+            continue;
+          auto &values = array->second.values;
+          for (std::size_t i = 0; i < values.size(); ++i)
+            if (i / size % 3 < 2)
+              values[i] *= -1;
+        }
+      data.notes.push_back("LPS coordinates" +
+                           std::string(asked == "LPS" ? "" : " (SPACE=LPS)") +
+                           ": x and y were turned to RAS");
+    }
   } // namespace
 
   template <int dim>
@@ -87,6 +125,7 @@ namespace Palpate
         const double unit      = text == "mm" ? 1e-3 : text == "cm" ? 1e-2 : 1.;
         data                   = network ? Network::read<dim>(file, unit)
                                          : Palpate::read_case<dim>(file, unit);
+        turn_to_ras(data, parameters);
       }
     else
       {

@@ -34,6 +34,9 @@ namespace Palpate
       NpzArrays           cell_arrays, point_arrays; ///< (n, components)
       /// Names of other arrays of the cells.
       std::vector<std::string> others;
+      /// What the file says of its coordinates, as 3D Slicer does: "LPS",
+      /// "RAS" or nothing.
+      std::string space;
     };
 
     /// Ours, deal.II's, ParaView's and VTK's, meshio's of Gmsh and Medit,
@@ -60,6 +63,18 @@ namespace Palpate
              std::find(std::begin(displacement_names),
                        std::end(displacement_names),
                        name) != std::end(displacement_names);
+    }
+
+
+
+    /// "LPS" of "... SPACE=LPS", as in titles.
+    std::string
+    space_of_title(const std::string &title)
+    {
+      for (const char *space : {"LPS", "RAS"})
+        if (title.find(std::string("SPACE=") + space) != std::string::npos)
+          return space;
+      return "";
     }
 
 
@@ -400,7 +415,7 @@ namespace Palpate
           fail("VTK file version '" +
                Readers::one_line(first.substr(prefix.size())) +
                "', expected 1.0 to 5.1");
-        line(); // title
+        grid.space                 = space_of_title(line());
         const std::string encoding = upper(word("ASCII or BINARY"));
         if (encoding != "ASCII" && encoding != "BINARY")
           fail("encoding '" + Readers::one_line(encoding) +
@@ -565,7 +580,11 @@ namespace Palpate
                        "' of strings, expected numbers");
                 line();
                 for (std::size_t i = 0; i < n_components * n_tuples; ++i)
-                  line();
+                  {
+                    const std::string text_of_array = line();
+                    if (name == "SPACE")
+                      grid.space = space_of_title("SPACE=" + text_of_array);
+                  }
                 continue;
               }
             const auto data = values(n_components * n_tuples,
@@ -744,10 +763,33 @@ namespace Palpate
             }
         if (piece == nullptr)
           fail("no element Piece, expected one");
-        return read_piece(*piece);
+        Grid grid  = read_piece(*piece);
+        grid.space = space(*set);
+        return grid;
       }
 
     private:
+      /// The field array SPACE, whose letters are numbers.
+      std::string
+      space(const Tree &set) const
+      {
+        const auto fields = set.get_child_optional("FieldData");
+        if (!fields)
+          return "";
+        for (const auto &child : *fields)
+          if (attribute(child.second, "Name", "") == "SPACE")
+            {
+              Tree letters = child.second;
+              letters.put("<xmlattr>.type", "UInt8");
+              std::string word;
+              for (const double letter : data_array(letters, "SPACE").values)
+                if (letter > 32 && letter < 127)
+                  word += static_cast<char>(letter);
+              return space_of_title("SPACE=" + word);
+            }
+        return "";
+      }
+
       const std::string &file;
       std::string        text;
       std::string        appended; ///< what follows the underscore
@@ -1265,6 +1307,7 @@ namespace Palpate
       CaseData<dim> data;
       data.source        = filename;
       data.mesh.vertices = to_points<dim>(filename, grid.xyz);
+      data.coordinates   = grid.space;
       note_label_arrays(grid, data.notes);
 
       constexpr int cell_type = (dim == 3 ? 10 : 5),

@@ -116,7 +116,9 @@ namespace Palpate
     /// The numbers of the vertices and cells are ours: the mesh was generated,
     /// or is in an order that other readers of the file need not have. Results
     /// carry it.
-    bool            has_own_numbers = false;
+    bool has_own_numbers = false;
+    /// Axes of the coordinates, where the file says: "RAS", "LPS" or "".
+    std::string     coordinates;
     SerialMesh<dim> mesh;
     /// The other arrays of the pack by key (DESIGN: displacement_field,
     /// alpha_k, ...), validated for shape, type and finiteness.
