@@ -207,6 +207,21 @@ namespace Palpate
     else if (!parts) // those are whole already, and in metres
       quality =
         check_and_repair(data, parameters.get_bool("Repair orientation"));
+    if (shape.empty() && !parts)
+      {
+        const auto pairs = coincident_vertices(data.mesh.vertices);
+        if (!pairs.empty())
+          {
+            std::ostringstream text;
+            text << "warning: " << pairs.size()
+                 << " pair(s) of vertices coincide (closer than 1e-6 of the "
+                    "body), the first is "
+                 << pairs[0][0] << " and " << pairs[0][1] << " at ("
+                 << data.mesh.vertices[pairs[0][0]]
+                 << ") m: they are not joined, what meets there is apart";
+            data.notes.push_back(text.str());
+          }
+      }
     if (!parameters.get("Label function").empty())
       {
         const auto values =

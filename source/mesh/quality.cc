@@ -403,7 +403,49 @@ namespace Palpate
 
 
 
+  template <int dim>
+  std::vector<std::array<unsigned int, 2>>
+  coincident_vertices(const std::vector<dealii::Point<dim>> &vertices)
+  {
+    std::vector<std::array<unsigned int, 2>> pairs;
+    if (vertices.empty())
+      return pairs;
+    dealii::Point<dim> low = vertices[0], high = low;
+    for (const auto &v : vertices)
+      for (unsigned int d = 0; d < dim; ++d)
+        {
+          low[d]  = std::min(low[d], v[d]);
+          high[d] = std::max(high[d], v[d]);
+        }
+    const double near = 1e-6 * low.distance(high);
+    // In the order along a direction in which no mesh has its planes.
+    constexpr double along[3] = {0.5257311, 0.7236068, 0.4472136};
+    std::vector<std::pair<double, unsigned int>> order;
+    for (unsigned int i = 0; i < vertices.size(); ++i)
+      {
+        double t = 0;
+        for (unsigned int d = 0; d < dim; ++d)
+          t += along[d] * vertices[i][d];
+        order.emplace_back(t, i);
+      }
+    std::sort(order.begin(), order.end());
+    for (std::size_t i = 0; i < order.size(); ++i)
+      for (std::size_t j = i + 1;
+           j < order.size() && order[j].first - order[i].first < near;
+           ++j)
+        if (vertices[order[i].second].distance(vertices[order[j].second]) <
+            near)
+          pairs.push_back({{std::min(order[i].second, order[j].second),
+                            std::max(order[i].second, order[j].second)}});
+    std::sort(pairs.begin(), pairs.end());
+    return pairs;
+  }
+
+
+
 #define PALPATE_INSTANTIATE(dim)                                             \
+  template std::vector<std::array<unsigned int, 2>> coincident_vertices(     \
+    const std::vector<dealii::Point<dim>> &);                                \
   template QualityReport<dim> check_and_repair(CaseData<dim> &, const bool); \
   template void               face_adjacency(const SerialMesh<dim> &,        \
                                              const std::string &,            \

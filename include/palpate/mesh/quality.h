@@ -3,6 +3,7 @@
 
 #include <palpate/mesh/serial_mesh.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,15 @@ namespace Palpate
   template <int dim>
   QualityReport<dim>
   check_and_repair(CaseData<dim> &data, const bool repair_orientation);
+
+  /**
+   * Pairs of vertices (by place) closer to each other than 1e-6 of the body's
+   * size: at interfaces whose nodes are doubled, or corners of an STL file that
+   * rounding has moved.
+   */
+  template <int dim>
+  std::vector<std::array<unsigned int, 2>>
+  coincident_vertices(const std::vector<dealii::Point<dim>> &vertices);
 
   /**
    * Face neighbours of every cell in compressed rows, by sorting faces:
