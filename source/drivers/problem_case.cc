@@ -213,7 +213,7 @@ namespace Palpate
         if (!pairs.empty())
           {
             std::ostringstream text;
-            text << "warning: " << pairs.size()
+            text << pairs.size()
                  << " pair(s) of vertices coincide (closer than 1e-6 of the "
                     "body), the first is "
                  << pairs[0][0] << " and " << pairs[0][1] << " at ("
