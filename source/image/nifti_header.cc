@@ -86,11 +86,9 @@ namespace Palpate
         return v1 ? std::int64_t(b.get<std::int16_t>(40 + 2 * i))
                   : b.get<std::int64_t>(16 + 8 * i);
       };
-      const std::int64_t n = dim(0);
-      for (unsigned int i = 1; i <= 7 && i <= n; ++i)
+      h.n_dim = dim(0);
+      for (unsigned int i = 1; i <= 7 && i <= h.n_dim; ++i)
         h.dim.push_back(dim(i));
-      if (n < 1 || n > 7)
-        h.dim.assign(1, n); // for the message
       h.datatype = b.get<std::int16_t>(v1 ? 70 : 12);
       h.bitpix   = b.get<std::int16_t>(v1 ? 72 : 14);
       for (unsigned int i = 0; i < 8; ++i)
@@ -126,10 +124,9 @@ namespace Palpate
       void
       dimensions() const
       {
-        const auto n = h.dim.empty() ? 0 : h.dim.size();
-        if (n == 1 && (h.dim[0] < 1 || h.dim[0] > 7))
-          fail("dim[0]", h.dim[0], "expected 1 to 7 dimensions");
-        for (std::size_t i = 0; i < n; ++i)
+        if (h.n_dim < 1 || h.n_dim > 7)
+          fail("dim[0]", h.n_dim, "expected 1 to 7 dimensions");
+        for (std::size_t i = 0; i < h.dim.size(); ++i)
           if (h.dim[i] < 1)
             fail("dim[" + std::to_string(i + 1) + "]",
                  h.dim[i],

@@ -18,6 +18,7 @@ namespace Palpate
     unsigned int              version = 1;     ///< 1 or 2
     bool                      pair    = false; ///< .hdr and .img
     bool                      gzipped = false; ///< the file with the header
+    std::int64_t              n_dim   = 0;     ///< dim[0]
     std::vector<std::int64_t> dim;             ///< dim[1 ... dim[0]]
     int                       datatype = 0, bitpix = 0;
     std::array<double, 8>     pixdim{};
