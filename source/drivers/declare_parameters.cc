@@ -291,21 +291,29 @@ namespace Palpate
       prm.declare_entry("CT",
                         "",
                         Patterns::Anything(),
-                        "NIfTI volumes [HU], separated by commas: one, one per "
-                        "timestamp, or one more, the first that of the mesh.");
+                        "Volumes [HU], separated by commas (NIfTI, MetaImage, NRRD, "
+                        "folders of DICOM series): one, one per timestamp, or "
+                        "one more, the first that of the mesh.");
+      prm.declare_entry("DICOM series",
+                        "",
+                        Patterns::Anything(),
+                        "A part of the UID or the description of the series to "
+                        "take, where a folder has several.");
       prm.declare_entry("Displacements",
                         "",
                         Patterns::Anything(),
-                        "NIfTI vector fields, one per timestamp.");
+                        "Vector fields (NIfTI, MetaImage, NRRD), one per timestamp.");
       prm.declare_entry("Displacement unit",
                         "mm",
                         Patterns::Selection("m|cm|mm"),
                         "Of the vectors.");
       prm.declare_entry("Displacement convention",
-                        "RAS",
-                        Patterns::Selection("RAS|LPS"),
+                        "automatic",
+                        Patterns::Selection("automatic|RAS|LPS"),
                         "Directions of the vectors' components, in images that "
-                        "are read or (Rasterise like) written.");
+                        "are read or (Rasterise like) written. automatic: what "
+                        "the file says, else RAS of NIfTI and LPS of MetaImage "
+                        "and NRRD, as ITK writes them; written in RAS.");
       prm.declare_entry("Sequence",
                         "from first",
                         Patterns::Selection("from first|chained"),
@@ -318,7 +326,7 @@ namespace Palpate
       prm.declare_entry("Rasterise like",
                         "",
                         Patterns::Anything(),
-                        "forward, evaluate, identify in 3D: a NIfTI volume on "
+                        "forward, evaluate, identify in 3D: an image on "
                         "whose grid stiffness, strain and volume change and "
                         "displacement [mm] are written as well (.nii.gz in the "
                         "output directory).");
@@ -331,6 +339,55 @@ namespace Palpate
                         Patterns::Selection("vertex mean|cell average"),
                         "HU of a cell: mean over its vertices, or average over "
                         "its volume.");
+    }
+
+    void
+    declare_mesh(ParameterHandler &prm)
+    {
+      prm.declare_entry("Mask",
+                        "",
+                        Patterns::Anything(),
+                        "mesh: a segmentation (an image of whole numbers, those "
+                        "above 0 are labels), or a list of files, of which each "
+                        "is one label, numbered by its place.");
+      prm.declare_entry("Labels",
+                        "",
+                        Patterns::List(Patterns::Integer(), 0),
+                        "Of a mask of one file: those to mesh; empty: all.");
+      prm.declare_entry("Cell size",
+                        "",
+                        Patterns::Anything(),
+                        "Mean edge of the tetrahedra aimed at [m]; empty: about "
+                        "30,000 of them.");
+      prm.declare_entry("Cell size factors",
+                        "",
+                        Patterns::Anything(),
+                        "Of the cell size, by label: 2: 0.5; 5: 2.");
+      prm.declare_entry("Surface factor",
+                        "1",
+                        Patterns::Double(0),
+                        "Edges of the triangles on the surface and between "
+                        "labels, relative to those of the cells there.");
+      prm.declare_entry("Surface distance",
+                        "",
+                        Patterns::Anything(),
+                        "How far those triangles may be from the smoothed mask "
+                        "[m]; empty: an eighth of the cell size.");
+      prm.declare_entry("Smoothing",
+                        "1",
+                        Patterns::Double(0, 10),
+                        "Standard deviation of the Gaussian that takes the "
+                        "voxels' steps away [voxels]; every label keeps its "
+                        "volume.");
+      prm.declare_entry("Smallest island",
+                        "",
+                        Patterns::Anything(),
+                        "Islands of a label of less volume [m^3] are given to "
+                        "what is around them; empty: cell size cubed.");
+      prm.declare_entry("Fill holes",
+                        "false",
+                        Patterns::Bool(),
+                        "Give cavities to the label around them.");
     }
 
     void
@@ -383,12 +440,13 @@ namespace Palpate
     prm.declare_entry("Task",
                       "",
                       Patterns::Selection(
-                        "|forward|simulate|evaluate|identify|verify|pack|"
+                        "|forward|simulate|evaluate|identify|verify|mesh|pack|"
                         "partition|train|predict|phantom"),
                       "What to do: forward solves for the displacement, "
                       "simulate computes a motion in time, "
                       "evaluate gives objective and gradient, identify "
-                      "recovers the stiffness, verify runs Taylor tests, pack "
+                      "recovers the stiffness, verify runs Taylor tests, mesh "
+                      "makes tetrahedra of a segmentation, pack "
                       "makes a case pack of a mesh and images, partition "
                       "cuts a case into parts for as many ranks, train "
                       "fits the graph network to a cohort, predict applies it, "
@@ -426,6 +484,10 @@ namespace Palpate
 
     prm.enter_subsection("Images");
     declare_images(prm);
+    prm.leave_subsection();
+
+    prm.enter_subsection("Mesh");
+    declare_mesh(prm);
     prm.leave_subsection();
 
     prm.enter_subsection("Pack");

@@ -1,7 +1,7 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/number_table.h>
 #include <palpate/drivers/landmarks.h>
-#include <palpate/image/image.h>
+#include <palpate/image/read_image.h>
 
 #include <algorithm>
 #include <cmath>
@@ -80,7 +80,7 @@ namespace Palpate
           parameters.fail("Voxels of",
                           "expected the image whose voxels the landmarks "
                           "count");
-        grid  = read_nifti(parameters.get("Voxels of"), 1);
+        grid  = read_image(parameters.get("Voxels of"), 1);
         first = parameters.get_integer("First voxel");
       }
     else

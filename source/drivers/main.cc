@@ -266,7 +266,7 @@ namespace
     if (task.empty())
       parameters.fail("Task",
                       "expected forward, simulate, evaluate, identify, verify, "
-                      "pack, partition, train, predict or phantom");
+                      "mesh, pack, partition, train, predict or phantom");
     RunOptions options;
     options.dry_run = given.count("dry-run") > 0;
     options.resume  = given.count("resume") > 0;
@@ -281,6 +281,8 @@ namespace
       {
         if (task == "phantom")
           return run_phantom(parameters, options, comm, log);
+        if (task == "mesh")
+          return run_mesh(parameters, options, comm, log);
         if (task == "train")
           return run_train(parameters, options, comm, log);
         const int dim = case_dimension(parameters);

@@ -4,18 +4,21 @@
 #include <palpate/core/files.h>
 #include <palpate/core/outputs.h>
 #include <palpate/core/text.h>
+#include <palpate/drivers/displacement_readings.h>
 #include <palpate/drivers/landmarks.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
 #include <palpate/forces/deformation.h>
 #include <palpate/geometry/stretch.h>
-#include <palpate/image/image.h>
+#include <palpate/image/read_image.h>
 #include <palpate/mesh/simplex.h>
 #include <palpate/sampling/sample.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iomanip>
+#include <memory>
 #include <sstream>
 
 namespace Palpate
@@ -30,8 +33,8 @@ namespace Palpate
     {
       std::vector<std::string> ct, displacements;
       double                   displacement_unit = 1e-3;
-      bool lps = false, chained = false, outside_is_error = false,
-           cell_average = false;
+      std::string convention = "automatic", series;
+      bool chained = false, outside_is_error = false, cell_average = false;
     };
 
     struct PackParameters
@@ -68,12 +71,15 @@ namespace Palpate
         {
           const std::string unit = parameters.get("Displacement unit");
           p.displacement_unit = unit == "mm" ? 1e-3 : unit == "cm" ? 1e-2 : 1;
-          p.lps     = parameters.get("Displacement convention") == "LPS";
+          p.convention = parameters.get("Displacement convention");
           p.chained = parameters.get("Sequence") == "chained";
         }
       p.outside_is_error = parameters.get("HU outside") == "error";
       if (K > 0)
         p.cell_average = parameters.get("Sampling") == "cell average";
+      for (const auto &ct : p.ct)
+        if (std::filesystem::is_directory(ct))
+          p.series = parameters.get("DICOM series");
       return p;
     }
 
@@ -141,9 +147,9 @@ namespace Palpate
              log);
     }
 
-    /// All images of a list have one grid.
+    /// All images of a list have one size.
     void
-    check_same_grid(const Image &image, const Image &first)
+    check_same_size(const Image &image, const Image &first)
     {
       if (image.size != first.size)
         {
@@ -206,15 +212,31 @@ namespace Palpate
     }
     /// A displacement field: u of its step at points of the phase it starts at.
     Tensor<1, 3>
-    sampled_displacement(const ImageSampler    &field,
-                         const ImageParameters &images,
-                         const Point<3>        &x)
+    sampled_displacement(const ImageSampler &field,
+                         const double        unit,
+                         const bool          lps,
+                         const Point<3>     &x)
     {
       Tensor<1, 3> u;
       for (unsigned int i = 0; i < 3; ++i)
-        u[i] = images.displacement_unit * (images.lps && i < 2 ? -1 : 1) *
-               field.value(x, i);
+        u[i] = unit * (lps && i < 2 ? -1 : 1) * field.value(x, i);
       return u;
+    }
+
+    /// The convention to read a field in. @throw InputError against the file's
+    std::string
+    convention_of(const Image &field, const std::string &asked)
+    {
+      if (asked == "automatic")
+        return !field.convention.empty() ? field.convention
+                                         : field.usual_convention;
+      if (!field.convention.empty() && field.convention != asked)
+        throw InputError(field.source,
+                         "says that its vectors are " + field.convention +
+                           " (intent 1006), expected Images/Displacement "
+                           "convention = " +
+                           field.convention + " or automatic");
+      return asked;
     }
 
     /**
@@ -222,11 +244,12 @@ namespace Palpate
      * @return (S + 1) lists of (N) points [m]
      */
     std::vector<Positions>
-    carry(const SerialMesh<3>          &mesh,
-          const ImageParameters        &images,
-          const std::vector<Landmarks> &landmarks,
-          nlohmann::json               &summary,
-          const ConditionalOStream     &log)
+    carry(const SerialMesh<3>                   &mesh,
+          const ImageParameters                 &images,
+          const std::vector<Landmarks>          &landmarks,
+          std::unique_ptr<DisplacementReadings> &readings,
+          nlohmann::json                        &summary,
+          const ConditionalOStream              &log)
     {
       const std::size_t      N      = mesh.vertices.size();
       std::vector<Positions> phases = {mesh.vertices};
@@ -237,27 +260,33 @@ namespace Palpate
       Image first;
       for (std::size_t s = 0; s < images.displacements.size(); ++s)
         {
-          const Image field = read_nifti(images.displacements[s], 3);
+          const Image field = read_image(images.displacements[s], 3);
           if (s == 0)
             first = field;
-          check_same_grid(field, first);
-          const std::string asked = images.lps ? "LPS" : "RAS";
-          if (!field.convention.empty() && field.convention != asked)
-            throw InputError(field.source,
-                             "says that its vectors are " + field.convention +
-                               " (intent 1006), expected Images/Displacement "
-                               "convention = " +
-                               field.convention);
+          check_same_size(field, first);
+          const std::string convention = convention_of(field, images.convention);
+          if (images.convention != "automatic" &&
+              convention != field.usual_convention && field.convention.empty() &&
+              field.usual_convention == "LPS")
+            warn(field.source +
+                   ": read as " + convention +
+                   ", but what writes this format means LPS",
+                 summary,
+                 log);
           warn_of_placement(field, summary, log);
           const Positions   &from = phases[images.chained ? s : 0];
           const ImageSampler sampler(field);
-          const std::size_t  outside =
+          const auto         u_at = [&](const Point<3> &x) {
+            return sampled_displacement(
+              sampler, images.displacement_unit, convention == "LPS", x);
+          };
+          const std::size_t outside =
             check_inside(field, from, images.outside_is_error);
           Positions to      = from;
           double    largest = 0, sum = 0;
           for (std::size_t v = 0; v < N; ++v)
             {
-              to[v] += sampled_displacement(sampler, images, from[v]);
+              to[v] += u_at(from[v]);
               const double length = (to[v] - mesh.vertices[v]).norm();
               largest             = std::max(largest, length);
               sum += length;
@@ -271,8 +300,12 @@ namespace Palpate
                                " mm, expected another Images/Displacement "
                                "unit (or Case/Length unit)");
           phases.push_back(to);
+          if (s == 0)
+            readings =
+              std::make_unique<DisplacementReadings>(from, u_at, convention);
           summary["timestamps"].push_back(
             {{"file", images.displacements[s]},
+             {"convention", convention},
              {"vertices_outside", outside},
              {"mean_displacement_m", sum / N},
              {"largest_displacement_m", largest}});
@@ -287,10 +320,12 @@ namespace Palpate
                 {
                   const Point<3> x =
                     images.chained ? marks[l][i] : landmarks[l].points[i];
-                  marks[l][i] = x + sampled_displacement(sampler, images, x);
+                  marks[l][i] = x + u_at(x);
                 }
               if (landmarks[l].timestamp != s)
                 continue;
+              if (s == 0)
+                readings->compare_landmarks(landmarks[l], u_at);
               std::vector<Tensor<1, 3>> u;
               for (std::size_t i = 0; i < marks[l].size(); ++i)
                 u.push_back(marks[l][i] - landmarks[l].points[i]);
@@ -334,6 +369,7 @@ namespace Palpate
     sample_hu(const SerialMesh<3>          &mesh,
               const ImageParameters        &images,
               const std::vector<Positions> &phases,
+              DisplacementReadings *const   readings,
               nlohmann::json               &summary,
               const ConditionalOStream     &log)
     {
@@ -341,10 +377,12 @@ namespace Palpate
       Image                            first;
       for (std::size_t k = 0; k < images.ct.size(); ++k)
         {
-          const Image ct = read_nifti(images.ct[k], 1);
+          const Image ct = read_image(images.ct[k], 1, images.series);
           if (k == 0)
             first = ct;
-          check_same_grid(ct, first);
+          check_same_size(ct, first);
+          if (readings != nullptr && k < 2)
+            readings->sample(ImageSampler(ct), k);
           const std::size_t outside =
             check_inside(ct, phases[k], images.outside_is_error);
           steps.push_back(images.cell_average
@@ -631,8 +669,17 @@ namespace Palpate
     summary["warnings"] = nlohmann::json::array();
     NpzArrays arrays;
     run_on_root(comm, [&]() {
-      const auto phases = carry(mesh, images, landmarks, summary, log);
-      const auto hu     = sample_hu(mesh, images, phases, summary, log);
+      std::unique_ptr<DisplacementReadings> readings;
+      const auto                            phases =
+        carry(mesh, images, landmarks, readings, summary, log);
+      const auto hu =
+        sample_hu(mesh, images, phases, readings.get(), summary, log);
+      if (readings)
+        {
+          const std::string warning = readings->report(summary, log);
+          if (!warning.empty())
+            warn(images.displacements[0] + ": " + warning, summary, log);
+        }
       if (!options.dry_run)
         arrays = make_pack(data, quality, pack, phases, hu, summary, log);
     });

@@ -8,6 +8,7 @@
 #include <palpate/drivers/network_file.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/drivers/tasks.h>
+#include <palpate/image/read_image.h>
 #include <palpate/sampling/rasterize.h>
 
 #include <cmath>
@@ -41,7 +42,7 @@ namespace Palpate
       if (!parameters.get("Rasterise like").empty())
         {
           grid = std::make_unique<Image>(
-            read_nifti(parameters.get("Rasterise like"), 1));
+            read_image(parameters.get("Rasterise like"), 1));
           background = parameters.get_double("Rasterise background");
         }
     }

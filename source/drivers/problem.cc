@@ -4,6 +4,7 @@
 #include <palpate/drivers/fingerprint.h>
 #include <palpate/drivers/problem.h>
 #include <palpate/equilibrium/together.h>
+#include <palpate/image/read_image.h>
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/network.h>
 #include <palpate/mesh/read_case.h>
@@ -98,7 +99,7 @@ namespace Palpate
             if (dim != 3)
               parameters.fail("Rasterise like", "expected a 3D case");
             raster_grid = std::make_shared<Image>(
-              read_nifti(parameters.get("Rasterise like"), 1));
+              read_image(parameters.get("Rasterise like"), 1));
             raster_background = parameters.get_double("Rasterise background");
             raster_lps = (parameters.get("Displacement convention") == "LPS");
           }

@@ -20,36 +20,6 @@ namespace Palpate
 {
   using namespace dealii;
 
-  Point<3>
-  Image::world(const double i, const double j, const double k) const
-  {
-    return origin + matrix * Tensor<1, 3>({i, j, k});
-  }
-
-  void
-  Image::update()
-  {
-    const auto   s   = spacing();
-    const double det = determinant(matrix);
-    if (!(std::abs(det) > 1e-6 * s[0] * s[1] * s[2]) || !std::isfinite(det))
-      throw InputError(source,
-                       "the " + orientation +
-                         " has no inverse, expected three independent voxel "
-                         "directions");
-    inverse = invert(matrix);
-  }
-
-  std::array<double, 3>
-  Image::spacing() const
-  {
-    std::array<double, 3> s{};
-    for (unsigned int j = 0; j < 3; ++j)
-      s[j] =
-        std::sqrt(matrix[0][j] * matrix[0][j] + matrix[1][j] * matrix[1][j] +
-                  matrix[2][j] * matrix[2][j]);
-    return s;
-  }
-
   namespace
   {
     struct Free
@@ -321,18 +291,7 @@ namespace Palpate
         std::isfinite(h.scl_inter))
       for (float &v : image.values)
         v = static_cast<float>(v * h.scl_slope + h.scl_inter);
-    for (std::size_t i = 0; i < image.values.size(); ++i)
-      if (!std::isfinite(image.values[i]))
-        {
-          const std::size_t v = i % image.n_voxels();
-          throw InputError(filename,
-                           "voxel (" + std::to_string(v % image.size[0]) +
-                             ", " +
-                             std::to_string(v / image.size[0] % image.size[1]) +
-                             ", " +
-                             std::to_string(v / image.size[0] / image.size[1]) +
-                             ") is not a number, expected finite values");
-        }
+    image.check_values();
     return image;
   }
 

@@ -47,6 +47,13 @@ namespace Palpate
              const MPI_Comm                   &comm,
              const dealii::ConditionalOStream &log);
 
+  /// A segmentation becomes tetrahedra with labels (3D). One rank works.
+  int
+  run_mesh(Parameters                       &parameters,
+           const RunOptions                 &options,
+           const MPI_Comm                   &comm,
+           const dealii::ConditionalOStream &log);
+
   /// A mesh, CT volumes and registration fields become a case pack (3D). One
   /// rank works, so that the pack does not depend on their number.
   int

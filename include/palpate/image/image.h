@@ -5,6 +5,7 @@
 #include <deal.II/base/tensor.h>
 
 #include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,16 @@ namespace Palpate
     /// origin + matrix (i, j, k) [m].
     dealii::Tensor<2, 3> matrix;
     dealii::Point<3>     origin;
-    /// Where the orientation comes from: "sform", "qform" or "voxel sizes".
+    /// Where the orientation comes from: "sform", "qform", a field of the
+    /// format, or "voxel sizes" (not stated).
     std::string orientation;
     /// Of displacement vectors, where the file says so: "RAS" or "LPS".
     std::string convention;
+    /// What those mean who write the format, where the file does not say.
+    std::string usual_convention = "RAS";
+
+    /// Of the header, what is text there (MetaImage, NRRD, DICOM).
+    std::map<std::string, std::string> fields;
 
     std::size_t
     n_voxels() const
@@ -49,6 +56,13 @@ namespace Palpate
     /// Lengths of the voxel edges [m].
     std::array<double, 3>
     spacing() const;
+
+    /// @throw InputError naming the first voxel that is not finite
+    void
+    check_values() const;
+    /// "voxel (i, j, k)"
+    std::string
+    place_of(const std::size_t voxel) const;
 
   private:
     dealii::Tensor<2, 3> inverse;
