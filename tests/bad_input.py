@@ -319,7 +319,7 @@ row("prm_empty", "empty parameter file", 2, ["case.prm", "empty"], text="")
 row("prm_garbage", "binary garbage as parameter file", 2, ["case.prm", "line 1: "],
     text=bytes((7 * i * i + 13 * i) % 256 for i in range(1, 4000)))
 row("prm_blank", "parameter file of comments only: no task", 2,
-    ["case.prm", "Task", "expected forward, simulate, evaluate, identify, verify, pack, partition, train, predict or phantom"],
+    ["case.prm", "Task", "expected forward, simulate, evaluate, identify, verify, mesh, pack, partition, train, predict or phantom"],
     text="# nothing\n\n")
 row("task_empty", "`Task` empty", 2,
     ["case.prm", "line 1", "Task", "expected forward"], entries={"Task": ""})
@@ -1295,7 +1295,7 @@ for _name, _wrong, _parts, _setup, _entries in (
     image_row("image_" + _name, _wrong,
               ["d.nii" if _entries is FIELD or "Images/Displacements" in _entries else
                _entries.get("Images/CT", "ct.nii")] + _parts, _setup, entries=_entries)
-image_row("image_metaimage", "a MetaImage", ["ct.mha", "MetaImage", "expected NIfTI"], None,
+image_row("image_metaimage", "a MetaImage without voxels", ["ct.mha", "ElementDataFile"], None,
           files={"ct.mha": "ObjectType = Image\nNDims = 3\n"},
           entries={"Images/CT": "ct.mha"})
 

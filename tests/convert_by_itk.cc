@@ -1,7 +1,8 @@
-// An image by ITK from one format to another, so that tests read what another tool
-// wrote: convert_by_itk scalar|vector IN.nii OUT, where OUT is .mha, .mhd, .nrrd (+
-// ":compressed"), or a folder for a DICOM series of slices. Values are short or, of
-// vectors, float.
+// An image by ITK from one format to another, so that tests read what another
+// tool wrote: convert_by_itk scalar|vector IN.nii OUT, where OUT is .mha, .mhd,
+// .nrrd (+
+// ":compressed"), or a folder for a DICOM series of slices. Values are short
+// or, of vectors, float.
 #include <itkGDCMImageIO.h>
 #include <itkImageFileReader.h>
 #include <itkImageFileWriter.h>

@@ -288,21 +288,23 @@ namespace Palpate
     void
     declare_images(ParameterHandler &prm)
     {
-      prm.declare_entry("CT",
-                        "",
-                        Patterns::Anything(),
-                        "Volumes [HU], separated by commas (NIfTI, MetaImage, NRRD, "
-                        "folders of DICOM series): one, one per timestamp, or "
-                        "one more, the first that of the mesh.");
+      prm.declare_entry(
+        "CT",
+        "",
+        Patterns::Anything(),
+        "Volumes [HU], separated by commas (NIfTI, MetaImage, NRRD, "
+        "folders of DICOM series): one, one per timestamp, or "
+        "one more, the first that of the mesh.");
       prm.declare_entry("DICOM series",
                         "",
                         Patterns::Anything(),
                         "A part of the UID or the description of the series to "
                         "take, where a folder has several.");
-      prm.declare_entry("Displacements",
-                        "",
-                        Patterns::Anything(),
-                        "Vector fields (NIfTI, MetaImage, NRRD), one per timestamp.");
+      prm.declare_entry(
+        "Displacements",
+        "",
+        Patterns::Anything(),
+        "Vector fields (NIfTI, MetaImage, NRRD), one per timestamp.");
       prm.declare_entry("Displacement unit",
                         "mm",
                         Patterns::Selection("m|cm|mm"),
@@ -344,21 +346,23 @@ namespace Palpate
     void
     declare_mesh(ParameterHandler &prm)
     {
-      prm.declare_entry("Mask",
-                        "",
-                        Patterns::Anything(),
-                        "mesh: a segmentation (an image of whole numbers, those "
-                        "above 0 are labels), or a list of files, of which each "
-                        "is one label, numbered by its place.");
+      prm.declare_entry(
+        "Mask",
+        "",
+        Patterns::Anything(),
+        "mesh: a segmentation (an image of whole numbers, those "
+        "above 0 are labels), or a list of files, of which each "
+        "is one label, numbered by its place.");
       prm.declare_entry("Labels",
                         "",
                         Patterns::List(Patterns::Integer(), 0),
                         "Of a mask of one file: those to mesh; empty: all.");
-      prm.declare_entry("Cell size",
-                        "",
-                        Patterns::Anything(),
-                        "Mean edge of the tetrahedra aimed at [m]; empty: about "
-                        "30,000 of them.");
+      prm.declare_entry(
+        "Cell size",
+        "",
+        Patterns::Anything(),
+        "Mean edge of the tetrahedra aimed at [m]; empty: about "
+        "30,000 of them.");
       prm.declare_entry("Cell size factors",
                         "",
                         Patterns::Anything(),

@@ -44,9 +44,11 @@ namespace Palpate
     const Field                 &field,
     const std::string           &asked)
   {
-    const std::string other = asked == "RAS" ? "LPS" : "RAS";
-    names  = {asked, other, asked + ", images exchanged",
-             other + ", images exchanged"};
+    const std::string other      = asked == "RAS" ? "LPS" : "RAS";
+    names                        = {asked,
+                                    other,
+                                    asked + ", images exchanged",
+                                    other + ", images exchanged"};
     const std::string convention = "Images/Displacement convention = " + other,
                       exchange =
                         "a registration with fixed and moving image exchanged "
@@ -113,14 +115,15 @@ namespace Palpate
         for (unsigned int i = 0; i < n_readings; ++i)
           {
             out["ct_correlation"][names[i]] = r[i];
-            log << (i > 0 ? "; " : "") << names[i] << " " << std::setprecision(3)
-                << r[i];
+            log << (i > 0 ? "; " : "") << names[i] << " "
+                << std::setprecision(3) << r[i];
             if (r[i] > r[best])
               best = i;
           }
         out["ct_correlation"]["no motion"] = still;
         log << "; no motion " << still << std::endl;
-        if (best != 0 && r[best] > r[0] + 0.03 && 1 - r[best] < 0.8 * (1 - r[0]))
+        if (best != 0 && r[best] > r[0] + 0.03 &&
+            1 - r[best] < 0.8 * (1 - r[0]))
           warning = "the CTs agree better if the displacement is read as " +
                     names[best] + " (correlation " + Text::number(r[best], 3) +
                     ", as asked " + Text::number(r[0], 3) + "): is it " +
@@ -138,8 +141,8 @@ namespace Palpate
         for (unsigned int i = 0; i < n_readings; ++i)
           {
             out["landmark_error_mm"][names[i]] = 1e3 * landmark_errors[i];
-            log << (i > 0 ? "; " : "") << names[i] << " " << std::setprecision(3)
-                << 1e3 * landmark_errors[i] << " mm";
+            log << (i > 0 ? "; " : "") << names[i] << " "
+                << std::setprecision(3) << 1e3 * landmark_errors[i] << " mm";
             if (landmark_errors[i] < landmark_errors[best])
               best = i;
           }
@@ -147,11 +150,12 @@ namespace Palpate
         if (warning.empty() && best != 0 &&
             landmark_errors[best] < 0.8 * landmark_errors[0] &&
             landmark_errors[best] < landmark_errors[0] - 5e-4)
-          warning = "the landmarks agree better if the displacement is read as " +
-                    names[best] + " (mean error " +
-                    Text::number(1e3 * landmark_errors[best], 3) +
-                    " mm, as asked " + Text::number(1e3 * landmark_errors[0], 3) +
-                    " mm): is it " + advice[best] + "?";
+          warning =
+            "the landmarks agree better if the displacement is read as " +
+            names[best] + " (mean error " +
+            Text::number(1e3 * landmark_errors[best], 3) + " mm, as asked " +
+            Text::number(1e3 * landmark_errors[0], 3) + " mm): is it " +
+            advice[best] + "?";
       }
     return warning;
   }

@@ -8,6 +8,7 @@
 #include <palpate/drivers/tasks.h>
 #include <palpate/image/read_image.h>
 #include <palpate/mesh/quality.h>
+#include <palpate/mesh/simplex.h>
 #include <palpate/mesh/tetrahedralize.h>
 #include <palpate/mesh/write_mesh.h>
 #include <palpate/output/vtu_grid.h>
@@ -29,11 +30,11 @@ namespace Palpate
   {
     struct MeshParameters
     {
-      std::vector<std::string> masks;
-      std::vector<int>         labels;        ///< of one file; empty: all
-      double                   cell_size = 0; ///< [m], 0: by itself
+      std::vector<std::string>           masks;
+      std::vector<int>                   labels; ///< of one file; empty: all
+      double                             cell_size = 0; ///< [m], 0: by itself
       std::map<int, std::vector<double>> factors; ///< of the size by label
-      double surface_factor   = 1;
+      double                             surface_factor = 1;
       double surface_distance = 0; ///< [m], 0: by itself
       double smoothing        = 1; ///< [voxels]
       double smallest_island  = 0; ///< [m^3], negative: by itself
@@ -101,8 +102,7 @@ namespace Palpate
           const double value = image.values[v], whole = std::round(value);
           if (std::abs(value - whole) > 1e-3 || whole < 0 || whole > 60000)
             throw InputError(image.source,
-                             image.place_of(v) + " is " +
-                               Text::number(value) +
+                             image.place_of(v) + " is " + Text::number(value) +
                                ", expected labels: whole numbers from 0 to "
                                "60000");
           labels[v] = static_cast<int>(whole);
@@ -114,10 +114,10 @@ namespace Palpate
     Mask
     read_labels(const std::string &file, const std::vector<int> &wanted)
     {
-      Mask                            mask;
-      Image                           image  = read_image(file, 1);
-      const auto                      labels = whole_numbers(image);
-      std::map<int, std::uint16_t>    number;
+      Mask                         mask;
+      Image                        image  = read_image(file, 1);
+      const auto                   labels = whole_numbers(image);
+      std::map<int, std::uint16_t> number;
       for (const int label : labels)
         if (label > 0 && (wanted.empty() ||
                           std::count(wanted.begin(), wanted.end(), label) > 0))
@@ -143,7 +143,7 @@ namespace Palpate
       for (std::size_t v = 0; v < labels.size(); ++v)
         if (const auto found = number.find(labels[v]); found != number.end())
           mask.volume.values[v] = found->second;
-      image.values = {};
+      image.values     = {};
       mask.volume.grid = image;
       return mask;
     }
@@ -151,8 +151,7 @@ namespace Palpate
     /// A file for each label: what is not 0. Where they overlap, the first has
     /// the voxel.
     Mask
-    read_list(const std::vector<std::string> &files,
-              nlohmann::json                 &warnings)
+    read_list(const std::vector<std::string> &files, nlohmann::json &warnings)
     {
       Mask mask;
       for (unsigned int l = 0; l < files.size(); ++l)
@@ -176,11 +175,11 @@ namespace Palpate
             else if (labels[v] > 0)
               ++overlap;
           if (n == 0)
-            throw InputError(files[l],
-                             overlap > 0
-                               ? "lies within the masks before it, expected "
-                                 "voxels of its own"
-                               : "has no voxel above 0, expected a segmentation");
+            throw InputError(
+              files[l],
+              overlap > 0 ? "lies within the masks before it, expected "
+                            "voxels of its own"
+                          : "has no voxel above 0, expected a segmentation");
           if (overlap > 0)
             warnings.push_back(files[l] + ": " + std::to_string(overlap) +
                                " voxels are in a mask before it, too, which "
@@ -201,20 +200,21 @@ namespace Palpate
     /// What is meshed, and what the user should know of it.
     struct Meshed
     {
-      CaseData<3>         data;
-      QualityReport<3>    quality;
-      std::string         library;
-      std::vector<double> wanted, volumes; ///< [m^3] by label
+      CaseData<3>              data;
+      QualityReport<3>         quality;
+      std::string              library;
+      std::vector<double>      wanted, volumes; ///< [m^3] by label
       std::vector<std::size_t> n_cells;
-      double              mean_edge = 0; ///< [m]
-      unsigned int        n_islands = 0, n_meshes = 0;
+      double                   mean_edge = 0; ///< [m]
+      std::size_t              n_hanging = 0; ///< parts that were left out
+      unsigned int             n_islands = 0, n_meshes = 0;
     };
 
     void
     measure(const Mask &mask, Meshed &result)
     {
-      const auto &mesh  = result.data.mesh;
-      result.mean_edge  = 0;
+      const auto &mesh = result.data.mesh;
+      result.mean_edge = 0;
       result.volumes.assign(mask.names.size(), 0.);
       result.n_cells.assign(mask.names.size(), 0);
       for (std::size_t c = 0; c < mesh.cells.size(); ++c)
@@ -223,11 +223,10 @@ namespace Palpate
           const Tensor<1, 3> a = mesh.vertices[v[1]] - mesh.vertices[v[0]],
                              b = mesh.vertices[v[2]] - mesh.vertices[v[0]],
                              d = mesh.vertices[v[3]] - mesh.vertices[v[0]];
-          const unsigned int l =
-            std::lower_bound(mask.names.begin(),
-                             mask.names.end(),
-                             mesh.labels[c]) -
-            mask.names.begin();
+          const unsigned int l = std::lower_bound(mask.names.begin(),
+                                                  mask.names.end(),
+                                                  mesh.labels[c]) -
+                                 mask.names.begin();
           result.volumes[l] += std::abs(cross_product_3d(a, b) * d) / 6;
           ++result.n_cells[l];
           for (unsigned int i = 0; i < 4; ++i)
@@ -236,6 +235,47 @@ namespace Palpate
                 (mesh.vertices[v[i]] - mesh.vertices[v[j]]).norm() / 6 /
                 mesh.cells.size();
         }
+    }
+
+    /**
+     * Where a body is thinner than its cells, some of them can hang at the rest
+     * by a vertex or an edge alone, free to turn: parts (connected by faces)
+     * below the volume of the smallest island are left out.
+     */
+    void
+    drop_hanging_parts(const double smallest, Meshed &result)
+    {
+      auto               &mesh = result.data.mesh;
+      std::vector<double> volumes(result.quality.n_components, 0.);
+      for (std::size_t c = 0; c < mesh.cells.size(); ++c)
+        volumes[result.quality.component_of_cell[c]] +=
+          Simplex<3>(mesh, c).volume;
+      result.n_hanging =
+        std::count_if(volumes.begin(), volumes.end(), [&](const double v) {
+          return v < smallest;
+        });
+      if (result.n_hanging == 0 || result.n_hanging == volumes.size())
+        return;
+      SerialMesh<3>                        kept;
+      std::map<unsigned int, unsigned int> number;
+      for (std::size_t c = 0; c < mesh.cells.size(); ++c)
+        {
+          const double volume = volumes[result.quality.component_of_cell[c]];
+          if (volume < smallest)
+            continue;
+          auto cell = mesh.cells[c];
+          for (unsigned int &v : cell)
+            {
+              const auto next = number.emplace(v, number.size());
+              if (next.second)
+                kept.vertices.push_back(mesh.vertices[v]);
+              v = next.first->second;
+            }
+          kept.cells.push_back(cell);
+          kept.labels.push_back(mesh.labels[c]);
+        }
+      mesh           = kept;
+      result.quality = check_and_repair(result.data, true);
     }
 
     /// Lengths of CGAL are in mm, near the size of the cells.
@@ -248,8 +288,8 @@ namespace Palpate
       const Image &grid = mask.volume.grid;
       LabelledBody body;
       body.label = [&](const LabelledBody::Point &x) {
-        return static_cast<int>(
-          field.label(grid.voxel(Point<3>(1e-3 * x[0], 1e-3 * x[1], 1e-3 * x[2]))));
+        return static_cast<int>(field.label(
+          grid.voxel(Point<3>(1e-3 * x[0], 1e-3 * x[1], 1e-3 * x[2]))));
       };
       const auto in_mm = [&](const Tensor<1, 3> &voxel) {
         const Point<3> x = grid.world(voxel[0], voxel[1], voxel[2]);
@@ -260,9 +300,8 @@ namespace Palpate
       const auto box = field.box();
       for (unsigned int c = 0; c < 8; ++c)
         {
-          const auto corner = in_mm(Tensor<1, 3>({box[c & 1][0],
-                                                  box[c >> 1 & 1][1],
-                                                  box[c >> 2 & 1][2]}));
+          const auto corner = in_mm(Tensor<1, 3>(
+            {box[c & 1][0], box[c >> 1 & 1][1], box[c >> 2 & 1][2]}));
           for (unsigned int d = 0; d < 3; ++d)
             {
               body.lower[d] = std::min(body.lower[d], corner[d]);
@@ -291,6 +330,7 @@ namespace Palpate
       for (const int label : made.labels)
         mesh.labels.push_back(mask.names[label - 1]);
       result.quality = check_and_repair(result.data, true);
+      drop_hanging_parts(p.smallest_island, result);
       measure(mask, result);
     }
 
@@ -303,10 +343,10 @@ namespace Palpate
     {
       Meshed result;
       result.data.source = p.masks[0];
-      LabelField field(mask.volume, p.smoothing);
-      const auto counts = mask.volume.count();
-      const double voxel = mask.volume.voxel_volume();
-      auto         aim   = counts;
+      LabelField   field(mask.volume, p.smoothing);
+      const auto   counts = mask.volume.count();
+      const double voxel  = mask.volume.voxel_volume();
+      auto         aim    = counts;
       for (const double n : counts)
         result.wanted.push_back(n * voxel);
       for (unsigned int round = 0; round < 3; ++round)
@@ -329,15 +369,15 @@ namespace Palpate
     }
 
     void
-    check_labels(const Mask             &mask,
-                 const Meshed           &result,
-                 nlohmann::json         &summary,
+    check_labels(const Mask               &mask,
+                 const Meshed             &result,
+                 nlohmann::json           &summary,
                  std::vector<std::string> &warnings)
     {
       for (unsigned int l = 0; l < mask.names.size(); ++l)
         {
-          const std::string name = std::to_string(mask.names[l]);
-          const double      off  = result.volumes[l] / result.wanted[l] - 1;
+          const std::string name  = std::to_string(mask.names[l]);
+          const double      off   = result.volumes[l] / result.wanted[l] - 1;
           summary["labels"][name] = {{"volume_of_mask_m3", result.wanted[l]},
                                      {"volume_m3", result.volumes[l]},
                                      {"cells", result.n_cells[l]}};
@@ -403,8 +443,8 @@ namespace Palpate
     summary["warnings"] = nlohmann::json::array();
     Mask mask;
     run_on_root(comm, [&]() {
-      mask = p.masks.size() == 1 ? read_labels(p.masks[0], p.labels)
-                                 : read_list(p.masks, summary["warnings"]);
+      mask            = p.masks.size() == 1 ? read_labels(p.masks[0], p.labels)
+                                            : read_list(p.masks, summary["warnings"]);
       auto &volume    = mask.volume;
       volume.n_labels = mask.names.size();
       if (mask.names.empty())
@@ -421,6 +461,17 @@ namespace Palpate
         sum += voxel * n;
       if (p.cell_size == 0)
         p.cell_size = size_for(sum, 30000);
+      const double cells = sum / (0.103 * std::pow(p.cell_size, 3));
+      if (cells > 5e7)
+        throw InputError(parameters.filename,
+                         "Mesh/Cell size: about " + Text::number(cells, 2) +
+                           " cells, expected at most 5e7 (metres are meant)");
+      if (cells < 1)
+        throw InputError(
+          parameters.filename,
+          "Mesh/Cell size: larger than the body, of " +
+            Text::number(1e6 * sum, 3) +
+            " ml, expected cells that fit in (metres are meant)");
       if (p.surface_distance == 0)
         p.surface_distance = p.cell_size / 8;
       if (p.smallest_island < 0)
@@ -439,14 +490,15 @@ namespace Palpate
                                      {"volume_m3", voxel * filled.n_voxels}};
         }
       const auto dropped = drop_islands(volume, p.smallest_island / voxel);
+      summary["smallest_island_m3"] = p.smallest_island;
       if (dropped.n_parts > 0)
         log << "  " << dropped.n_parts << " island(s) below "
             << 1e6 * p.smallest_island << " ml dropped, together "
-            << 1e6 * voxel * dropped.n_voxels
-            << " ml (Mesh/Smallest island)" << std::endl;
+            << 1e6 * voxel * dropped.n_voxels << " ml (Mesh/Smallest island)"
+            << std::endl;
       summary["islands_dropped"] = {{"number", dropped.n_parts},
                                     {"volume_m3", voxel * dropped.n_voxels}};
-      const auto left = volume.count();
+      const auto left            = volume.count();
       for (unsigned int l = 0; l < left.size(); ++l)
         if (left[l] == 0)
           throw InputError(p.masks[p.masks.size() > 1 ? l : 0],
@@ -455,20 +507,10 @@ namespace Palpate
                              Text::number(1e6 * p.smallest_island, 3) +
                              " ml, expected a smaller Mesh/Smallest island (or "
                              "Cell size)");
-      const double cells = sum / (0.103 * std::pow(p.cell_size, 3));
-      if (cells > 5e7)
-        throw InputError(parameters.filename,
-                         "Mesh/Cell size: about " + Text::number(cells, 2) +
-                           " cells, expected at most 5e7 (metres are meant)");
-      if (cells < 1)
-        throw InputError(parameters.filename,
-                         "Mesh/Cell size: larger than the body, of " +
-                           Text::number(1e6 * sum, 3) +
-                           " ml, expected cells that fit in (metres are meant)");
     });
     Outputs::Plan plan;
-    plan.names = {"summary.json", "parameters.prm", "result.npz", "mesh.msh",
-                  "mesh.vtu"};
+    plan.names = {
+      "summary.json", "parameters.prm", "result.npz", "mesh.msh", "mesh.vtu"};
     Outputs outputs(parameters, plan, comm, log);
     if (!options.dry_run)
       outputs.probe();
@@ -481,6 +523,10 @@ namespace Palpate
       check_labels(mask, result, summary, warnings);
       for (const auto &text : warnings)
         summary["warnings"].push_back(text);
+      if (result.n_hanging > 0)
+        log << "  " << result.n_hanging << " part(s) below "
+            << 1e6 * p.smallest_island
+            << " ml that hang by vertices or edges alone left out" << std::endl;
       log << describe(result.quality) << std::endl;
       for (unsigned int l = 0; l < mask.names.size(); ++l)
         log << "  label " << mask.names[l] << ": " << result.n_cells[l]
@@ -498,27 +544,28 @@ namespace Palpate
       vtu_of(mesh).write_vtu(vtu);
       write_file(path + "mesh.vtu", vtu.str());
       write_npz(path + "result.npz", arrays_of(mesh));
-      summary["task"]        = "mesh";
-      summary["stop_reason"] = "meshed";
-      summary["library"]     = result.library;
-      summary["cell_size_m"] = p.cell_size;
-      summary["mean_edge_m"] = result.mean_edge;
-      summary["volume"]      = result.quality.volume;
+      summary["task"]                    = "mesh";
+      summary["stop_reason"]             = "meshed";
+      summary["library"]                 = result.library;
+      summary["cell_size_m"]             = p.cell_size;
+      summary["mean_edge_m"]             = result.mean_edge;
+      summary["volume"]                  = result.quality.volume;
       summary["dihedral_angles_degrees"] = {result.quality.min_angle,
                                             result.quality.max_angle};
-      summary["sizes"]   = {{"vertices", mesh.vertices.size()},
-                            {"cells", mesh.cells.size()},
-                            {"components", result.quality.n_components},
-                            {"islands", result.n_islands}};
-      summary["meshes_made"] = result.n_meshes;
-      summary["seconds"] = {{"elapsed", timer.wall_time()}};
+      summary["sizes"]                   = {{"vertices", mesh.vertices.size()},
+                                            {"cells", mesh.cells.size()},
+                                            {"components", result.quality.n_components},
+                                            {"islands", result.n_islands}};
+      summary["meshes_made"]             = result.n_meshes;
+      summary["seconds"]                 = {{"elapsed", timer.wall_time()}};
       write_summary(outputs.folder(), parameters, summary, comm);
     });
     outputs.commit();
-    log << "mesh.msh (mm, the mask's world: for Case/File with Case/Length unit "
-           "= mm), mesh.vtu and result.npz in "
-        << parameters.get("Output directory") << " (" << std::setprecision(3)
-        << timer.wall_time() << " s)" << std::endl;
+    log
+      << "mesh.msh (mm, the mask's world: for Case/File with Case/Length unit "
+         "= mm), mesh.vtu and result.npz in "
+      << parameters.get("Output directory") << " (" << std::setprecision(3)
+      << timer.wall_time() << " s)" << std::endl;
     return 0;
   }
 } // namespace Palpate

@@ -33,7 +33,7 @@ namespace Palpate
     {
       std::vector<std::string> ct, displacements;
       double                   displacement_unit = 1e-3;
-      std::string convention = "automatic", series;
+      std::string              convention        = "automatic", series;
       bool chained = false, outside_is_error = false, cell_average = false;
     };
 
@@ -71,8 +71,8 @@ namespace Palpate
         {
           const std::string unit = parameters.get("Displacement unit");
           p.displacement_unit = unit == "mm" ? 1e-3 : unit == "cm" ? 1e-2 : 1;
-          p.convention = parameters.get("Displacement convention");
-          p.chained = parameters.get("Sequence") == "chained";
+          p.convention        = parameters.get("Displacement convention");
+          p.chained           = parameters.get("Sequence") == "chained";
         }
       p.outside_is_error = parameters.get("HU outside") == "error";
       if (K > 0)
@@ -264,12 +264,12 @@ namespace Palpate
           if (s == 0)
             first = field;
           check_same_size(field, first);
-          const std::string convention = convention_of(field, images.convention);
+          const std::string convention =
+            convention_of(field, images.convention);
           if (images.convention != "automatic" &&
-              convention != field.usual_convention && field.convention.empty() &&
-              field.usual_convention == "LPS")
-            warn(field.source +
-                   ": read as " + convention +
+              convention != field.usual_convention &&
+              field.convention.empty() && field.usual_convention == "LPS")
+            warn(field.source + ": read as " + convention +
                    ", but what writes this format means LPS",
                  summary,
                  log);
@@ -277,8 +277,10 @@ namespace Palpate
           const Positions   &from = phases[images.chained ? s : 0];
           const ImageSampler sampler(field);
           const auto         u_at = [&](const Point<3> &x) {
-            return sampled_displacement(
-              sampler, images.displacement_unit, convention == "LPS", x);
+            return sampled_displacement(sampler,
+                                        images.displacement_unit,
+                                        convention == "LPS",
+                                        x);
           };
           const std::size_t outside =
             check_inside(field, from, images.outside_is_error);
@@ -299,10 +301,10 @@ namespace Palpate
                                std::to_string(1e3 * extent) +
                                " mm, expected another Images/Displacement "
                                "unit (or Case/Length unit)");
-          phases.push_back(to);
           if (s == 0)
             readings =
               std::make_unique<DisplacementReadings>(from, u_at, convention);
+          phases.push_back(to);
           summary["timestamps"].push_back(
             {{"file", images.displacements[s]},
              {"convention", convention},

@@ -1,6 +1,7 @@
-// The one file that sees ITK: a shared library of its own (libpalpate_itk), opened
-// when an image of one of its formats is first needed. What it is given has been
-// looked at before (raw_data.h): ITK fills what is missing with what lies in memory.
+// The one file that sees ITK: a shared library of its own (libpalpate_itk),
+// opened when an image of one of its formats is first needed. What it is given
+// has been looked at before (raw_data.h): ITK fills what is missing with what
+// lies in memory.
 #include <palpate/image/itk_volume.h>
 
 #include <itkGDCMImageIO.h>
@@ -11,8 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <limits>
+#include <iostream>
 #include <sstream>
 
 namespace
@@ -23,6 +23,25 @@ namespace
   struct Refused : std::runtime_error
   {
     using std::runtime_error::runtime_error;
+  };
+
+  /// GDCM and MetaIO speak to standard error, where the one line of our own
+  /// error belongs.
+  class Silence
+  {
+  public:
+    Silence()
+      : before(std::cerr.rdbuf(text.rdbuf()))
+    {}
+    ~Silence()
+    {
+      std::cerr.rdbuf(before);
+    }
+    Silence(const Silence &) = delete;
+
+  private:
+    std::ostringstream    text;
+    std::streambuf *const before;
   };
 
   template <typename T>
@@ -37,8 +56,8 @@ namespace
   std::vector<float>
   read_values(IO &io)
   {
-    const unsigned int   n_dim = io.GetNumberOfDimensions();
-    itk::ImageIORegion   region(n_dim);
+    const unsigned int n_dim = io.GetNumberOfDimensions();
+    itk::ImageIORegion region(n_dim);
     for (unsigned int d = 0; d < n_dim; ++d)
       {
         region.SetIndex(d, 0);
@@ -210,11 +229,11 @@ namespace
               const std::string &wanted,
               ItkVolume         &volume)
   {
-    std::vector<Slice>          slices;
-    std::vector<double>         spacing;
-    std::vector<Vector>         directions;
-    Vector                      normal{};
-    const auto                  files = files_of_series(folder, wanted);
+    std::vector<Slice>  slices;
+    std::vector<double> spacing;
+    std::vector<Vector> directions;
+    Vector              normal{};
+    const auto          files = files_of_series(folder, wanted);
     for (const auto &file : files)
       {
         const auto io = itk::GDCMImageIO::New();
@@ -231,8 +250,9 @@ namespace
         if (text_of(one, "0020|0032").empty() ||
             text_of(one, "0020|0037").empty() ||
             text_of(one, "0028|0030").empty())
-          refuse("has no position (0020,0032), orientation (0020,0037) or pixel "
-                 "spacing (0028,0030), expected a slice with its place,");
+          refuse(
+            "has no position (0020,0032), orientation (0020,0037) or pixel "
+            "spacing (0028,0030), expected a slice with its place,");
         std::vector<Vector> axes(2);
         for (unsigned int d = 0; d < 2; ++d)
           {
@@ -247,8 +267,8 @@ namespace
             directions    = axes;
             spacing       = {io->GetSpacing(0), io->GetSpacing(1)};
             normal        = {axes[0][1] * axes[1][2] - axes[0][2] * axes[1][1],
-                      axes[0][2] * axes[1][0] - axes[0][0] * axes[1][2],
-                      axes[0][0] * axes[1][1] - axes[0][1] * axes[1][0]};
+                             axes[0][2] * axes[1][0] - axes[0][0] * axes[1][2],
+                             axes[0][0] * axes[1][1] - axes[0][1] * axes[1][0]};
           }
         if (one.size[0] != volume.size[0] || one.size[1] != volume.size[1])
           refuse("has slices of several sizes, expected one, not " +
@@ -257,8 +277,9 @@ namespace
         for (unsigned int d = 0; d < 2; ++d)
           if (std::abs(io->GetSpacing(d) - spacing[d]) > 1e-4 * spacing[d] ||
               dot(axes[d], directions[d]) < 1 - 1e-6)
-            refuse("has slices of several spacings or directions, expected one, "
-                   "not those");
+            refuse(
+              "has slices of several spacings or directions, expected one, "
+              "not those");
         Slice slice;
         slice.file = file;
         for (unsigned int i = 0; i < 3; ++i)
@@ -271,7 +292,9 @@ namespace
       throw Refused("has one slice, expected a volume");
     std::stable_sort(slices.begin(),
                      slices.end(),
-                     [](const Slice &a, const Slice &b) { return a.at < b.at; });
+                     [](const Slice &a, const Slice &b) {
+                       return a.at < b.at;
+                     });
     double median;
     {
       std::vector<double> steps;
@@ -307,8 +330,7 @@ namespace
           volume.matrix[i][d] = spacing[d] * directions[d][i];
         // Also where the gantry was tilted, and the slices are shifted.
         volume.matrix[i][2] =
-          (slices.back().origin[i] - slices[0].origin[i]) /
-          (slices.size() - 1);
+          (slices.back().origin[i] - slices[0].origin[i]) / (slices.size() - 1);
       }
     volume.values.reserve(volume.size[0] * std::size_t(volume.size[1]) *
                           slices.size());
@@ -330,6 +352,7 @@ palpate_read_by_itk(const std::string &format,
                     ItkVolume         &volume)
 {
   itk::Object::SetGlobalWarningDisplay(false);
+  const Silence silence;
   try
     {
       if (format == "DICOM")
@@ -345,8 +368,7 @@ palpate_read_by_itk(const std::string &format,
     }
   catch (const itk::ExceptionObject &e)
     {
-      volume.error =
-        std::string("cannot be read: ") + e.GetDescription();
+      volume.error = std::string("cannot be read: ") + e.GetDescription();
     }
   catch (const std::exception &e)
     {

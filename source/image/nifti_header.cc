@@ -53,6 +53,14 @@ namespace Palpate
         throw InputError(filename, "cannot be read");
       std::vector<unsigned char> bytes(n);
       const int got = gzread(file.get(), bytes.data(), unsigned(n));
+      if (got < 0)
+        {
+          int         number = 0;
+          const char *text   = gzerror(file.get(), &number);
+          throw InputError(filename,
+                           std::string("is damaged: ") +
+                             (number == Z_ERRNO ? "it cannot be read" : text));
+        }
       bytes.resize(std::max(got, 0));
       return bytes;
     }
@@ -415,10 +423,6 @@ namespace Palpate
     const auto no_nifti = [&](const std::string &what) {
       return InputError(filename, what + ", expected .nii or .nii.gz");
     };
-    if (ending == ".mha" || ending == ".mhd")
-      throw InputError(filename,
-                       "is a MetaImage, expected NIfTI (elastix writes it with "
-                       "ResultImageFormat \"nii.gz\")");
     if (b.data.size() < 348)
       throw no_nifti("is no NIfTI file (a header has 348 bytes)");
     unsigned int version = 0;

@@ -3,7 +3,6 @@
 #include <palpate/image/raw_data.h>
 
 #include <boost/algorithm/string.hpp>
-
 #include <zlib.h>
 
 #include <filesystem>
@@ -190,7 +189,9 @@ namespace Palpate
     {
       const auto found = header.fields.find(name);
       if (found == header.fields.end())
-        throw InputError(filename, "has no field '" + name + "'");
+        throw InputError(filename,
+                         "has no field '" + name +
+                           "', expected it in the header");
       return found->second;
     }
 
@@ -235,7 +236,8 @@ namespace Palpate
       {
         const bool there  = lines.next(line);
         const auto equals = line.find('=');
-        if (!there || (equals == std::string::npos && !Text::trim(line).empty()))
+        if (!there ||
+            (equals == std::string::npos && !Text::trim(line).empty()))
           throw InputError(filename,
                            "is no MetaImage: its header ends without "
                            "ElementDataFile, expected lines 'Name = value'");
@@ -248,13 +250,22 @@ namespace Palpate
     if (field_of(filename, header, "NDims") !=
         std::to_string(header.sizes.size()))
       throw InputError(filename,
-                       "NDims = " + header.fields["NDims"] + " but DimSize has " +
+                       "NDims = " + header.fields["NDims"] +
+                         " but DimSize has " +
                          std::to_string(header.sizes.size()) + " numbers");
     static const std::map<std::string, unsigned int> types = {
-      {"MET_CHAR", 1},   {"MET_UCHAR", 1},     {"MET_SHORT", 2},
-      {"MET_USHORT", 2}, {"MET_INT", 4},       {"MET_UINT", 4},
-      {"MET_LONG", 4},   {"MET_ULONG", 4},     {"MET_LONG_LONG", 8},
-      {"MET_FLOAT", 4},  {"MET_ULONG_LONG", 8}, {"MET_DOUBLE", 8}};
+      {"MET_CHAR", 1},
+      {"MET_UCHAR", 1},
+      {"MET_SHORT", 2},
+      {"MET_USHORT", 2},
+      {"MET_INT", 4},
+      {"MET_UINT", 4},
+      {"MET_LONG", 4},
+      {"MET_ULONG", 4},
+      {"MET_LONG_LONG", 8},
+      {"MET_FLOAT", 4},
+      {"MET_ULONG_LONG", 8},
+      {"MET_DOUBLE", 8}};
     std::string type = field_of(filename, header, "ElementType");
     if (const auto array = type.find("_ARRAY"); array != std::string::npos)
       type = type.substr(0, array);
@@ -269,8 +280,7 @@ namespace Palpate
       types.at(type) *
         (channels.empty()
                          ? 1
-                         : whole_sizes(filename, "ElementNumberOfChannels", channels)
-                             .at(0)));
+                         : whole_sizes(filename, "ElementNumberOfChannels", channels).at(0)));
     const std::string data = header.fields["ElementDataFile"];
     if (data == "LIST" || data.find('%') != std::string::npos)
       throw InputError(filename,

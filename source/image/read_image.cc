@@ -104,16 +104,16 @@ namespace Palpate
       auto size = volume.size;
       while (size.size() > 3 && size.back() == 1)
         size.pop_back();
-      const std::string parts = " with " + std::to_string(volume.n_components) +
-                                " value(s) each";
+      const std::string parts =
+        " with " + std::to_string(volume.n_components) + " value(s) each";
       if (size.size() != 3 || volume.n_components != n_components)
-        throw InputError(filename,
-                         "has " + shape_of(volume.size) + " voxels" + parts +
-                           ", expected " +
-                           (n_components == 1
-                              ? "a scalar volume (three dimensions, one value)"
-                              : "a vector field (three dimensions, three values "
-                                "each)"));
+        throw InputError(
+          filename,
+          "has " + shape_of(volume.size) + " voxels" + parts + ", expected " +
+            (n_components == 1
+               ? "a scalar volume (three dimensions, one value)"
+               : "a vector field (three dimensions, three values "
+                 "each)"));
       Image image;
       image.source       = filename;
       image.n_components = n_components;
@@ -127,9 +127,9 @@ namespace Palpate
             image.matrix[i][j] = sign * volume.matrix[i][j];
           image.origin[i] = sign * volume.origin[i];
         }
-      image.orientation = format == "DICOM" ? "positions of the slices"
-                                            : orientation_of(format, header);
-      image.fields      = volume.fields;
+      image.orientation      = format == "DICOM" ? "positions of the slices"
+                                                 : orientation_of(format, header);
+      image.fields           = volume.fields;
       image.usual_convention = "LPS";
       image.update();
       const std::size_t n = image.n_voxels();

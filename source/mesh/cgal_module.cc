@@ -1,5 +1,5 @@
-// The one file that sees CGAL, which takes 40 s and 3 GB to compile: a shared library
-// of its own (libpalpate_cgal), opened when a mesh is first asked for.
+// The one file that sees CGAL, which takes 40 s and 3 GB to compile: a shared
+// library of its own (libpalpate_cgal), opened when a mesh is first asked for.
 #include <palpate/mesh/tetrahedralize.h>
 
 #include <CGAL/Exact_predicates_inexact_constructions_kernel.h>
@@ -23,14 +23,14 @@ namespace
   using Kernel        = CGAL::Exact_predicates_inexact_constructions_kernel;
   using Domain        = CGAL::Labeled_mesh_domain_3<Kernel>;
   using Triangulation = CGAL::Mesh_triangulation_3<Domain>::type;
-  using Complex = CGAL::Mesh_complex_3_in_triangulation_3<Triangulation>;
-  using Criteria = CGAL::Mesh_criteria_3<Triangulation>;
-  using Point    = Kernel::Point_3;
+  using Complex       = CGAL::Mesh_complex_3_in_triangulation_3<Triangulation>;
+  using Criteria      = CGAL::Mesh_criteria_3<Triangulation>;
+  using Point         = Kernel::Point_3;
 
   /**
-   * CGAL bounds the circumradius of cells and triangles: at a point in a cell of
-   * a label, or on a face between two. Their edges are then 1.4 times as long in
-   * the mean (measured on balls, 10^4 to 10^5 cells).
+   * CGAL bounds the circumradius of cells and triangles: at a point in a cell
+   * of a label, or on a face between two. Their edges are then 1.4 times as
+   * long in the mean (measured on balls, 10^4 to 10^5 cells).
    */
   struct Size
   {
@@ -54,8 +54,8 @@ namespace
     double
     of_label(const int label) const
     {
-      return label > 0 ? body->cell_size[label - 1] / 1.4 :
-                         std::numeric_limits<double>::infinity();
+      return label > 0 ? body->cell_size[label - 1] / 1.4
+                       : std::numeric_limits<double>::infinity();
     }
   };
 
@@ -77,19 +77,20 @@ namespace
         for (unsigned int i = 0; i < 20; ++i)
           {
             const double z = (i + 0.5) / 10 - 1, r = std::sqrt(1 - z * z),
-                         angle = 2.399963229728653 * i;
-            const std::array<double, 3> direction = {
-              r * std::cos(angle), r * std::sin(angle), z};
-            auto at = inner, last = inner;
-            bool inside = true;
+                         angle                    = 2.399963229728653 * i;
+            const std::array<double, 3> direction = {r * std::cos(angle),
+                                                     r * std::sin(angle),
+                                                     z};
+            auto                        at = inner, last = inner;
+            bool                        inside = true;
             while (inside && body.label(at) == label)
               {
                 last = at;
                 for (unsigned int d = 0; d < 3; ++d)
                   {
                     at[d] += step * direction[d];
-                    inside = inside && at[d] > body.lower[d] &&
-                             at[d] < body.upper[d];
+                    inside =
+                      inside && at[d] > body.lower[d] && at[d] < body.upper[d];
                   }
               }
             if (!inside)
@@ -141,9 +142,10 @@ namespace
     mesh.library = "CGAL " CGAL_VERSION_STR;
     CGAL::Random random(1);
     const Domain domain(
-      p::function = [&body](const Point &x) {
-        return body.label({x.x(), x.y(), x.z()});
-      },
+      p::function =
+        [&body](const Point &x) {
+          return body.label({x.x(), x.y(), x.z()});
+        },
       p::bounding_object      = CGAL::Bbox_3(body.lower[0],
                                         body.lower[1],
                                         body.lower[2],
@@ -155,11 +157,11 @@ namespace
     Complex complex;
     insert_first_points(body, domain, complex);
     const Size     size{&body, &domain};
-    const Criteria criteria(p::facet_angle      = 25,
-                            p::facet_size       = size,
-                            p::facet_distance   = body.surface_distance,
+    const Criteria criteria(p::facet_angle            = 25,
+                            p::facet_size             = size,
+                            p::facet_distance         = body.surface_distance,
                             p::cell_radius_edge_ratio = 2,
-                            p::cell_size        = size);
+                            p::cell_size              = size);
     CGAL::refine_mesh_3(
       complex, domain, criteria, p::no_exude(), p::no_perturb());
     if (body.least_angle > 0)

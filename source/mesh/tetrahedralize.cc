@@ -7,12 +7,9 @@ namespace Palpate
   LabelledTetrahedra
   tetrahedralize(const LabelledBody &body)
   {
-    using Function = void(const LabelledBody &, LabelledTetrahedra &);
-    auto *const function =
-      reinterpret_cast<Function *>(function_of_module("cgal",
-                                                      "palpate_tetrahedralize",
-                                                      "libcgal-dev",
-                                                      "makes tetrahedra"));
+    using Function       = void(const LabelledBody &, LabelledTetrahedra &);
+    auto *const function = reinterpret_cast<Function *>(function_of_module(
+      "cgal", "palpate_tetrahedralize", "libcgal-dev", "makes tetrahedra"));
     LabelledTetrahedra mesh;
     function(body, mesh);
     if (!mesh.error.empty())

@@ -45,7 +45,7 @@ namespace Palpate
                   const Wanted                      &wanted,
                   const Function                    &f)
     {
-      std::vector<char>              seen(values.size(), 0);
+      std::vector<char>                seen(values.size(), 0);
       const std::array<std::size_t, 3> stride = {
         1, n[0], static_cast<std::size_t>(n[0]) * n[1]};
       for (std::size_t first = 0; first < values.size(); ++first)
@@ -107,9 +107,11 @@ namespace Palpate
            const unsigned int         d,
            const std::vector<double> &kernel) // from the middle on
     {
-      const std::size_t stride =
-        d == 0 ? 1 : d == 1 ? n[0] : static_cast<std::size_t>(n[0]) * n[1];
-      const int           reach = kernel.size() - 1;
+      const std::size_t   stride = d == 0 ? 1
+                                   : d == 1
+                                     ? n[0]
+                                     : static_cast<std::size_t>(n[0]) * n[1];
+      const int           reach  = kernel.size() - 1;
       std::vector<double> line(n[d]);
       for (std::size_t start = 0; start < values.size(); ++start)
         {
@@ -148,7 +150,7 @@ namespace Palpate
   SmallParts
   drop_islands(LabelVolume &volume, const double n_voxels)
   {
-    SmallParts                                          dropped;
+    SmallParts                                         dropped;
     std::vector<std::pair<std::size_t, std::uint16_t>> changes;
     for_each_part(
       volume.grid.size,
@@ -215,7 +217,8 @@ namespace Palpate
                          ((c & 2) ? t[1] : 1 - t[1]) *
                          ((c & 4) ? t[2] : 1 - t[2]);
         if (w > 0)
-          sum += w * at_voxel(i[0] + (c & 1), i[1] + (c >> 1 & 1), i[2] + (c >> 2));
+          sum +=
+            w * at_voxel(i[0] + (c & 1), i[1] + (c >> 1 & 1), i[2] + (c >> 2));
       }
     return sum;
   }
@@ -255,19 +258,20 @@ namespace Palpate
             indicator.size[d]  = upper[l][d] - lower[l][d] + 2 * reach + 3;
           }
         const auto &n = indicator.size;
-        indicator.values.assign(static_cast<std::size_t>(n[0]) * n[1] * n[2], 0);
+        indicator.values.assign(static_cast<std::size_t>(n[0]) * n[1] * n[2],
+                                0);
         for (int k = lower[l][2]; k <= upper[l][2]; ++k)
           for (int j = lower[l][1]; j <= upper[l][1]; ++j)
             for (int i = lower[l][0]; i <= upper[l][0]; ++i)
               if (volume.values[(static_cast<std::size_t>(k) * size[1] + j) *
                                   size[0] +
                                 i] == l + 1)
-                indicator.values[(static_cast<std::size_t>(
-                                    k - indicator.lower[2]) *
-                                    n[1] +
-                                  j - indicator.lower[1]) *
-                                   n[0] +
-                                 i - indicator.lower[0]] = 1;
+                indicator
+                  .values[(static_cast<std::size_t>(k - indicator.lower[2]) *
+                             n[1] +
+                           j - indicator.lower[1]) *
+                            n[0] +
+                          i - indicator.lower[0]] = 1;
         if (reach > 0)
           for (unsigned int d = 0; d < 3; ++d)
             smooth(indicator.values, n, d, kernel);
@@ -393,10 +397,9 @@ namespace Palpate
     std::vector<std::uint16_t> labels(static_cast<std::size_t>(n[0]) * n[1] *
                                       n[2]);
     const auto                 voxel = [&](const std::size_t at) {
-      return std::array<int, 3>{
-        lower[0] + static_cast<int>(at % n[0]),
-        lower[1] + static_cast<int>(at / n[0] % n[1]),
-        lower[2] + static_cast<int>(at / n[0] / n[1])};
+      return std::array<int, 3>{lower[0] + static_cast<int>(at % n[0]),
+                                lower[1] + static_cast<int>(at / n[0] % n[1]),
+                                lower[2] + static_cast<int>(at / n[0] / n[1])};
     };
     for (std::size_t at = 0; at < labels.size(); ++at)
       {
@@ -411,8 +414,8 @@ namespace Palpate
       labels,
       [](const unsigned int label) { return label > 0; },
       [&](const VoxelPart &part) {
-        double        largest = -1;
-        Tensor<1, 3>  point;
+        double       largest = -1;
+        Tensor<1, 3> point;
         for (const std::size_t at : part.voxels)
           {
             const auto   v = voxel(at);
@@ -421,7 +424,8 @@ namespace Palpate
             if (value > largest)
               {
                 largest = value;
-                point   = Tensor<1, 3>({double(v[0]), double(v[1]), double(v[2])});
+                point =
+                  Tensor<1, 3>({double(v[0]), double(v[1]), double(v[2])});
               }
           }
         points.push_back(point);

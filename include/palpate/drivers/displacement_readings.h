@@ -26,8 +26,7 @@ namespace Palpate
   {
   public:
     /// u at a point [m], as asked.
-    using Field =
-      std::function<dealii::Tensor<1, 3>(const dealii::Point<3> &)>;
+    using Field = std::function<dealii::Tensor<1, 3>(const dealii::Point<3> &)>;
 
     /**
      * @param points of phase 0 [m], of which some thousand are taken
@@ -50,7 +49,8 @@ namespace Palpate
      * @return a warning if another reading is clearly better, else nothing
      */
     std::string
-    report(nlohmann::json &summary, const dealii::ConditionalOStream &log) const;
+    report(nlohmann::json                   &summary,
+           const dealii::ConditionalOStream &log) const;
 
   private:
     static constexpr unsigned int n_readings = 4;

@@ -8,11 +8,11 @@ namespace Palpate
   /**
    * Read a volume or a vector field in the format of its name: NIfTI (.nii,
    * .nii.gz, .hdr, .img; read_nifti()), and by ITK MetaImage (.mha, .mhd), NRRD
-   * (.nrrd, .nhdr) and a DICOM series, given by its folder. LPS, which those are
-   * in, becomes RAS; the components of vectors stay as they are.
+   * (.nrrd, .nhdr) and a DICOM series, given by its folder. LPS, which those
+   * are in, becomes RAS; the components of vectors stay as they are.
    * @param n_components 1 or 3: what is expected
-   * @param series a part of the UID or the description of the DICOM series, where
-   * a folder has several
+   * @param series a part of the UID or the description of the DICOM series,
+   * where a folder has several
    * @throw InputError for what can't be read, is damaged or says that it is
    * something else; without ITK for its formats
    */
@@ -22,7 +22,8 @@ namespace Palpate
              const std::string &series = "");
 
   /**
-   * Two images have the same voxels: sizes, and places to a hundredth of a voxel.
+   * Two images have the same voxels: sizes, and places to a hundredth of a
+   * voxel.
    * @throw InputError naming both
    */
   void

@@ -39,16 +39,17 @@ namespace Palpate
   SmallParts
   drop_islands(LabelVolume &volume, const double n_voxels);
 
-  /// Give outside voxels from which no path by faces leads to the image's border
-  /// to the label that most of their faces touch.
+  /// Give outside voxels from which no path by faces leads to the image's
+  /// border to the label that most of their faces touch.
   SmallParts
   fill_holes(LabelVolume &volume);
 
   /**
    * The label of any point by the voxels around it, without their steps: the
-   * indicator of every label is smoothed by a Gaussian and interpolated, and the
-   * largest wins, the outside among them. A Gaussian shrinks what is convex: a
-   * level is added to every indicator, so that the label's volume is kept.
+   * indicator of every label is smoothed by a Gaussian and interpolated, and
+   * the largest wins, the outside among them. A Gaussian shrinks what is
+   * convex: a level is added to every indicator, so that the label's volume is
+   * kept.
    */
   class LabelField
   {
