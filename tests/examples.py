@@ -224,7 +224,7 @@ CLAIMS = {
 }
 # Their runs need what others write: learning() below; or the user's files: other
 # tests have them.
-ELSEWHERE = {"train_phantom", "predict_phantom", "ct_pack", "ct_pack_no_motion",
+ELSEWHERE = {"train_phantom", "predict_phantom", "ct_mesh", "ct_pack", "ct_pack_no_motion",
              "phantom_4dct", "partition"}
 LONG = 20  # seconds: longer runs are not repeated from their parameters.prm
 

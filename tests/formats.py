@@ -23,6 +23,7 @@ PALPATE, CONVERT = sys.argv[1:3]
 if not os.path.exists(CONVERT):
     print("skipped: no ITK")
     sys.exit(77)
+forked.start_server()
 FOLDER = tempfile.TemporaryDirectory(prefix="palpate-formats-")
 OUT = Path(FOLDER.name)
 
@@ -197,6 +198,57 @@ for line in ras.split(b"\n"):
     lines.append(line)
 (OUT / "ras.nrrd").write_bytes(b"\n".join(lines) + nrrd[len(ras):])
 same("ras.nrrd", "u.nii.gz", expected, "NRRD in RAS")
+
+# A segmentation of 3D Slicer: two segments in two layers, which overlap; then in one.
+def seg_nrrd(name, layers, segments):
+    """layers (L, x, y, z) or (x, y, z); segments (name, layer, value)."""
+    axes = [np.array(eval(v)) for line in ras.split(b"\n")
+            if line.startswith(b"space directions:") for v in line[17:].split()]
+    origin = [line[13:].strip() for line in ras.split(b"\n")
+              if line.startswith(b"space origin:")][0].decode()
+    directions = " ".join("(%r,%r,%r)" % tuple(a.tolist()) for a in axes)
+    several = layers.ndim == 4
+    head = ["NRRD0004", "type: unsigned char", f"dimension: {layers.ndim}",
+            "space: left-posterior-superior",
+            "sizes: " + " ".join(map(str, layers.shape)),
+            "space directions: " + ("none " if several else "") + directions,
+            "kinds: " + ("list " if several else "") + "domain domain domain",
+            "encoding: raw", "space origin: " + origin]
+    for i, (title, layer, value) in enumerate(segments):
+        head += [f"Segment{i}_Name:={title}", f"Segment{i}_Layer:={layer}",
+                 f"Segment{i}_LabelValue:={value}"]
+    (OUT / name).write_bytes(("\n".join(head) + "\n\n").encode() +
+                             layers.astype("u1").tobytes(order="F"))
+
+
+n = (28, 24, 20)
+left, right = np.zeros(n, int), np.zeros(n, int)
+left[4:15, 4:20, 4:16] = 1
+right[13:24, 4:20, 4:16] = 1
+(OUT / "mesh.prm").write_text("set Task = mesh\nset Output directory = meshed\n"
+                              "subsection Mesh\n  set Cell size = 0.012\nend\n")
+for title, name, layers, segments, labels in (
+        ("two layers", "layers.seg.nrrd", np.stack([left, right]),
+         (("left lung", 0, 1), ("right lung", 1, 1)), (1, 2)),
+        ("one layer", "one.seg.nrrd", np.maximum(3 * left, 7 * right),
+         (("left lung", 0, 3), ("right lung", 0, 7)), (3, 7))):
+    seg_nrrd(name, layers, segments)
+    done = subprocess.run([PALPATE, str(OUT / "mesh.prm"), "--set",
+                           f"Mesh/Mask={name}"], text=True, capture_output=True,
+                          timeout=100, cwd=OUT)
+    if "libcgal-dev" in done.stderr:
+        break
+    check(done.returncode == 0, f"{title} {done.stdout} {done.stderr}")
+    summary = json.loads((OUT / "meshed/summary.json").read_text())
+    check(summary["names"] == {str(labels[0]): "left lung",
+                               str(labels[1]): "right lung"} and
+          f"{labels[0]} (left lung)" in done.stdout, f"{title}: names of segments")
+    overlap = any("several segments" in w for w in summary["warnings"])
+    check(overlap == (title == "two layers"), f"{title}: overlap")
+    shape = summary["labels"][str(labels[0])]["volume_m3"]
+    voxels = left.sum() if title == "two layers" else (left * (1 - right)).sum()
+    ratio = shape / (voxels * 4 * 5 * 6.5e-9)
+    check(abs(ratio - 1) < 0.01, f"{title}: volume {ratio:.4f}")
 
 # DICOM: a slice is missing, is there twice, belongs to another series; rubbish.
 slices = sorted(series.iterdir())

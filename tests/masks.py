@@ -20,6 +20,7 @@ import forked
 import nifti
 
 PALPATE = sys.argv[1]
+forked.start_server()
 FOLDER = tempfile.TemporaryDirectory(prefix="palpate-masks-")
 OUT = Path(FOLDER.name)
 
@@ -186,6 +187,17 @@ ratio = (half["labels"] == 9).sum() / (label == 9).sum()
 check(4 < ratio < 12, f"half the size is {ratio:.1f} times the cells")
 check(least_angle(half["mesh_points"], half["tetrahedra"]) >= 10, "of good shape")
 
+# Flat sides that lie in the grid, where all voxels of a side are alike.
+boxes = np.zeros(n, int)
+boxes[10:40, 8:40, 6:30] = 1
+boxes[40:70, 8:40, 6:30] = 2
+nifti.write(OUT / "boxes.nii.gz", boxes, affine, dtype="u1")
+got = mesh("boxes.nii.gz", ["Mesh/Cell size=0.006"])[0]
+volume = volumes_of(got["mesh_points"], got["tetrahedra"])
+for one in (1, 2):
+    ratio = volume[got["labels"] == one].sum() / (voxel * (boxes == one).sum())
+    check(abs(ratio - 1) < 0.01, f"box {one} keeps its volume: {ratio:.4f}")
+
 # What can't be meshed.
 nifti.write(OUT / "empty.nii.gz", 0 * labels, affine, dtype="u1")
 refused("empty.nii.gz", ["empty.nii.gz", "no voxel above 0"], "an empty mask")
@@ -212,3 +224,74 @@ refused("lobe_0.nii.gz, lobe_0.nii.gz", ["lobe_0.nii.gz", "of its own"],
         "a mask twice")
 refused("no.nii.gz", ["no.nii.gz"], "no file")
 refused("", ["Mesh/Mask", "segmentation"], "no mask")
+
+# A closed surface: a torus and a ball beside it with a cavity, as .stl (a corner for
+# each triangle), .ply and .obj, in LPS, in mm.
+def grid_of(x, closed=(True, True)):
+    """Triangles of a periodic grid of points (n, m, 3)."""
+    n, m = x.shape[:2]
+    at = lambda i, j: (i % n) * m + j % m
+    return x.reshape(-1, 3), [t for i in range(n) for j in range(m) for t in
+                              ((at(i, j), at(i + 1, j), at(i + 1, j + 1)),
+                               (at(i, j), at(i + 1, j + 1), at(i, j + 1)))]
+
+
+def cube(lower, upper, inwards=False):
+    corner = [[(lower, upper)[b >> d & 1][d] for d in range(3)] for b in range(8)]
+    quads = ((0, 2, 3, 1), (4, 5, 7, 6), (0, 1, 5, 4), (2, 6, 7, 3), (0, 4, 6, 2),
+             (1, 3, 7, 5))
+    t = [t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))]
+    return np.array(corner, float), [x[::-1] for x in t] if inwards else t
+
+
+u, v = np.meshgrid(np.arange(48) * np.pi / 24, np.arange(24) * np.pi / 12,
+                   indexing="ij")
+torus = np.stack([(40 + 15 * np.cos(v)) * np.cos(u), (40 + 15 * np.cos(v)) * np.sin(u),
+                  15 * np.sin(v)], -1)
+parts = [grid_of(torus), cube((100, -20, -20), (140, 20, 20)),
+         cube((110, -10, -10), (130, 10, 10), True)]
+vertices, triangles = np.zeros((0, 3)), []
+for x, t in parts:
+    triangles += [[k + len(vertices) for k in one] for one in t]
+    vertices = np.concatenate([vertices, x])
+triangles = np.array(triangles)
+lps = vertices * [-1, -1, 1]
+(OUT / "body.stl").write_text("solid SPACE=LPS\n" + "".join(
+    "facet normal 0 0 0\nouter loop\n" + "".join("vertex %.9g %.9g %.9g\n" % tuple(x)
+                                                for x in lps[t]) +
+    "endloop\nendfacet\n" for t in triangles) + "endsolid\n")
+(OUT / "body.ply").write_text(
+    f"ply\nformat ascii 1.0\ncomment SPACE=LPS\nelement vertex {len(vertices)}\n"
+    "property float x\nproperty float y\nproperty float z\n"
+    f"element face {len(triangles)}\nproperty list uchar int vertex_indices\n"
+    "end_header\n" + "".join("%.9g %.9g %.9g\n" % tuple(x) for x in lps) +
+    "".join("3 %d %d %d\n" % tuple(t) for t in triangles))
+(OUT / "body.obj").write_text(
+    "".join("v %.9g %.9g %.9g\n" % tuple(x) for x in vertices) +
+    "".join("f %d %d %d\n" % tuple(1 + t) for t in triangles))
+exact = abs(np.linalg.det(vertices[triangles]).sum() / 6) * 1e-9
+for name in ("body.stl", "body.ply", "body.obj"):
+    got, summary, log = mesh(name, ["Case/Length unit=mm", "Mesh/Cell size=0.006"])
+    x, cells = got["mesh_points"], got["tetrahedra"]
+    ratio = volumes_of(x, cells).sum() / exact
+    # (Sharp edges are cut: 1.4 % of this body.)
+    check(0.975 < ratio < 1.005 and n_parts(cells) == 2 and
+          abs(summary["labels"]["1"]["volume_of_mask_m3"] / exact - 1) < 1e-6,
+          f"{name}: volume {ratio:.4f}, {n_parts(cells)} parts")
+    check(least_angle(x, cells) >= 10, f"{name}: of good shape")
+    check(x[:, 0].max() > 0.13 and x[:, 0].min() > -0.06, f"{name}: in RAS")
+    hole = np.abs(x[cells].mean(1) - [0.12, 0, 0]).max(1) < 0.008
+    check(not hole.any(), f"{name}: the cavity is empty")
+(OUT / "open.obj").write_text((OUT / "body.obj").read_text().rsplit("f ", 1)[0])
+refused("open.obj", ["open.obj", "is open", "closed"], "an open surface",
+        ["Case/Length unit=mm"])
+x, t = cube((30, -10, -10), (60, 10, 10))
+both = np.concatenate([vertices, x])
+(OUT / "cut.obj").write_text(
+    "".join("v %.9g %.9g %.9g\n" % tuple(x) for x in both) +
+    "".join("f %d %d %d\n" % tuple(1 + np.array(one)) for one in
+            triangles.tolist() + (len(vertices) + np.array(t)).tolist()))
+refused("cut.obj", ["cut.obj", "cuts itself"], "a surface that cuts itself",
+        ["Case/Length unit=mm"])
+refused("body.obj", ["Mesh/Labels"], "labels of a surface",
+        ["Case/Length unit=mm", "Mesh/Labels=1"])

@@ -196,7 +196,7 @@ def command_line():
                         "Cohort/Validation cases="]
         if prm.name == "predict_phantom.prm":
             continue  # reads what train_phantom.prm writes
-        if prm.name in ("ct_pack.prm", "ct_pack_no_motion.prm"):
+        if prm.name in ("ct_mesh.prm", "ct_pack.prm", "ct_pack_no_motion.prm"):
             continue  # reads the user's images: test images
         run(written, settings, options=["--dry-run"])
         check(True, f"{prm.name} parses and passes its checks (--dry-run)")
@@ -646,6 +646,32 @@ def images():
             got = make([f"Images/CT={ct}"])[0]["hu_tetra_mean"][:, 0]
             check(relative(got, expected) < 1e-6,
                   f"{title}, {form}: {relative(got, expected):.1e}")
+    # Several phases in one file of four dimensions (vectors: of five), as a list
+    # and as a pattern.
+    affine = np.diag([5., 5, 5, 1])
+    affine[:3, 3] = -5
+    ijk = np.stack(np.indices((24, 24, 24)), -1)
+    at = ijk * 5. - 5
+    hu = [-700 + at @ slope, -650 + at @ slope, -600 - at @ slope]
+    us = [0.02 * at + [1, 2, 3], 0.03 * at[..., ::-1] - [3, 1, 2]]
+    for k in range(3):
+        nifti.write(OUT / f"phase_{k}.nii.gz", hu[k], affine)
+    nifti.write(OUT / "phases.nii.gz", np.stack(hu, -1), affine)
+    for s in range(2):
+        nifti.write(OUT / f"motion_{s}.nii.gz", us[s][..., None, :], affine)
+    nifti.write(OUT / "motions.nii.gz", np.stack(us, 3), affine)
+    names = [str(OUT / f"phase_{k}.nii.gz") for k in range(3)]
+    moved = [str(OUT / f"motion_{s}.nii.gz") for s in range(2)]
+    single = make([f"Images/CT={', '.join(names)}",
+                   f"Images/Displacements={', '.join(moved)}"])[0]
+    check(single["hu_tetra_steps"].shape[0] == 3 and
+          single["displacement_steps"].shape[0] == 2, "three phases, two motions")
+    for title, ct, motion in (("4-D", OUT / "phases.nii.gz", OUT / "motions.nii.gz"),
+                              ("patterns", OUT / "phase_*.nii.gz",
+                               OUT / "motion_?.nii.gz")):
+        got = make([f"Images/CT={ct}", f"Images/Displacements={motion}"])[0]
+        check(all(np.array_equal(got[k], single[k]) for k in single),
+              f"{title}: the same case")
     # Integer types with slope and intercept; other units; cell average.
     affine = np.diag([4., 4, 4, 1])
     affine[:3, 3] = -10

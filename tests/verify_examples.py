@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = Path(tempfile.mkdtemp(prefix="palpate-verify-"))
 
 # Tasks without derivatives, and a case of the user's.
-OTHERS = {"ct_pack", "ct_pack_no_motion", "partition", "phantom_4dct",
+OTHERS = {"ct_mesh", "ct_pack", "ct_pack_no_motion", "partition", "phantom_4dct",
           "predict_phantom", "real_lung", "train_phantom"}
 # Coarser, so that all take a minute: derivatives do not mind.
 SHORTER = {

@@ -77,6 +77,21 @@ namespace Palpate
                         Patterns::Selection("m|cm|mm"),
                         "Unit of the file's coordinates and displacements.");
       prm.declare_entry(
+        "Join vertices",
+        "",
+        Patterns::Anything(),
+        "Vertices of a file closer together than this become "
+        "one [m]; empty: those of files of discontinuous fields, "
+        "where each cell has its own; 0: none.");
+      prm.declare_entry(
+        "Label array",
+        "",
+        Patterns::Anything(),
+        "The array of the cells of a .vtk or .vtu that holds the "
+        "labels; empty: labels, label, material_id, material, "
+        "MaterialID, MaterialIDs, gmsh:physical, medit:ref, "
+        "CellEntityIds or region.");
+      prm.declare_entry(
         "Coordinates",
         "of file",
         Patterns::Selection("of file|RAS|LPS"),

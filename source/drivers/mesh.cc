@@ -5,21 +5,20 @@
 #include <palpate/core/outputs.h>
 #include <palpate/core/text.h>
 #include <palpate/drivers/problem.h>
+#include <palpate/drivers/read_mask.h>
 #include <palpate/drivers/tasks.h>
-#include <palpate/image/read_image.h>
 #include <palpate/mesh/quality.h>
+#include <palpate/mesh/read_surface.h>
 #include <palpate/mesh/simplex.h>
 #include <palpate/mesh/tetrahedralize.h>
 #include <palpate/mesh/write_mesh.h>
 #include <palpate/output/vtu_grid.h>
-#include <palpate/sampling/label_field.h>
 
 #include <algorithm>
 #include <cmath>
 #include <iomanip>
 #include <limits>
 #include <map>
-#include <set>
 #include <sstream>
 
 namespace Palpate
@@ -39,6 +38,10 @@ namespace Palpate
       double smoothing        = 1; ///< [voxels]
       double smallest_island  = 0; ///< [m^3], negative: by itself
       bool   fill_holes       = false;
+      /// Of a surface in place of a mask.
+      bool        is_surface = false;
+      double      unit       = 1; ///< [m] of its coordinates
+      std::string axes;           ///< "of file", "RAS" or "LPS"
     };
 
     /// A number above 0, or nothing, which is 0.
@@ -61,132 +64,33 @@ namespace Palpate
       p.masks = parameters.get_list("Mask");
       if (p.masks.empty())
         parameters.fail("Mask", "expected a segmentation, or several");
-      if (p.masks.size() == 1)
+      p.is_surface = is_surface_file(p.masks[0]);
+      if (p.is_surface && p.masks.size() > 1)
+        parameters.fail("Mask", "expected one surface, or masks");
+      if (p.masks.size() == 1 && !p.is_surface)
         p.labels = parameters.get_integers("Labels");
       for (const int label : p.labels)
         if (label <= 0)
           parameters.fail("Labels", "expected labels above 0");
       p.cell_size      = positive_or_empty(parameters, "Cell size");
-      p.factors        = parameters.get_map("Cell size factors", 1);
       p.surface_factor = parameters.get_double("Surface factor");
       if (!(p.surface_factor > 0))
         parameters.fail("Surface factor", "expected a value above 0");
+      p.surface_distance = positive_or_empty(parameters, "Surface distance");
+      if (p.is_surface)
+        return p;
+      p.factors = parameters.get_map("Cell size factors", 1);
       for (const auto &[label, factor] : p.factors)
         if (!(factor[0] > 0))
           parameters.fail("Cell size factors",
                           "label " + std::to_string(label) +
                             ": expected a factor above 0");
-      p.surface_distance = positive_or_empty(parameters, "Surface distance");
-      p.smoothing        = parameters.get_double("Smoothing");
-      p.smallest_island  = parameters.get("Smallest island").empty()
-                             ? -1
-                             : parameters.get_double("Smallest island");
-      p.fill_holes       = parameters.get_bool("Fill holes");
+      p.smoothing       = parameters.get_double("Smoothing");
+      p.smallest_island = parameters.get("Smallest island").empty()
+                            ? -1
+                            : parameters.get_double("Smallest island");
+      p.fill_holes      = parameters.get_bool("Fill holes");
       return p;
-    }
-
-    /// A mask in use: what its numbers are called outside.
-    struct Mask
-    {
-      LabelVolume      volume;
-      std::vector<int> names; ///< the users' labels, (L)
-    };
-
-    /// Whole numbers from 0 on. @throw InputError naming the first other voxel
-    std::vector<int>
-    whole_numbers(const Image &image)
-    {
-      std::vector<int> labels(image.values.size());
-      for (std::size_t v = 0; v < labels.size(); ++v)
-        {
-          const double value = image.values[v], whole = std::round(value);
-          if (std::abs(value - whole) > 1e-3 || whole < 0 || whole > 60000)
-            throw InputError(image.source,
-                             image.place_of(v) + " is " + Text::number(value) +
-                               ", expected labels: whole numbers from 0 to "
-                               "60000");
-          labels[v] = static_cast<int>(whole);
-        }
-      return labels;
-    }
-
-    /// One file with labels.
-    Mask
-    read_labels(const std::string &file, const std::vector<int> &wanted)
-    {
-      Mask                         mask;
-      Image                        image  = read_image(file, 1);
-      const auto                   labels = whole_numbers(image);
-      std::map<int, std::uint16_t> number;
-      for (const int label : labels)
-        if (label > 0 && (wanted.empty() ||
-                          std::count(wanted.begin(), wanted.end(), label) > 0))
-          number[label] = 0;
-      for (const int label : wanted)
-        if (number.count(label) == 0)
-          {
-            std::vector<std::string> there;
-            for (const int other : std::set<int>(labels.begin(), labels.end()))
-              if (other > 0 && there.size() < 20)
-                there.push_back(std::to_string(other));
-            throw InputError(file,
-                             "no voxel has the label " + std::to_string(label) +
-                               " (Mesh/Labels), expected one of " +
-                               Text::enumerate(there, " or "));
-          }
-      for (auto &[label, n] : number)
-        {
-          mask.names.push_back(label);
-          n = mask.names.size();
-        }
-      mask.volume.values.assign(labels.size(), 0);
-      for (std::size_t v = 0; v < labels.size(); ++v)
-        if (const auto found = number.find(labels[v]); found != number.end())
-          mask.volume.values[v] = found->second;
-      image.values     = {};
-      mask.volume.grid = image;
-      return mask;
-    }
-
-    /// A file for each label: what is not 0. Where they overlap, the first has
-    /// the voxel.
-    Mask
-    read_list(const std::vector<std::string> &files, nlohmann::json &warnings)
-    {
-      Mask mask;
-      for (unsigned int l = 0; l < files.size(); ++l)
-        {
-          const Image image  = read_image(files[l], 1);
-          const auto  labels = whole_numbers(image);
-          if (l == 0)
-            {
-              mask.volume.grid        = image;
-              mask.volume.grid.values = {};
-              mask.volume.values.assign(labels.size(), 0);
-            }
-          check_same_grid(image, mask.volume.grid);
-          std::size_t overlap = 0, n = 0;
-          for (std::size_t v = 0; v < labels.size(); ++v)
-            if (labels[v] > 0 && mask.volume.values[v] == 0)
-              {
-                mask.volume.values[v] = l + 1;
-                ++n;
-              }
-            else if (labels[v] > 0)
-              ++overlap;
-          if (n == 0)
-            throw InputError(
-              files[l],
-              overlap > 0 ? "lies within the masks before it, expected "
-                            "voxels of its own"
-                          : "has no voxel above 0, expected a segmentation");
-          if (overlap > 0)
-            warnings.push_back(files[l] + ": " + std::to_string(overlap) +
-                               " voxels are in a mask before it, too, which "
-                               "keeps them");
-          mask.names.push_back(l + 1);
-        }
-      return mask;
     }
 
     /// Size [m] of the cells by which about so many fill the body: a
@@ -195,6 +99,32 @@ namespace Palpate
     size_for(const double volume, const double n_cells)
     {
       return std::cbrt(volume / n_cells / 0.103);
+    }
+
+    /// What the user left open, and whether it can be: volume [m^3] of the
+    /// body.
+    void
+    find_sizes(MeshParameters    &p,
+               const double       volume,
+               const std::string &parameter_file)
+    {
+      if (p.cell_size == 0)
+        p.cell_size = size_for(volume, 30000);
+      const double cells = volume / (0.103 * std::pow(p.cell_size, 3));
+      if (cells > 5e7)
+        throw InputError(parameter_file,
+                         "Mesh/Cell size: about " + Text::number(cells, 2) +
+                           " cells, expected at most 5e7 (metres are meant)");
+      if (cells < 1)
+        throw InputError(
+          parameter_file,
+          "Mesh/Cell size: larger than the body, of " +
+            Text::number(1e6 * volume, 3) +
+            " ml, expected cells that fit in (metres are meant)");
+      if (p.surface_distance == 0)
+        p.surface_distance = p.cell_size / 8;
+      if (p.smallest_island < 0)
+        p.smallest_island = std::pow(p.cell_size, 3);
     }
 
     /// What is meshed, and what the user should know of it.
@@ -278,6 +208,46 @@ namespace Palpate
       result.quality = check_and_repair(result.data, true);
     }
 
+    /// What CGAL made, whose lengths are in mm.
+    void
+    take(const LabelledTetrahedra &made,
+         const Mask               &mask,
+         const MeshParameters     &p,
+         Meshed                   &result)
+    {
+      result.library = made.library;
+      ++result.n_meshes;
+      auto &mesh = result.data.mesh;
+      mesh       = {};
+      for (const auto &x : made.vertices)
+        mesh.vertices.emplace_back(1e-3 * x[0], 1e-3 * x[1], 1e-3 * x[2]);
+      mesh.cells = made.cells;
+      for (const int label : made.labels)
+        mesh.labels.push_back(mask.names[label - 1]);
+      result.quality = check_and_repair(result.data, true);
+      drop_hanging_parts(p.smallest_island, result);
+      measure(mask, result);
+    }
+
+    /// What a surface encloses has the label 1.
+    Meshed
+    mesh_surface(const TriangleSurface &surface,
+                 const MeshParameters  &p,
+                 Mask                  &mask)
+    {
+      Meshed       result;
+      LabelledBody how;
+      how.cell_size        = {1e3 * p.cell_size};
+      how.surface_factor   = p.surface_factor;
+      how.surface_distance = 1e3 * p.surface_distance;
+      result.data.source   = p.masks[0];
+      mask.names           = {1};
+      const auto made      = tetrahedralize(p.masks[0], surface, how);
+      result.wanted        = {1e-9 * made.volume};
+      take(made, mask, p, result);
+      return result;
+    }
+
     /// Lengths of CGAL are in mm, near the size of the cells.
     void
     mesh_once(const Mask           &mask,
@@ -319,19 +289,7 @@ namespace Palpate
       body.surface_factor   = p.surface_factor;
       body.surface_distance = 1e3 * p.surface_distance;
 
-      const auto made = tetrahedralize(body);
-      result.library  = made.library;
-      ++result.n_meshes;
-      auto &mesh = result.data.mesh;
-      mesh       = {};
-      for (const auto &x : made.vertices)
-        mesh.vertices.emplace_back(1e-3 * x[0], 1e-3 * x[1], 1e-3 * x[2]);
-      mesh.cells = made.cells;
-      for (const int label : made.labels)
-        mesh.labels.push_back(mask.names[label - 1]);
-      result.quality = check_and_repair(result.data, true);
-      drop_hanging_parts(p.smallest_island, result);
-      measure(mask, result);
+      take(tetrahedralize(body), mask, p, result);
     }
 
     /**
@@ -368,6 +326,96 @@ namespace Palpate
       return result;
     }
 
+    /// Read the mask, fill its holes and drop its islands.
+    Mask
+    prepare_mask(MeshParameters           &p,
+                 const std::string        &parameter_file,
+                 nlohmann::json           &summary,
+                 const ConditionalOStream &log)
+    {
+      Mask  mask   = read_mask(p.masks, p.labels, summary["warnings"]);
+      auto &volume = mask.volume;
+      for (const auto &[label, factor] : p.factors)
+        if (std::count(mask.names.begin(), mask.names.end(), label) == 0)
+          throw InputError(parameter_file,
+                           "Mesh/Cell size factors: label " +
+                             std::to_string(label) + " is not in the mask");
+      const double voxel = volume.voxel_volume();
+      double       sum   = 0;
+      for (const double n : volume.count())
+        sum += voxel * n;
+      find_sizes(p, sum, parameter_file);
+      log << "task mesh on " << Text::enumerate(p.masks) << std::endl
+          << "  " << volume.grid.size[0] << " x " << volume.grid.size[1]
+          << " x " << volume.grid.size[2] << " voxels, " << mask.names.size()
+          << " label(s), " << std::setprecision(4) << 1e6 * sum
+          << " ml; cells of " << 1e3 * p.cell_size << " mm" << std::endl;
+      if (p.fill_holes)
+        {
+          const auto filled = fill_holes(volume);
+          log << "  " << filled.n_parts << " hole(s) filled, "
+              << 1e6 * voxel * filled.n_voxels << " ml" << std::endl;
+          summary["holes_filled"] = {{"number", filled.n_parts},
+                                     {"volume_m3", voxel * filled.n_voxels}};
+        }
+      const auto dropped = drop_islands(volume, p.smallest_island / voxel);
+      summary["smallest_island_m3"] = p.smallest_island;
+      if (dropped.n_parts > 0)
+        log << "  " << dropped.n_parts << " island(s) below "
+            << 1e6 * p.smallest_island << " ml dropped, together "
+            << 1e6 * voxel * dropped.n_voxels << " ml (Mesh/Smallest island)"
+            << std::endl;
+      summary["islands_dropped"] = {{"number", dropped.n_parts},
+                                    {"volume_m3", voxel * dropped.n_voxels}};
+      const auto left            = volume.count();
+      for (unsigned int l = 0; l < left.size(); ++l)
+        if (left[l] == 0)
+          throw InputError(p.masks[p.masks.size() > 1 ? l : 0],
+                           "label " + std::to_string(mask.names[l]) +
+                             " has no island of " +
+                             Text::number(1e6 * p.smallest_island, 3) +
+                             " ml, expected a smaller Mesh/Smallest island (or "
+                             "Cell size)");
+      return mask;
+    }
+
+    /// A surface, in mm and RAS.
+    TriangleSurface
+    prepare_surface(MeshParameters           &p,
+                    const std::string        &parameter_file,
+                    const ConditionalOStream &log)
+    {
+      std::string     axes;
+      TriangleSurface surface = read_surface(p.masks[0], axes);
+      if (p.axes != "of file")
+        axes = p.axes;
+      double volume = 0;
+      for (auto &x : surface.vertices)
+        for (unsigned int d = 0; d < 3; ++d)
+          x[d] *= 1e3 * p.unit * (axes == "LPS" && d < 2 ? -1 : 1);
+      for (const auto &t : surface.triangles)
+        {
+          Tensor<1, 3> x[3];
+          for (unsigned int a = 0; a < 3; ++a)
+            for (unsigned int d = 0; d < 3; ++d)
+              x[a][d] =
+                1e-3 * (surface.vertices[t[a]][d] - surface.vertices[0][d]);
+          volume += cross_product_3d(x[0], x[1]) * x[2] / 6;
+        }
+      volume = std::abs(volume);
+      if (!(volume > 0))
+        throw InputError(p.masks[0],
+                         "encloses nothing, expected a closed surface");
+      find_sizes(p, volume, parameter_file);
+      log << "task mesh on " << p.masks[0] << std::endl
+          << "  " << surface.vertices.size() << " vertices, "
+          << surface.triangles.size() << " triangles"
+          << (axes.empty() ? "" : ", " + axes) << ", " << std::setprecision(4)
+          << 1e6 * volume << " ml; cells of " << 1e3 * p.cell_size << " mm"
+          << std::endl;
+      return surface;
+    }
+
     void
     check_labels(const Mask               &mask,
                  const Meshed             &result,
@@ -378,6 +426,9 @@ namespace Palpate
         {
           const std::string name  = std::to_string(mask.names[l]);
           const double      off   = result.volumes[l] / result.wanted[l] - 1;
+          const auto        title = mask.titles.find(mask.names[l]);
+          if (title != mask.titles.end())
+            summary["names"][name] = title->second;
           summary["labels"][name] = {{"volume_of_mask_m3", result.wanted[l]},
                                      {"volume_m3", result.volumes[l]},
                                      {"cells", result.n_cells[l]}};
@@ -438,75 +489,23 @@ namespace Palpate
   {
     Timer          timer;
     MeshParameters p = read_mesh_parameters(parameters);
+    if (p.is_surface)
+      {
+        const Parameters::Section section(parameters, "Case");
+        const std::string         unit = parameters.get("Length unit");
+        p.unit = unit == "mm" ? 1e-3 : unit == "cm" ? 1e-2 : 1;
+        p.axes = parameters.get("Coordinates");
+      }
     parameters.refuse_unused("mesh");
     nlohmann::json summary;
     summary["warnings"] = nlohmann::json::array();
-    Mask mask;
+    Mask            mask;
+    TriangleSurface surface;
     run_on_root(comm, [&]() {
-      mask            = p.masks.size() == 1 ? read_labels(p.masks[0], p.labels)
-                                            : read_list(p.masks, summary["warnings"]);
-      auto &volume    = mask.volume;
-      volume.n_labels = mask.names.size();
-      if (mask.names.empty())
-        throw InputError(p.masks[0],
-                         "has no voxel above 0, expected a segmentation");
-      for (const auto &[label, factor] : p.factors)
-        if (std::count(mask.names.begin(), mask.names.end(), label) == 0)
-          throw InputError(parameters.filename,
-                           "Mesh/Cell size factors: label " +
-                             std::to_string(label) + " is not in the mask");
-      const double voxel = volume.voxel_volume();
-      double       sum   = 0;
-      for (const double n : volume.count())
-        sum += voxel * n;
-      if (p.cell_size == 0)
-        p.cell_size = size_for(sum, 30000);
-      const double cells = sum / (0.103 * std::pow(p.cell_size, 3));
-      if (cells > 5e7)
-        throw InputError(parameters.filename,
-                         "Mesh/Cell size: about " + Text::number(cells, 2) +
-                           " cells, expected at most 5e7 (metres are meant)");
-      if (cells < 1)
-        throw InputError(
-          parameters.filename,
-          "Mesh/Cell size: larger than the body, of " +
-            Text::number(1e6 * sum, 3) +
-            " ml, expected cells that fit in (metres are meant)");
-      if (p.surface_distance == 0)
-        p.surface_distance = p.cell_size / 8;
-      if (p.smallest_island < 0)
-        p.smallest_island = std::pow(p.cell_size, 3);
-      log << "task mesh on " << Text::enumerate(p.masks) << std::endl
-          << "  " << volume.grid.size[0] << " x " << volume.grid.size[1]
-          << " x " << volume.grid.size[2] << " voxels, " << mask.names.size()
-          << " label(s), " << std::setprecision(4) << 1e6 * sum
-          << " ml; cells of " << 1e3 * p.cell_size << " mm" << std::endl;
-      if (p.fill_holes)
-        {
-          const auto filled = fill_holes(volume);
-          log << "  " << filled.n_parts << " hole(s) filled, "
-              << 1e6 * voxel * filled.n_voxels << " ml" << std::endl;
-          summary["holes_filled"] = {{"number", filled.n_parts},
-                                     {"volume_m3", voxel * filled.n_voxels}};
-        }
-      const auto dropped = drop_islands(volume, p.smallest_island / voxel);
-      summary["smallest_island_m3"] = p.smallest_island;
-      if (dropped.n_parts > 0)
-        log << "  " << dropped.n_parts << " island(s) below "
-            << 1e6 * p.smallest_island << " ml dropped, together "
-            << 1e6 * voxel * dropped.n_voxels << " ml (Mesh/Smallest island)"
-            << std::endl;
-      summary["islands_dropped"] = {{"number", dropped.n_parts},
-                                    {"volume_m3", voxel * dropped.n_voxels}};
-      const auto left            = volume.count();
-      for (unsigned int l = 0; l < left.size(); ++l)
-        if (left[l] == 0)
-          throw InputError(p.masks[p.masks.size() > 1 ? l : 0],
-                           "label " + std::to_string(mask.names[l]) +
-                             " has no island of " +
-                             Text::number(1e6 * p.smallest_island, 3) +
-                             " ml, expected a smaller Mesh/Smallest island (or "
-                             "Cell size)");
+      if (p.is_surface)
+        surface = prepare_surface(p, parameters.filename, log);
+      else
+        mask = prepare_mask(p, parameters.filename, summary, log);
     });
     Outputs::Plan plan;
     plan.names = {
@@ -518,7 +517,10 @@ namespace Palpate
       return 0;
     Meshed result;
     run_on_root(comm, [&]() {
-      result = mesh_mask(mask, p);
+      if (p.is_surface)
+        result = mesh_surface(surface, p, mask);
+      else
+        result = mesh_mask(mask, p);
       std::vector<std::string> warnings;
       check_labels(mask, result, summary, warnings);
       for (const auto &text : warnings)
@@ -529,9 +531,13 @@ namespace Palpate
             << " ml that hang by vertices or edges alone left out" << std::endl;
       log << describe(result.quality) << std::endl;
       for (unsigned int l = 0; l < mask.names.size(); ++l)
-        log << "  label " << mask.names[l] << ": " << result.n_cells[l]
-            << " cells, " << std::setprecision(4) << 1e6 * result.volumes[l]
-            << " ml (mask " << 1e6 * result.wanted[l] << " ml)" << std::endl;
+        log << "  label " << mask.names[l]
+            << (mask.titles.count(mask.names[l]) > 0
+                  ? " (" + Text::one_line(mask.titles.at(mask.names[l])) + ")"
+                  : "")
+            << ": " << result.n_cells[l] << " cells, " << std::setprecision(4)
+            << 1e6 * result.volumes[l] << " ml (of the input "
+            << 1e6 * result.wanted[l] << " ml)" << std::endl;
       for (const auto &text : summary["warnings"])
         log << "  warning: " << text.get<std::string>() << std::endl;
     });

@@ -12,6 +12,7 @@
 #include <palpate/geometry/stretch.h>
 #include <palpate/image/read_image.h>
 #include <palpate/mesh/simplex.h>
+#include <palpate/mesh/timestamps.h>
 #include <palpate/sampling/sample.h>
 
 #include <algorithm>
@@ -31,7 +32,9 @@ namespace Palpate
 
     struct ImageParameters
     {
+      /// Files, and which phase of them, or -1.
       std::vector<std::string> ct, displacements;
+      std::vector<int>         ct_phase, displacement_phase;
       double                   displacement_unit = 1e-3;
       std::string              convention        = "automatic", series;
       bool chained = false, outside_is_error = false, cell_average = false;
@@ -47,13 +50,39 @@ namespace Palpate
       std::vector<double> hu_range; ///< of the linear law
     };
 
+    /// A file, several, or a pattern; one of four dimensions is a phase each.
+    void
+    list_phases(const std::vector<std::string> &given,
+                const unsigned int              n_components,
+                std::vector<std::string>       &files,
+                std::vector<int>               &phases)
+    {
+      for (const auto &text : given)
+        for (const auto &file : std::filesystem::is_directory(text)
+                                  ? std::vector<std::string>{text}
+                                  : Readers::files_of(text))
+          {
+            // (What is not there is told of when it is read.)
+            const int n =
+              std::filesystem::exists(file) ? n_phases(file, n_components) : 1;
+            for (int k = 0; k < n; ++k)
+              {
+                files.push_back(file);
+                phases.push_back(n > 1 ? k : -1);
+              }
+          }
+    }
+
     ImageParameters
     read_image_parameters(Parameters &parameters)
     {
       const Parameters::Section section(parameters, "Images");
       ImageParameters           p;
-      p.ct            = parameters.get_list("CT");
-      p.displacements = parameters.get_list("Displacements");
+      list_phases(parameters.get_list("CT"), 1, p.ct, p.ct_phase);
+      list_phases(parameters.get_list("Displacements"),
+                  3,
+                  p.displacements,
+                  p.displacement_phase);
       if (p.ct.empty() && p.displacements.empty())
         parameters.fail("CT", "expected at least one CT or displacement");
       const std::size_t K = p.ct.size(), S = p.displacements.size();
@@ -260,7 +289,10 @@ namespace Palpate
       Image first;
       for (std::size_t s = 0; s < images.displacements.size(); ++s)
         {
-          const Image field = read_image(images.displacements[s], 3);
+          const Image field = read_image(images.displacements[s],
+                                         3,
+                                         "",
+                                         images.displacement_phase[s]);
           if (s == 0)
             first = field;
           check_same_size(field, first);
@@ -273,6 +305,11 @@ namespace Palpate
                    ", but what writes this format means LPS",
                  summary,
                  log);
+          if (images.convention == "automatic" && field.convention.empty())
+            log << "  " << field.source
+                << " does not say what its vectors are: "
+                << "read as " << convention
+                << " (Images/Displacement convention)" << std::endl;
           warn_of_placement(field, summary, log);
           const Positions   &from = phases[images.chained ? s : 0];
           const ImageSampler sampler(field);
@@ -379,7 +416,8 @@ namespace Palpate
       Image                            first;
       for (std::size_t k = 0; k < images.ct.size(); ++k)
         {
-          const Image ct = read_image(images.ct[k], 1, images.series);
+          const Image ct =
+            read_image(images.ct[k], 1, images.series, images.ct_phase[k]);
           if (k == 0)
             first = ct;
           check_same_size(ct, first);

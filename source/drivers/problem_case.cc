@@ -7,9 +7,12 @@
 #include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/faces.h>
 #include <palpate/mesh/generate.h>
+#include <palpate/mesh/join_vertices.h>
 #include <palpate/mesh/network.h>
 #include <palpate/mesh/partitioned_pack.h>
 #include <palpate/mesh/read_case.h>
+
+#include <boost/algorithm/string/predicate.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -123,8 +126,14 @@ namespace Palpate
         const std::string text = parameters.get("Length unit"),
                           file = parameters.get("File");
         const double unit      = text == "mm" ? 1e-3 : text == "cm" ? 1e-2 : 1.;
-        data                   = network ? Network::read<dim>(file, unit)
-                                         : Palpate::read_case<dim>(file, unit);
+        const bool   vtk =
+          boost::iends_with(file, ".vtu") || boost::iends_with(file, ".vtk");
+        data =
+          network
+            ? Network::read<dim>(file, unit)
+            : Palpate::read_case<dim>(file,
+                                      unit,
+                                      vtk ? parameters.get("Label array") : "");
         turn_to_ras(data, parameters);
       }
     else
@@ -202,6 +211,18 @@ namespace Palpate
               Network::take_edges(data.mesh);
           }
       }
+    if (shape.empty() && !parts)
+      {
+        const std::string text = parameters.get("Join vertices");
+        const double      tolerance =
+          text.empty() ? 0 : parameters.get_double("Join vertices");
+        if (!(tolerance >= 0))
+          parameters.fail("Join vertices", "expected a length of at least 0");
+        if (tolerance > 0)
+          join_vertices(data, tolerance);
+        else if (text.empty() && is_discontinuous(data.mesh))
+          join_vertices(data, 1e-12);
+      }
     if (network)
       quality = Network::check(data);
     else if (!parts) // those are whole already, and in metres
@@ -218,7 +239,8 @@ namespace Palpate
                     "body), the first is "
                  << pairs[0][0] << " and " << pairs[0][1] << " at ("
                  << data.mesh.vertices[pairs[0][0]]
-                 << ") m: they are not joined, what meets there is apart";
+                 << ") m: they are not joined, what meets there is apart "
+                    "(Case/Join vertices)";
             data.notes.push_back(text.str());
           }
       }

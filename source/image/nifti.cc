@@ -96,28 +96,48 @@ namespace Palpate
       gzFile            file;
     };
 
-    /// Voxel values as they are in the file, swapped to this machine's order.
-    /// libnifti's own loader replaces NaN by zero, which would hide them.
+    /**
+     * Values as they are in the file, swapped to this machine's order: of some
+     * volumes (by their place in the file, rising). libnifti's own loader
+     * replaces NaN by zero, which would hide them.
+     */
     std::vector<char>
-    raw_values(nifti_image &header)
+    raw_values(nifti_image                    &header,
+               const std::size_t               n_voxels,
+               const std::vector<std::size_t> &volumes)
     {
       const std::string source = header.iname ? header.iname : header.fname;
       WholeFile         file(source);
-      const std::size_t size =
-        static_cast<std::size_t>(header.nvox) * header.nbyper;
-      std::vector<char> bytes(header.iname_offset);
-      const bool        has_start =
-        file.read(bytes.data(), bytes.size()) == bytes.size();
-      bytes.resize(size);
-      const std::size_t got = has_start ? file.read(bytes.data(), size) : 0;
-      if (got != size)
-        throw InputError(source,
-                         "ends after " + std::to_string(got) + " of " +
-                           std::to_string(size) +
-                           " bytes of voxels, expected a whole file");
+      const std::size_t size = n_voxels * header.nbyper;
+      std::vector<char> bytes(size * volumes.size()), skipped(1 << 20);
+      std::size_t       at      = 0; // in the file
+      const auto        skip_to = [&](const std::size_t to) {
+        while (at < to)
+          {
+            const std::size_t wanted = std::min(skipped.size(), to - at),
+                              got    = file.read(skipped.data(), wanted);
+            at += got;
+            if (got < wanted)
+              return;
+          }
+      };
+      const std::size_t start = header.iname_offset;
+      for (std::size_t i = 0; i < volumes.size(); ++i)
+        {
+          skip_to(start + volumes[i] * size);
+          if (at == start + volumes[i] * size)
+            at += file.read(bytes.data() + i * size, size);
+          if (at != start + (volumes[i] + 1) * size)
+            throw InputError(source,
+                             "ends after " +
+                               std::to_string(at > start ? at - start : 0) +
+                               " of " +
+                               std::to_string(header.nvox * header.nbyper) +
+                               " bytes of voxels, expected a whole file");
+        }
       file.finish();
       if (header.byteorder != nifti_short_order() && header.swapsize > 1)
-        nifti_swap_Nbytes(size / header.swapsize,
+        nifti_swap_Nbytes(bytes.size() / header.swapsize,
                           header.swapsize,
                           bytes.data());
       return bytes;
@@ -140,7 +160,7 @@ namespace Palpate
              const std::vector<char> &bytes,
              const std::string       &source)
     {
-      std::vector<float> values(header.nvox);
+      std::vector<float> values(bytes.size() / header.nbyper);
       switch (header.datatype)
         {
           case DT_UINT8:
@@ -232,15 +252,56 @@ namespace Palpate
     }
   } // namespace
 
+  namespace
+  {
+    /// Trailing dimensions of one entry say nothing.
+    std::vector<std::int64_t>
+    shape_of(const NiftiHeader &header)
+    {
+      auto n = header.dim;
+      while (n.size() > 3 && n.back() == 1)
+        n.pop_back();
+      return n;
+    }
+
+    /// Volumes (or fields) in a file of this shape, 0: it has none.
+    std::size_t
+    phases_of(const std::vector<std::int64_t> &n,
+              const unsigned int               n_components)
+    {
+      if (n_components == 1)
+        return n.size() == 3 ? 1 : n.size() == 4 ? n[3] : 0;
+      if (n.size() == 4 && n[3] == 3)
+        return 1;
+      return n.size() == 5 && n[4] == 3 ? n[3] : 0;
+    }
+
+    /// A pair is known by its .hdr.
+    std::string
+    header_of(const std::string &filename)
+    {
+      const auto img = filename.rfind(".img");
+      return img != std::string::npos && img + 7 >= filename.size()
+               ? filename.substr(0, img) + ".hdr" + filename.substr(img + 4)
+               : filename;
+    }
+  } // namespace
+
+  unsigned int
+  n_nifti_phases(const std::string &filename, const unsigned int n_components)
+  {
+    const auto n =
+      phases_of(shape_of(read_nifti_header(header_of(filename))), n_components);
+    return n > 1 ? n : 1;
+  }
+
   Image
-  read_nifti(const std::string &filename, const unsigned int n_components)
+  read_nifti(const std::string &filename,
+             const unsigned int n_components,
+             const int          phase)
   {
     nifti_set_debug_level(0);
-    const auto        img = filename.rfind(".img"); // of a pair
-    const NiftiHeader raw = read_nifti_header(
-      img != std::string::npos && img + 7 >= filename.size()
-        ? filename.substr(0, img) + ".hdr" + filename.substr(img + 4)
-        : filename);
+    const NiftiHeader raw = read_nifti_header(header_of(filename));
     const NiftiHandle header(nifti_image_read(filename.c_str(), 0));
     if (!header)
       throw InputError(filename, "is no NIfTI file, expected .nii or .nii.gz");
@@ -249,22 +310,20 @@ namespace Palpate
       if (name != nullptr)
         note_input(name);
 
-    // Trailing dimensions of one entry say nothing.
-    std::vector<std::int64_t> n(h.dim + 1, h.dim + 1 + h.ndim);
-    while (n.size() > 3 && n.back() == 1)
-      n.pop_back();
-    std::string shape;
-    for (const auto entries : n)
-      shape += (shape.empty() ? "" : " x ") + std::to_string(entries);
-    const bool scalar = (n.size() == 3);
-    const bool vector =
-      (n.size() == 4 && n[3] == 3) || (n.size() == 5 && n[3] == 1 && n[4] == 3);
-    if (n_components == 1 ? !scalar : !vector)
-      throw InputError(filename,
-                       "has " + shape + " entries, expected " +
-                         (n_components == 1
-                            ? "a scalar volume (three dimensions)"
-                            : "a vector field (x, y, z, 1, 3 or x, y, z, 3)"));
+    const auto        n       = shape_of(raw);
+    const std::size_t n_there = phases_of(n, n_components);
+    if (n_there == 0 || (phase < 0 ? n_there != 1 : phase >= int(n_there)))
+      {
+        std::string shape;
+        for (const auto entries : n)
+          shape += (shape.empty() ? "" : " x ") + std::to_string(entries);
+        throw InputError(
+          filename,
+          "has " + shape + " entries, expected " +
+            (n_components == 1
+               ? "a scalar volume (three dimensions)"
+               : "a vector field (x, y, z, 1, 3 or x, y, z, 3)"));
+      }
 
     Image image;
     if (n_components == 3)
@@ -286,7 +345,12 @@ namespace Palpate
       }
     image.update();
 
-    image.values = to_float(h, raw_values(*header), filename);
+    // The components are the last dimension of the file, phases that before it.
+    std::vector<std::size_t> volumes;
+    for (unsigned int c = 0; c < n_components; ++c)
+      volumes.push_back(c * n_there + std::max(phase, 0));
+    image.values =
+      to_float(h, raw_values(*header, image.n_voxels(), volumes), filename);
     if (h.scl_slope != 0 && std::isfinite(h.scl_slope) &&
         std::isfinite(h.scl_inter))
       for (float &v : image.values)

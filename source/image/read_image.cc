@@ -8,6 +8,7 @@
 
 #include <boost/algorithm/string.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -26,6 +27,14 @@ namespace Palpate
         if (boost::iends_with(name, ending))
           return true;
       return false;
+    }
+
+    void
+    refuse_slice(const std::string &filename)
+    {
+      if (ends_with(filename, {".dcm", ".ima"}))
+        throw InputError(filename,
+                         "is one file of a DICOM series, expected its folder");
     }
 
     std::string
@@ -77,7 +86,8 @@ namespace Palpate
     read_by_itk(const std::string &filename,
                 const std::string &format,
                 const unsigned int n_components,
-                const std::string &series)
+                const std::string &series,
+                const int          phase)
     {
       TextHeader header;
       if (format == "MetaImage")
@@ -106,7 +116,10 @@ namespace Palpate
         size.pop_back();
       const std::string parts =
         " with " + std::to_string(volume.n_components) + " value(s) each";
-      if (size.size() != 3 || volume.n_components != n_components)
+      const bool is_part =
+        size.size() == 4 && phase >= 0 && phase < static_cast<int>(size[3]);
+      if ((size.size() != 3 && !is_part) ||
+          (n_components > 0 && volume.n_components != n_components))
         throw InputError(
           filename,
           "has " + shape_of(volume.size) + " voxels" + parts + ", expected " +
@@ -115,8 +128,9 @@ namespace Palpate
                : "a vector field (three dimensions, three values "
                  "each)"));
       Image image;
-      image.source       = filename;
-      image.n_components = n_components;
+      image.source               = filename;
+      const unsigned int n_parts = volume.n_components;
+      image.n_components         = n_parts;
       for (unsigned int d = 0; d < 3; ++d)
         image.size[d] = size[d];
       // LPS [mm] to RAS [m].
@@ -133,14 +147,18 @@ namespace Palpate
       image.usual_convention = "LPS";
       image.update();
       const std::size_t n = image.n_voxels();
-      if (n_components == 1)
+      if (is_part)
+        volume.values =
+          std::vector<float>(volume.values.begin() + phase * n * n_parts,
+                             volume.values.begin() + (phase + 1) * n * n_parts);
+      if (n_parts == 1)
         image.values = std::move(volume.values);
       else
         {
-          image.values.resize(n * n_components);
+          image.values.resize(n * n_parts);
           for (std::size_t v = 0; v < n; ++v)
-            for (unsigned int c = 0; c < n_components; ++c)
-              image.values[c * n + v] = volume.values[v * n_components + c];
+            for (unsigned int c = 0; c < n_parts; ++c)
+              image.values[c * n + v] = volume.values[v * n_parts + c];
         }
       image.check_values();
       return image;
@@ -150,19 +168,32 @@ namespace Palpate
   Image
   read_image(const std::string &filename,
              const unsigned int n_components,
-             const std::string &series)
+             const std::string &series,
+             const int          phase)
   {
     std::error_code error;
     if (std::filesystem::is_directory(filename, error))
-      return read_by_itk(filename, "DICOM", n_components, series);
+      return read_by_itk(filename, "DICOM", n_components, series, phase);
     if (ends_with(filename, {".mha", ".mhd"}))
-      return read_by_itk(filename, "MetaImage", n_components, "");
+      return read_by_itk(filename, "MetaImage", n_components, "", phase);
     if (ends_with(filename, {".nrrd", ".nhdr"}))
-      return read_by_itk(filename, "NRRD", n_components, "");
-    if (ends_with(filename, {".dcm", ".ima"}))
-      throw InputError(filename,
-                       "is one file of a DICOM series, expected its folder");
-    return read_nifti(filename, n_components);
+      return read_by_itk(filename, "NRRD", n_components, "", phase);
+    refuse_slice(filename);
+    return read_nifti(filename, std::max(n_components, 1u), phase);
+  }
+
+  unsigned int
+  n_phases(const std::string &filename, const unsigned int n_components)
+  {
+    std::error_code error;
+    if (std::filesystem::is_directory(filename, error) ||
+        ends_with(filename, {".nrrd", ".nhdr"}))
+      return 1;
+    refuse_slice(filename);
+    if (!ends_with(filename, {".mha", ".mhd"}))
+      return n_nifti_phases(filename, n_components);
+    const auto sizes = read_meta_image_header(filename).sizes;
+    return sizes.size() == 4 ? sizes[3] : 1;
   }
 
   void

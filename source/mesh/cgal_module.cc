@@ -7,6 +7,14 @@
 #include <CGAL/Mesh_complex_3_in_triangulation_3.h>
 #include <CGAL/Mesh_criteria_3.h>
 #include <CGAL/Mesh_triangulation_3.h>
+#include <CGAL/Polygon_mesh_processing/compute_normal.h>
+#include <CGAL/Polygon_mesh_processing/connected_components.h>
+#include <CGAL/Polygon_mesh_processing/measure.h>
+#include <CGAL/Polygon_mesh_processing/orient_polygon_soup.h>
+#include <CGAL/Polygon_mesh_processing/polygon_soup_to_polygon_mesh.h>
+#include <CGAL/Polygon_mesh_processing/self_intersections.h>
+#include <CGAL/Side_of_triangle_mesh.h>
+#include <CGAL/Surface_mesh.h>
 #include <CGAL/perturb_mesh_3.h>
 #include <CGAL/refine_mesh_3.h>
 #include <CGAL/version.h>
@@ -14,7 +22,10 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <iterator>
 #include <limits>
+#include <sstream>
+#include <stdexcept>
 #include <unordered_map>
 
 namespace
@@ -171,6 +182,109 @@ namespace
                            p::sliver_bound = body.least_angle);
     take(complex, mesh);
   }
+
+  using Surface = CGAL::Surface_mesh<Point>;
+
+  /// What the input is, not what became of it.
+  struct WrongSurface : std::runtime_error
+  {
+    using std::runtime_error::runtime_error;
+  };
+
+  Surface
+  closed_surface(const Palpate::TriangleSurface &given)
+  {
+    namespace PMP = CGAL::Polygon_mesh_processing;
+    std::vector<Point>                    points;
+    std::vector<std::vector<std::size_t>> triangles;
+    for (const auto &x : given.vertices)
+      points.emplace_back(x[0], x[1], x[2]);
+    for (const auto &t : given.triangles)
+      triangles.push_back({t[0], t[1], t[2]});
+    PMP::orient_polygon_soup(points, triangles);
+    Surface surface;
+    PMP::polygon_soup_to_polygon_mesh(points, triangles, surface);
+    std::size_t n_open = 0;
+    Point       first;
+    for (const auto edge : surface.halfedges())
+      if (surface.is_border(edge))
+        {
+          if (n_open == 0)
+            first = surface.point(surface.target(edge));
+          ++n_open;
+        }
+    std::ostringstream text;
+    if (n_open > 0)
+      {
+        text << "is open: " << n_open
+             << " edges have a triangle on one side only, the first near ("
+             << first << "), expected a closed surface";
+        throw WrongSurface(text.str());
+      }
+    std::vector<std::pair<Surface::Face_index, Surface::Face_index>> pairs;
+    PMP::self_intersections(surface, std::back_inserter(pairs));
+    if (!pairs.empty())
+      {
+        text << "cuts itself: " << pairs.size()
+             << " pairs of triangles cross, the first near ("
+             << surface.point(surface.target(surface.halfedge(pairs[0].first)))
+             << "), expected a closed surface that does not";
+        throw WrongSurface(text.str());
+      }
+    return surface;
+  }
+
+  void
+  mesh_surface(const Palpate::TriangleSurface &given,
+               LabelledBody                    body,
+               Palpate::LabelledTetrahedra    &mesh)
+  {
+    namespace PMP         = CGAL::Polygon_mesh_processing;
+    const Surface surface = closed_surface(given);
+    mesh.volume           = std::abs(PMP::volume(surface));
+    const CGAL::Side_of_triangle_mesh<Surface, Kernel> side(surface);
+    body.label = [&](const LabelledBody::Point &x) {
+      return side(Point(x[0], x[1], x[2])) == CGAL::ON_UNBOUNDED_SIDE ? 0 : 1;
+    };
+    const auto box  = PMP::bbox(surface);
+    double     size = 0;
+    for (unsigned int d = 0; d < 3; ++d)
+      size = std::max(size, box.max(d) - box.min(d));
+    for (unsigned int d = 0; d < 3; ++d)
+      {
+        body.lower[d] = box.min(d) - 0.01 * size;
+        body.upper[d] = box.max(d) + 0.01 * size;
+      }
+    // Below a triangle of every part, on the side that is inside.
+    std::vector<std::size_t> part(surface.number_of_faces());
+    auto                     parts =
+      boost::make_function_property_map<Surface::Face_index, std::size_t &>(
+        [&](const Surface::Face_index f) -> std::size_t & { return part[f]; });
+    const std::size_t n_parts = PMP::connected_components(surface, parts);
+    std::vector<bool> done(n_parts, false);
+    for (const auto face : surface.faces())
+      {
+        if (done[part[face]])
+          continue;
+        const auto  normal = PMP::compute_face_normal(face, surface);
+        const auto  edge   = surface.halfedge(face);
+        const Point middle =
+          CGAL::centroid(surface.point(surface.source(edge)),
+                         surface.point(surface.target(edge)),
+                         surface.point(surface.target(surface.next(edge))));
+        for (const double sign : {-1e-4, 1e-4})
+          {
+            const Point               p = middle + sign * size * normal;
+            const LabelledBody::Point x = {p.x(), p.y(), p.z()};
+            if (!done[part[face]] && body.label(x) == 1)
+              {
+                body.inner.push_back(x);
+                done[part[face]] = true;
+              }
+          }
+      }
+    mesh_body(body, mesh);
+  }
 } // namespace
 
 extern "C" __attribute__((visibility("default"))) void
@@ -186,5 +300,25 @@ palpate_tetrahedralize(const Palpate::LabelledBody &body,
       mesh.error = e.what();
       if (mesh.error.empty())
         mesh.error = "unknown error";
+    }
+}
+
+extern "C" __attribute__((visibility("default"))) void
+palpate_tetrahedralize_surface(const Palpate::TriangleSurface &surface,
+                               LabelledBody                    how,
+                               Palpate::LabelledTetrahedra    &mesh)
+{
+  try
+    {
+      mesh_surface(surface, how, mesh);
+    }
+  catch (const WrongSurface &e)
+    {
+      mesh.error          = e.what();
+      mesh.input_is_wrong = true;
+    }
+  catch (const std::exception &e)
+    {
+      mesh.error = std::string("of the surface: ") + e.what();
     }
 }

@@ -405,7 +405,8 @@ namespace Palpate
 
   template <int dim>
   std::vector<std::array<unsigned int, 2>>
-  coincident_vertices(const std::vector<dealii::Point<dim>> &vertices)
+  coincident_vertices(const std::vector<dealii::Point<dim>> &vertices,
+                      const double                           tolerance)
   {
     std::vector<std::array<unsigned int, 2>> pairs;
     if (vertices.empty())
@@ -417,7 +418,7 @@ namespace Palpate
           low[d]  = std::min(low[d], v[d]);
           high[d] = std::max(high[d], v[d]);
         }
-    const double near = 1e-6 * low.distance(high);
+    const double near = tolerance > 0 ? tolerance : 1e-6 * low.distance(high);
     // In the order along a direction in which no mesh has its planes.
     constexpr double along[3] = {0.5257311, 0.7236068, 0.4472136};
     std::vector<std::pair<double, unsigned int>> order;
@@ -445,7 +446,7 @@ namespace Palpate
 
 #define PALPATE_INSTANTIATE(dim)                                             \
   template std::vector<std::array<unsigned int, 2>> coincident_vertices(     \
-    const std::vector<dealii::Point<dim>> &);                                \
+    const std::vector<dealii::Point<dim>> &, const double);                  \
   template QualityReport<dim> check_and_repair(CaseData<dim> &, const bool); \
   template void               face_adjacency(const SerialMesh<dim> &,        \
                                              const std::string &,            \

@@ -345,7 +345,9 @@ namespace Palpate
 
   template <int dim>
   CaseData<dim>
-  read_case(const std::string &filename, const double length_unit)
+  read_case(const std::string &filename,
+            const double       length_unit,
+            const std::string &label_array)
   {
     if (!(length_unit > 0) || !std::isfinite(length_unit))
       throw InputError(filename,
@@ -362,7 +364,7 @@ namespace Palpate
     CaseData<dim> data =
       format == Format::pack   ? Readers::read_pack<dim>(filename)
       : format == Format::gmsh ? Readers::read_gmsh<dim>(filename)
-                               : Readers::read_vtk<dim>(filename);
+                               : Readers::read_vtk<dim>(filename, label_array);
     validate_case(data);
     Readers::check_against_mesh(data);
 
@@ -393,7 +395,7 @@ namespace Palpate
   template void
   validate_case<3>(const CaseData<3> &);
   template CaseData<2>
-  read_case<2>(const std::string &, const double);
+  read_case<2>(const std::string &, const double, const std::string &);
   template CaseData<3>
-  read_case<3>(const std::string &, const double);
+  read_case<3>(const std::string &, const double, const std::string &);
 } // namespace Palpate

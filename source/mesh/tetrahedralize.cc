@@ -4,20 +4,54 @@
 
 namespace Palpate
 {
+  namespace
+  {
+    template <typename Function>
+    Function *
+    function_of_cgal(const std::string &name)
+    {
+      return reinterpret_cast<Function *>(
+        function_of_module("cgal", name, "libcgal-dev", "makes tetrahedra"));
+    }
+
+    void
+    check(const LabelledTetrahedra &mesh)
+    {
+      if (!mesh.error.empty())
+        throw ComputationError("no mesh could be made: " + mesh.error);
+      if (mesh.cells.empty())
+        throw ComputationError(
+          "no mesh could be made: " + mesh.library +
+          " found no cell, expected a body larger than the "
+          "cells");
+    }
+  } // namespace
+
   LabelledTetrahedra
   tetrahedralize(const LabelledBody &body)
   {
-    using Function       = void(const LabelledBody &, LabelledTetrahedra &);
-    auto *const function = reinterpret_cast<Function *>(function_of_module(
-      "cgal", "palpate_tetrahedralize", "libcgal-dev", "makes tetrahedra"));
+    auto *const function =
+      function_of_cgal<void(const LabelledBody &, LabelledTetrahedra &)>(
+        "palpate_tetrahedralize");
     LabelledTetrahedra mesh;
     function(body, mesh);
-    if (!mesh.error.empty())
-      throw ComputationError("no mesh could be made: " + mesh.error);
-    if (mesh.cells.empty())
-      throw ComputationError("no mesh could be made: " + mesh.library +
-                             " found no cell, expected a body larger than the "
-                             "cells");
+    check(mesh);
+    return mesh;
+  }
+
+  LabelledTetrahedra
+  tetrahedralize(const std::string     &source,
+                 const TriangleSurface &surface,
+                 const LabelledBody    &how)
+  {
+    auto *const function = function_of_cgal<
+      void(const TriangleSurface &, LabelledBody, LabelledTetrahedra &)>(
+      "palpate_tetrahedralize_surface");
+    LabelledTetrahedra mesh;
+    function(surface, how, mesh);
+    if (mesh.input_is_wrong)
+      throw InputError(source, mesh.error);
+    check(mesh);
     return mesh;
   }
 } // namespace Palpate

@@ -130,6 +130,34 @@ namespace Palpate
         }
     }
 
+    /**
+     * Share of a tetrahedron where a linear function is positive, by its values
+     * at the corners: the third divided difference of max(x, 0)^3.
+     */
+    double
+    positive_share(std::array<double, 4> x)
+    {
+      std::sort(x.begin(), x.end());
+      if (x[0] >= 0)
+        return 1;
+      if (x[3] <= 0)
+        return 0;
+      const double apart = 1e-6 * (x[3] - x[0]);
+      for (unsigned int i = 1; i < 4; ++i)
+        x[i] = std::max(x[i], x[i - 1] + apart);
+      double share = 0;
+      for (unsigned int i = 0; i < 4; ++i)
+        if (x[i] > 0)
+          {
+            double term = x[i] * x[i] * x[i];
+            for (unsigned int j = 0; j < 4; ++j)
+              if (j != i)
+                term /= x[i] - x[j];
+            share += term;
+          }
+      return std::clamp(share, 0., 1.);
+    }
+
     /// exp(-r^2 / (2 sigma^2)) at r = 0, 1, ... 4 sigma, of sum 1.
     std::vector<double>
     gaussian(const double sigma)
@@ -277,31 +305,41 @@ namespace Palpate
             smooth(indicator.values, n, d, kernel);
       }
 
-    // Which voxels are of one kind, themselves and all around them.
-    const auto corners = box();
-    for (int k = corners[0][2]; k <= corners[1][2]; ++k)
-      for (int j = corners[0][1]; j <= corners[1][1]; ++j)
-        for (int i = corners[0][0]; i <= corners[1][0]; ++i)
+    // Cubes between the centres of eight voxels that are of one kind, and
+    // others. (Smoothed by one voxel, a flat side is 0.98 one and a half voxels
+    // behind.)
+    const double limit   = sigma > 0 ? 0.97 : 1;
+    const auto   corners = box();
+    for (int k = corners[0][2]; k < corners[1][2]; ++k)
+      for (int j = corners[0][1]; j < corners[1][1]; ++j)
+        for (int i = corners[0][0]; i < corners[1][0]; ++i)
           {
-            double       sum = 0, largest = 0;
-            unsigned int label = 0;
+            double       least_outside = 1;
+            unsigned int of_one        = 0;
             for (unsigned int l = 0; l < indicators.size(); ++l)
               {
-                const double value = indicators[l].at_voxel(i, j, k);
-                sum += value;
-                if (value > largest)
-                  {
-                    largest = value;
-                    label   = l;
-                  }
+                double least = 1;
+                for (int c = 0; c < 8; ++c)
+                  least = std::min(least,
+                                   indicators[l].at_voxel(i + (c & 1),
+                                                          j + (c >> 1 & 1),
+                                                          k + (c >> 2)));
+                if (least >= limit)
+                  of_one = l + 1;
               }
-            // Smoothed by one voxel, a flat side at 0.5 is 0.84 at the next
-            // centre and 0.98 at the one after it.
-            const double limit = sigma > 0 ? 0.97 : 1;
-            if (largest >= limit)
-              pure[label] += 1;
-            else if (sum > 1 - limit)
-              mixed.push_back({i, j, k});
+            for (int c = 0; c < 8; ++c)
+              {
+                double outside = 1;
+                for (const auto &indicator : indicators)
+                  outside -= indicator.at_voxel(i + (c & 1),
+                                                j + (c >> 1 & 1),
+                                                k + (c >> 2));
+                least_outside = std::min(least_outside, outside);
+              }
+            if (of_one > 0)
+              pure[of_one - 1] += 1;
+            else if (least_outside < limit)
+              mixed.push_back({{i, j, k}});
           }
   }
 
@@ -335,23 +373,64 @@ namespace Palpate
   std::vector<double>
   LabelField::volumes() const
   {
-    std::vector<double> sums = pure;
+    // Each cube is six tetrahedra around its diagonal, in which what a label
+    // has above the next best is taken as linear: smooth in the levels, also
+    // where all of a flat side changes at one of them.
+    static const int                   paths[6][4] = {{0, 1, 3, 7},
+                                                      {0, 1, 5, 7},
+                                                      {0, 2, 3, 7},
+                                                      {0, 2, 6, 7},
+                                                      {0, 4, 5, 7},
+                                                      {0, 4, 6, 7}};
+    const unsigned int                 L           = indicators.size();
+    std::vector<double>                sums        = pure;
+    std::vector<std::array<double, 8>> values(L);
     for (const auto &v : mixed)
-      for (int c = 0; c < 8; ++c)
-        {
-          const Tensor<1, 3> x({v[0] + (c & 1 ? 0.25 : -0.25),
-                                v[1] + (c & 2 ? 0.25 : -0.25),
-                                v[2] + (c & 4 ? 0.25 : -0.25)});
-          if (const unsigned int l = label(x))
-            sums[l - 1] += 0.125;
-        }
+      {
+        std::array<double, 8>     outside;
+        std::vector<unsigned int> here;
+        outside.fill(1);
+        for (unsigned int l = 0; l < L; ++l)
+          {
+            double most = 0;
+            for (int c = 0; c < 8; ++c)
+              {
+                values[l][c] = indicators[l].at_voxel(v[0] + (c & 1),
+                                                      v[1] + (c >> 1 & 1),
+                                                      v[2] + (c >> 2));
+                outside[c] -= values[l][c];
+                most = std::max(most, values[l][c]);
+              }
+            if (most > 0)
+              here.push_back(l);
+          }
+        for (const unsigned int l : here)
+          {
+            std::array<double, 8> above;
+            for (int c = 0; c < 8; ++c)
+              {
+                double next = outside[c];
+                for (const unsigned int other : here)
+                  if (other != l)
+                    next = std::max(next,
+                                    values[other][c] + indicators[other].level);
+                above[c] = values[l][c] + indicators[l].level - next;
+              }
+            for (const auto &path : paths)
+              sums[l] += positive_share({{above[path[0]],
+                                          above[path[1]],
+                                          above[path[2]],
+                                          above[path[3]]}}) /
+                         6;
+          }
+      }
     return sums;
   }
 
   void
   LabelField::keep_volumes(const std::vector<double> &wanted)
   {
-    // Secants: what a level does to its label's volume hardly depends on it.
+    // What a level does to its label's volume hardly depends on it.
     const unsigned int  L       = indicators.size();
     const auto          at_zero = volumes();
     const double        small   = 0.04;

@@ -77,11 +77,20 @@ namespace Palpate
    * (read_nifti_header()), and so are vectors that the file calls something
    * else than a displacement in the world; intent 1006 means RAS.
    * @param n_components 1 or 3: what is expected
+   * @param phase the one to take where the file has several (x, y, z, t or x,
+   * y, z, t, 3); -1: it has one
    * @throw InputError for: no such file, no NIfTI, truncated or damaged data,
    * other dimensions or types, NaN voxels, a placement without inverse.
    */
   Image
-  read_nifti(const std::string &filename, const unsigned int n_components);
+  read_nifti(const std::string &filename,
+             const unsigned int n_components,
+             const int          phase = -1);
+
+  /// Volumes (n_components 1) or vector fields (3) in a file; 1 for what
+  /// read_nifti() will refuse. @throw InputError
+  unsigned int
+  n_nifti_phases(const std::string &filename, const unsigned int n_components);
 
   /**
    * Write a NIfTI-1 file of float32, in mm, with sform and, if the voxel

@@ -40,13 +40,14 @@ namespace Palpate
   check_and_repair(CaseData<dim> &data, const bool repair_orientation);
 
   /**
-   * Pairs of vertices (by place) closer to each other than 1e-6 of the body's
-   * size: at interfaces whose nodes are doubled, or corners of an STL file that
-   * rounding has moved.
+   * Pairs of vertices (by place) closer to each other than a tolerance, by
+   * default (0) 1e-6 of the body's size: at interfaces whose nodes are doubled,
+   * or corners of an STL file that rounding has moved.
    */
   template <int dim>
   std::vector<std::array<unsigned int, 2>>
-  coincident_vertices(const std::vector<dealii::Point<dim>> &vertices);
+  coincident_vertices(const std::vector<dealii::Point<dim>> &vertices,
+                      const double                           tolerance = 0);
 
   /**
    * Face neighbours of every cell in compressed rows, by sorting faces:

@@ -16,16 +16,18 @@ namespace Palpate
   /**
    * Read a case pack (.npz) or a mesh (.msh: Gmsh 2.2 and 4.1, ASCII and
    * binary, physical volumes become labels, physical surfaces boundary ids;
-   * .vtk legacy and .vtu of simplices only, ASCII, binary and appended, cell
-   * array "labels", "material_id", "MaterialID", "gmsh:physical" or
-   * "CellEntityIds" become labels).
+   * .vtk legacy and .vtu of simplices only, ASCII, binary and appended; a cell
+   * array becomes the labels, see Vtk::label_names()).
    * @param length_unit factor from the file's unit to metres; coordinates and
    * displacements are multiplied by it.
+   * @param label_array of a .vtk or .vtu, in place of the usual names
    * @throw InputError naming file, key, index and what was expected.
    */
   template <int dim>
   CaseData<dim>
-  read_case(const std::string &filename, const double length_unit);
+  read_case(const std::string &filename,
+            const double       length_unit,
+            const std::string &label_array = "");
 
   /**
    * Check what the pack must fulfil whatever the parameters say: shapes,

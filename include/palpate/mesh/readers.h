@@ -80,10 +80,11 @@ namespace Palpate
     int
     gmsh_dimension(const std::string &filename);
 
-    /// .vtk (legacy) and .vtu, told apart by their content.
+    /// .vtk (legacy) and .vtu, told apart by their content. @param label_array
+    /// of the cells; empty: the first of Vtk::label_names() that is there
     template <int dim>
     CaseData<dim>
-    read_vtk(const std::string &filename);
+    read_vtk(const std::string &filename, const std::string &label_array = "");
 
     int
     vtk_dimension(const std::string &filename);

@@ -32,13 +32,22 @@ namespace Palpate
     double least_angle = 12;
   };
 
+  /// A closed surface of triangles.
+  struct TriangleSurface
+  {
+    std::vector<std::array<double, 3>>       vertices;
+    std::vector<std::array<unsigned int, 3>> triangles;
+  };
+
   struct LabelledTetrahedra
   {
     std::vector<std::array<double, 3>>       vertices; ///< (N)
     std::vector<std::array<unsigned int, 4>> cells;    ///< (M)
     std::vector<int>                         labels;   ///< (M) 1 ... L
-    std::string library; ///< name and version of what made them
-    std::string error;   ///< empty if they were made
+    std::string library;                ///< name and version of what made them
+    double      volume = 0;             ///< that a surface encloses
+    std::string error;                  ///< empty if they were made
+    bool        input_is_wrong = false; ///< and the input is why
   };
 
   /**
@@ -51,6 +60,17 @@ namespace Palpate
    */
   LabelledTetrahedra
   tetrahedralize(const LabelledBody &body);
+
+  /**
+   * The same of what a surface encloses (with one label): bodies apart, and
+   * cavities by surfaces within.
+   * @param how its sizes; label, box and inner points are found
+   * @throw InputError if the surface is open or cuts itself
+   */
+  LabelledTetrahedra
+  tetrahedralize(const std::string     &source,
+                 const TriangleSurface &surface,
+                 const LabelledBody    &how);
 } // namespace Palpate
 
 #endif

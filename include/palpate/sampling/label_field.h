@@ -98,14 +98,14 @@ namespace Palpate
     unsigned int
     decide(const Values &value_of) const;
 
-    /// Volumes of all labels [voxels], by eight points in voxels that are not
-    /// of one label alone.
+    /// Volumes of all labels [voxels].
     std::vector<double>
     volumes() const;
 
     std::array<unsigned int, 3> size;
     std::vector<Indicator>      indicators;
-    /// Voxels that are of one label (counted), and those that are to be cut.
+    /// Cubes between voxels' centres that are of one label (counted), and those
+    /// that are to be cut, by their lowest corner.
     std::vector<double>             pure;
     std::vector<std::array<int, 3>> mixed;
   };
