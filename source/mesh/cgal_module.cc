@@ -15,6 +15,7 @@
 #include <CGAL/Polygon_mesh_processing/self_intersections.h>
 #include <CGAL/Side_of_triangle_mesh.h>
 #include <CGAL/Surface_mesh.h>
+#include <CGAL/exude_mesh_3.h>
 #include <CGAL/perturb_mesh_3.h>
 #include <CGAL/refine_mesh_3.h>
 #include <CGAL/version.h>
@@ -120,6 +121,30 @@ namespace
       }
   }
 
+  /// Smallest dihedral angle [degrees].
+  double
+  least_angle(const Complex &complex)
+  {
+    double least = 180;
+    for (auto cell = complex.cells_in_complex_begin();
+         cell != complex.cells_in_complex_end();
+         ++cell)
+      for (unsigned int i = 0; i < 4; ++i)
+        for (unsigned int j = i + 1; j < 4; ++j)
+          {
+            // The edge between i and j, and the other two.
+            const unsigned int k = i > 0 ? 0 : j > 1 ? 1 : 2, l = 6 - i - j - k;
+            const auto         point = [&](const unsigned int v) {
+              return cell->vertex(v)->point().point();
+            };
+            least = std::min(least,
+                             std::abs(
+                               CGAL::to_double(CGAL::approximate_dihedral_angle(
+                                 point(i), point(j), point(k), point(l)))));
+          }
+    return least;
+  }
+
   void
   take(const Complex &complex, Palpate::LabelledTetrahedra &mesh)
   {
@@ -176,10 +201,18 @@ namespace
     CGAL::refine_mesh_3(
       complex, domain, criteria, p::no_exude(), p::no_perturb());
     if (body.least_angle > 0)
-      CGAL::perturb_mesh_3(complex,
-                           domain,
-                           p::time_limit   = 0,
-                           p::sliver_bound = body.least_angle);
+      {
+        CGAL::perturb_mesh_3(complex,
+                             domain,
+                             p::time_limit   = 0,
+                             p::sliver_bound = body.least_angle);
+        // A few flat cells may be left where three labels meet: weights of
+        // their vertices make others of them. (Ten times as slow: only then.)
+        if (least_angle(complex) < 0.95 * body.least_angle)
+          CGAL::exude_mesh_3(complex,
+                             p::time_limit   = 0,
+                             p::sliver_bound = body.least_angle);
+      }
     take(complex, mesh);
   }
 
