@@ -184,3 +184,18 @@ check(done.returncode == 2 and "Join vertices" in done.stderr,
 done = call(["Case/File=own.vtu", "Case/Join vertices=0"])
 check("joined" not in done.stdout.replace("not joined", ""),
       "Case/Join vertices = 0 joins nothing")
+# Their displacements come along, and must be one where vertices become one.
+u_own = 0.01 * np.sin(20 * own)
+vtu("own_u.vtu", own, np.arange(len(own)).reshape(-1, 4), {"labels": labels},
+    {"displacement": u_own})
+got, log = run("own_u.vtu", held)
+check(np.abs(got["displacement"][order(got["mesh_points"])] -
+             expected["displacement"][order(points)]).max() < 1e-9,
+      "displacements of joined vertices")
+u_own[5, 1] += 1e-3
+vtu("torn.vtu", own, np.arange(len(own)).reshape(-1, 4), {"labels": labels},
+    {"displacement": u_own})
+done = call(["Case/File=torn.vtu", *held])
+check(done.returncode == 2 and "move apart" in done.stderr and
+      "displacement" in done.stderr,
+      "joined vertices that move apart: " + done.stderr.strip())

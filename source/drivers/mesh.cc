@@ -417,11 +417,11 @@ namespace Palpate
     }
 
     void
-    check_labels(const Mask               &mask,
-                 const Meshed             &result,
-                 nlohmann::json           &summary,
-                 std::vector<std::string> &warnings)
+    check_labels(const Mask     &mask,
+                 const Meshed   &result,
+                 nlohmann::json &summary)
     {
+      auto &warnings = summary["warnings"];
       for (unsigned int l = 0; l < mask.names.size(); ++l)
         {
           const std::string name  = std::to_string(mask.names[l]);
@@ -511,20 +511,16 @@ namespace Palpate
     plan.names = {
       "summary.json", "parameters.prm", "result.npz", "mesh.msh", "mesh.vtu"};
     Outputs outputs(parameters, plan, comm, log);
-    if (!options.dry_run)
-      outputs.probe();
     if (options.dry_run)
       return 0;
+    outputs.probe();
     Meshed result;
     run_on_root(comm, [&]() {
       if (p.is_surface)
         result = mesh_surface(surface, p, mask);
       else
         result = mesh_mask(mask, p);
-      std::vector<std::string> warnings;
-      check_labels(mask, result, summary, warnings);
-      for (const auto &text : warnings)
-        summary["warnings"].push_back(text);
+      check_labels(mask, result, summary);
       if (result.n_hanging > 0)
         log << "  " << result.n_hanging << " part(s) below "
             << 1e6 * p.smallest_island

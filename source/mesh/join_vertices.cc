@@ -1,5 +1,6 @@
 #include <palpate/core/errors.h>
 #include <palpate/core/text.h>
+#include <palpate/mesh/distributed_mesh.h>
 #include <palpate/mesh/join_vertices.h>
 #include <palpate/mesh/quality.h>
 #include <palpate/mesh/readers.h>
@@ -13,27 +14,6 @@ namespace Palpate
 {
   namespace
   {
-    /// The rows of some vertices, in their order.
-    NpyArray
-    rows_of(const NpyArray                  &array,
-            const std::size_t                axis,
-            const std::vector<unsigned int> &vertices)
-    {
-      // As (before, N, after).
-      std::size_t before = 1, after = 1;
-      for (std::size_t d = 0; d < array.shape.size(); ++d)
-        (d < axis ? before : after) *= d == axis ? 1 : array.shape[d];
-      const std::size_t n      = array.shape[axis];
-      NpyArray          result = array;
-      result.shape[axis]       = vertices.size();
-      result.values.clear();
-      for (std::size_t b = 0; b < before; ++b)
-        for (const unsigned int v : vertices)
-          for (std::size_t a = 0; a < after; ++a)
-            result.values.push_back(array.values[(b * n + v) * after + a]);
-      return result;
-    }
-
     /// Displacements of vertices that become one.
     void
     check_displacements(const std::string               &source,
@@ -43,22 +23,21 @@ namespace Palpate
                         const std::vector<unsigned int> &joined_to,
                         const double                     tolerance)
     {
-      std::size_t before = 1, after = 1;
-      for (std::size_t d = 0; d < array.shape.size(); ++d)
-        (d < axis ? before : after) *= d == axis ? 1 : array.shape[d];
-      const std::size_t n = array.shape[axis];
-      for (std::size_t b = 0; b < before; ++b)
-        for (std::size_t v = 0; v < n; ++v)
-          for (std::size_t a = 0; a < after; ++a)
-            if (std::abs(array.values[(b * n + v) * after + a] -
-                         array.values[(b * n + joined_to[v]) * after + a]) >
-                tolerance)
-              fail_key(source,
-                       key,
-                       "vertices " + std::to_string(joined_to[v]) + " and " +
-                         std::to_string(v) +
-                         ", which are joined, move apart, expected one "
-                         "displacement (Case/Join vertices = 0 keeps them)");
+      const NpyArray joined = take_rows(array, axis, joined_to);
+      std::size_t    after  = 1;
+      for (std::size_t d = axis + 1; d < array.shape.size(); ++d)
+        after *= array.shape[d];
+      for (std::size_t i = 0; i < array.size(); ++i)
+        if (std::abs(array.values[i] - joined.values[i]) > tolerance)
+          {
+            const std::size_t v = i / after % joined_to.size();
+            fail_key(source,
+                     key,
+                     "vertices " + std::to_string(joined_to[v]) + " and " +
+                       std::to_string(v) +
+                       ", which are joined, move apart, expected one "
+                       "displacement (Case/Join vertices = 0 keeps them)");
+          }
     }
 
     /// Springs of a network between the vertices that are left, each once.
@@ -174,7 +153,7 @@ namespace Palpate
         if (key.compare(0, 12, "displacement") == 0)
           check_displacements(
             data.source, key, array, rows.axis, joined_to, tolerance);
-        array = rows_of(array, rows.axis, kept);
+        array = take_rows(array, rows.axis, kept);
       }
     std::vector<dealii::Point<dim>> vertices;
     std::vector<int>                labels;
